@@ -1,0 +1,690 @@
+"""Request and response rings of all instances: one segment, lock-free, one producer each.
+
+Layout (N instances, B = batch_size, S = slots, R = response_bytes; all numbers u64):
+
+| offset                    | bytes  | field                                                   |
+|---------------------------|-------:|---------------------------------------------------------|
+| 0                         |      8 | magic `LRrings\\0`, written last                         |
+| 8                         |      8 | version                                                 |
+| 16, 24, 32, 40            | 4 x 8  | instances, slots, batch_size, response_bytes            |
+| 128                       |      8 | doorbell flag: loadrun is parked                        |
+| 256 + 128 i               |      8 | request published: batches sent to instance i           |
+| 256 + 128 (N + i)         |      8 | request released: batches that instance i has taken     |
+| 256 + 128 (2 N + i)       |      8 | request flag: instance i is parked                      |
+| 256 + 128 (3 N + i)       |      8 | response published: batches that instance i answered    |
+| 256 + 128 (4 N + i)       |      8 | response released: answers that loadrun has taken       |
+| slots, page-aligned       |        | per instance S request slots, then S response slots     |
+
+| offset in a request slot  | bytes  | field                                                   |
+|---------------------------|-------:|---------------------------------------------------------|
+| 0                         |      8 | n, samples in the batch (1 to B)                        |
+| 8                         |    8 n | response ids                                            |
+| 8 + 8 n                   |    8 n | arena positions                                         |
+
+| offset in a response slot | bytes  | field                                                   |
+|---------------------------|-------:|---------------------------------------------------------|
+| 0                         |      8 | n, samples in the batch (1 to B)                        |
+| 8                         |      8 | m, lengths given: n, or 1 when all are equal            |
+| 16                        |      8 | service time of the batch, nanoseconds                  |
+| 24                        |      8 | bytes of payload                                        |
+| 32                        |    8 n | response ids                                            |
+| 32 + 8 n                  |    8 m | lengths in bytes                                        |
+| 32 + 16 B, up to 128      |    R B | payload, the samples' answers one after the other       |
+
+Positions count batches since the ring was made: they only grow (2^64 is out of reach), the ring is
+empty when both are equal and full when they are S apart, and batch p lies in slot p mod S. Every
+position is written by one side only and stands on 128 bytes of its own (two cache lines, which x86
+fetches as a pair), so that writing one never invalidates another. Those of one kind lie in a
+column: `Rings.ready` compares two columns, whatever the number of instances.
+
+A producer fills the slot, publishes the position, then rings; a consumer copies out of the slot,
+then releases it. A producer that is killed before it publishes has sent nothing: the slot is simply
+filled again by its successor. Positions and words are aligned, so that they are never read torn;
+`shm.fence` explains their order in memory, `shm.doorbell` the wake-up. Each side keeps a copy of
+the other's position and looks again only when that copy says full or empty: a cache line crosses
+between processors once per batch at most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import posix_ipc
+
+from shm.doorbell import Doorbell, create_semaphore, open_semaphore, unlink_semaphores
+from shm.fence import WEAK_ORDER, Fence
+from shm.header import read_header, write_header
+from shm.segment import Segment, ShmError, segment_name
+from shm.wait import SPIN_THEN_PARK, WaitStrategy
+
+PART = "rings"
+DOORBELL_PART = "done"
+WAKE_PART = "wake"
+MAGIC = b"LRrings\0"
+VERSION = 1
+
+_WORD = 8
+_LINE = 128
+_PAGE = 4096
+_DOORBELL_FLAG = _LINE
+_COLUMNS = 2 * _LINE
+_REQUEST_PUBLISHED, _REQUEST_RELEASED, _REQUEST_FLAG = 0, 1, 2
+_RESPONSE_PUBLISHED, _RESPONSE_RELEASED = 3, 4
+_POSITION_COLUMNS = (
+    _REQUEST_PUBLISHED,
+    _REQUEST_RELEASED,
+    _RESPONSE_PUBLISHED,
+    _RESPONSE_RELEASED,
+)
+_COLUMN_COUNT = 5
+_REQUEST_HEAD, _RESPONSE_HEAD = 1, 4
+
+_FULL_RING_POLL_S = 100e-6
+
+Payload = bytes | bytearray | memoryview | npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class RingGeometry:
+    """Sizes of all rings of a run: `slots` per ring, `response_bytes` of payload per sample."""
+
+    instances: int
+    slots: int
+    batch_size: int
+    response_bytes: int
+
+    def __post_init__(self) -> None:
+        for name in ("instances", "slots", "batch_size", "response_bytes"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ValueError(f"{name} {value}: expected at least 1")
+
+    @property
+    def payload_capacity(self) -> int:
+        """Bytes of payload that fit a response slot."""
+        return self.batch_size * self.response_bytes
+
+    @property
+    def request_slot(self) -> int:
+        """Bytes from one request slot to the next."""
+        return _align(_WORD * (1 + 2 * self.batch_size), _LINE)
+
+    @property
+    def payload_offset(self) -> int:
+        """Bytes from the start of a response slot to its payload."""
+        return _align(_WORD * (_RESPONSE_HEAD + 2 * self.batch_size), _LINE)
+
+    @property
+    def response_slot(self) -> int:
+        """Bytes from one response slot to the next."""
+        return self.payload_offset + _align(self.payload_capacity, _LINE)
+
+    @property
+    def slots_offset(self) -> int:
+        """Bytes from the start of the segment to the first instance's slots."""
+        return _align(_COLUMNS + _COLUMN_COUNT * self.instances * _LINE, _PAGE)
+
+    @property
+    def instance_stride(self) -> int:
+        """Bytes from one instance's slots to the next's: pages of their own."""
+        return _align(self.slots * (self.request_slot + self.response_slot), _PAGE)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole segment."""
+        return self.slots_offset + self.instances * self.instance_stride
+
+    def position_offset(self, column: int, instance: int) -> int:
+        """Return the offset in bytes of an instance's position or flag in a column."""
+        return _COLUMNS + (column * self.instances + instance) * _LINE
+
+    def request_slot_offset(self, instance: int, slot: int) -> int:
+        """Return the offset in bytes of a request slot."""
+        return self.slots_offset + instance * self.instance_stride + slot * self.request_slot
+
+    def response_slot_offset(self, instance: int, slot: int) -> int:
+        """Return the offset in bytes of a response slot."""
+        return self.request_slot_offset(instance, self.slots) + slot * self.response_slot
+
+
+class Occupancy(NamedTuple):
+    """Batches that lie unread in the two rings of an instance."""
+
+    requests: int
+    responses: int
+
+
+class Request(NamedTuple):
+    """One batch to answer: response ids and arena positions, equally many."""
+
+    ids: list[int]
+    positions: list[int]
+
+
+class Response:
+    """One answered batch, still in its slot.
+
+    `address` is where the first byte of payload lies in this process; it and `payload` are valid
+    until `release`. `lengths` are the bytes of each sample's answer, in the order of `ids`.
+    """
+
+    __slots__ = ("_consumer", "_sequence", "address", "ids", "lengths", "payload", "service_ns")
+
+    def __init__(
+        self,
+        consumer: ResponseConsumer,
+        sequence: int,
+        ids: list[int],
+        lengths: list[int],
+        address: int,
+        payload: memoryview,
+        service_ns: int,
+    ) -> None:
+        self._consumer = consumer
+        self._sequence = sequence
+        self.ids = ids
+        self.lengths = lengths
+        self.address = address
+        self.payload = payload
+        self.service_ns = service_ns
+
+    def release(self) -> None:
+        """Give the slot back to the instance; idempotent."""
+        self._consumer._release(self._sequence)
+
+
+class _End:
+    """What every end of a ring holds: the words of the segment, two positions and the slots."""
+
+    def __init__(
+        self,
+        rings: Rings,
+        instance: int,
+        published: int,
+        released: int,
+        slot_offset: Callable[[int, int], int],
+        slot_words: int,
+    ) -> None:
+        geometry = rings.geometry
+        self._words = words = rings._words
+        self._slot_count = geometry.slots
+        self._batch_size = geometry.batch_size
+        self._published_at = geometry.position_offset(published, instance) // _WORD
+        self._released_at = geometry.position_offset(released, instance) // _WORD
+        self._full_fence = Fence().full
+        starts = (slot_offset(instance, slot) // _WORD for slot in range(geometry.slots))
+        self._slots = [words[start : start + slot_words] for start in starts]
+
+    def _close(self) -> None:
+        for view in self._slots:
+            view.release()
+
+
+class _RequestEnd(_End):
+    def __init__(self, rings: Rings, instance: int) -> None:
+        geometry = rings.geometry
+        super().__init__(
+            rings,
+            instance,
+            _REQUEST_PUBLISHED,
+            _REQUEST_RELEASED,
+            geometry.request_slot_offset,
+            _REQUEST_HEAD + 2 * geometry.batch_size,
+        )
+        self._doorbell = rings._request_doorbell(instance)
+
+
+class _ResponseEnd(_End):
+    def __init__(self, rings: Rings, instance: int) -> None:
+        geometry = rings.geometry
+        super().__init__(
+            rings,
+            instance,
+            _RESPONSE_PUBLISHED,
+            _RESPONSE_RELEASED,
+            geometry.response_slot_offset,
+            _RESPONSE_HEAD + 2 * geometry.batch_size,
+        )
+        self._payload_offsets = [
+            geometry.response_slot_offset(instance, slot) + geometry.payload_offset
+            for slot in range(geometry.slots)
+        ]
+        buf, capacity = rings._segment.buf, geometry.payload_capacity
+        self._payloads = [buf[start : start + capacity] for start in self._payload_offsets]
+
+    def _close(self) -> None:
+        super()._close()
+        for view in self._payloads:
+            view.release()
+
+
+class RequestProducer(_RequestEnd):
+    """loadrun's end of a request ring; one thread at a time."""
+
+    def __init__(self, rings: Rings, instance: int) -> None:
+        super().__init__(rings, instance)
+        self._released_seen = self._words[self._released_at]
+
+    def try_send(self, ids: Sequence[int], positions: Sequence[int]) -> bool:
+        """Send one batch: response ids and arena positions (u64, equally many, 1 to batch_size).
+
+        False when the ring is full: nothing was sent, try again after a response. ValueError for a
+        batch that is empty, too large or uneven.
+        """
+        count = len(ids)
+        if not 0 < count <= self._batch_size or len(positions) != count:
+            raise ValueError(
+                f"a batch of {count} ids and {len(positions)} positions: expected equally many, "
+                f"1 to {self._batch_size}"
+            )
+        words = self._words
+        sequence = words[self._published_at]
+        if sequence - self._released_seen >= self._slot_count:
+            self._released_seen = words[self._released_at]
+            if sequence - self._released_seen >= self._slot_count:
+                return False
+            if WEAK_ORDER:
+                self._full_fence()
+        batch = array("Q", (count, *ids, *positions))
+        self._slots[sequence % self._slot_count][: 1 + 2 * count] = batch
+        if WEAK_ORDER:
+            self._full_fence()
+        words[self._published_at] = sequence + 1
+        self._doorbell.ring()
+        return True
+
+    def free(self) -> int:
+        """Return how many batches `try_send` would take at once."""
+        words = self._words
+        return self._slot_count - (words[self._published_at] - words[self._released_at])
+
+
+class RequestConsumer(_RequestEnd):
+    """The instance's end of a request ring."""
+
+    def __init__(self, rings: Rings, instance: int) -> None:
+        super().__init__(rings, instance)
+        self._wait = rings.wait_strategy.wait
+        self._published_seen = self._words[self._released_at]
+
+    def receive(self, timeout_s: float) -> Request | None:
+        """Take the next batch, copied out of its slot; None when none came within `timeout_s`.
+
+        Nothing wakes a receiver at the end of a run: use timeouts of at most 0.25 s and look at the
+        control block in between.
+        """
+        words = self._words
+        sequence = words[self._released_at]
+        if (
+            sequence >= self._published_seen
+            and not self._unread()
+            and not self._wait(self._unread, self._doorbell, timeout_s)
+        ):
+            return None
+        if WEAK_ORDER:
+            self._full_fence()
+        slot = self._slots[sequence % self._slot_count]
+        count = slot[0]
+        values = slot[1 : 1 + 2 * count].tolist()
+        if WEAK_ORDER:
+            self._full_fence()
+        words[self._released_at] = sequence + 1
+        return Request(values[:count], values[count:])
+
+    def _unread(self) -> bool:
+        words = self._words
+        self._published_seen = published = words[self._published_at]
+        return published > words[self._released_at]
+
+
+class ResponseProducer(_ResponseEnd):
+    """The instance's end of a response ring."""
+
+    def __init__(self, rings: Rings, instance: int) -> None:
+        super().__init__(rings, instance)
+        self._doorbell = rings._response_doorbell()
+        self._capacity = rings.geometry.payload_capacity
+        self._released_seen = self._words[self._released_at]
+
+    def send(
+        self,
+        ids: Sequence[int],
+        payload: Payload,
+        lengths: Sequence[int] | int,
+        service_ns: int,
+        timeout_s: float | None = None,
+    ) -> bool:
+        """Send the answer to one batch; False when the ring stayed full for `timeout_s`.
+
+        `payload` is bytes or a C-contiguous array: the answers one after the other, `lengths` bytes
+        each (an int: all alike). `service_ns` is the time the engine took for the batch. ValueError
+        for a batch that is empty, too large or does not agree with its lengths.
+        """
+        count = len(ids)
+        if isinstance(lengths, int):
+            lengths = (lengths,)
+            total = count * lengths[0]
+        else:
+            total = sum(lengths)
+            if len(lengths) != count:
+                raise ValueError(f"{len(lengths)} lengths for {count} ids")
+        content = payload.data if isinstance(payload, np.ndarray) else memoryview(payload)
+        size = content.nbytes
+        if not 0 < count <= self._batch_size or size != total or total > self._capacity:
+            raise ValueError(
+                f"a response of {count} ids, {size} bytes of payload and lengths that add up to "
+                f"{total}: expected 1 to {self._batch_size} ids, and equally many bytes, at most "
+                f"{self._capacity}"
+            )
+        words = self._words
+        sequence = words[self._published_at]
+        if sequence - self._released_seen >= self._slot_count:
+            if not self._wait_for_slot(timeout_s):
+                return False
+            if WEAK_ORDER:
+                self._full_fence()
+        batch = array("Q", (count, len(lengths), service_ns, total, *ids, *lengths))
+        index = sequence % self._slot_count
+        self._slots[index][: len(batch)] = batch
+        if total:
+            self._payloads[index][:total] = content.cast("B")
+        if WEAK_ORDER:
+            self._full_fence()
+        words[self._published_at] = sequence + 1
+        self._doorbell.ring()
+        return True
+
+    def _wait_for_slot(self, timeout_s: float | None) -> bool:
+        # Polled: a ring with a slot for every batch in flight is never full, and where it is, the
+        # answers that lie in it are what loadrun has to attend to, not another wake-up.
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            words = self._words
+            self._released_seen = words[self._released_at]
+            if words[self._published_at] - self._released_seen < self._slot_count:
+                return True
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            time.sleep(_FULL_RING_POLL_S)
+
+
+class ResponseConsumer(_ResponseEnd):
+    """loadrun's end of a response ring; one thread at a time."""
+
+    def __init__(self, rings: Rings, instance: int) -> None:
+        super().__init__(rings, instance)
+        start = np.frombuffer(rings._segment.buf, np.uint8).ctypes.data
+        self._addresses = [start + offset for offset in self._payload_offsets]
+        self._published_seen = self._words[self._released_at]
+
+    def peek(self) -> Response | None:
+        """Return the oldest answer, left in its slot until it is released; None when there is none.
+
+        Until then the same answer is returned again.
+        """
+        words = self._words
+        sequence = words[self._released_at]
+        if sequence >= self._published_seen:
+            self._published_seen = published = words[self._published_at]
+            if sequence >= published:
+                return None
+        if WEAK_ORDER:
+            self._full_fence()
+        index = sequence % self._slot_count
+        slot = self._slots[index]
+        count = slot[0]
+        length_count = slot[1]
+        values = slot[2 : _RESPONSE_HEAD + count + length_count].tolist()
+        lengths = values[2 + count :]
+        return Response(
+            self,
+            sequence,
+            values[2 : 2 + count],
+            lengths if length_count == count else lengths * count,
+            self._addresses[index],
+            self._payloads[index][: values[1]],
+            values[0],
+        )
+
+    def _release(self, sequence: int) -> None:
+        if self._words[self._released_at] == sequence:
+            if WEAK_ORDER:
+                self._full_fence()
+            self._words[self._released_at] = sequence + 1
+
+
+class Rings:
+    """The rings of a run: `create` in loadrun, `attach` in the instances.
+
+    There is one object per end and process: asking for an end again returns the same.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        segment: Segment,
+        geometry: RingGeometry,
+        wait_strategy: WaitStrategy,
+        creator: bool,
+    ) -> None:
+        self.geometry = geometry
+        self.wait_strategy = wait_strategy
+        self._run_id = run_id
+        self._segment = segment
+        self._creator = creator
+        self._words = segment.buf.cast("Q")
+        self._semaphores: dict[str, posix_ipc.Semaphore] = {}
+        self._request_producers: dict[int, RequestProducer] = {}
+        self._request_consumers: dict[int, RequestConsumer] = {}
+        self._response_producers: dict[int, ResponseProducer] = {}
+        self._response_consumers: dict[int, ResponseConsumer] = {}
+        self._doorbell = self._response_doorbell()
+        self._response_published = self._column(_RESPONSE_PUBLISHED)
+        self._response_released = self._column(_RESPONSE_RELEASED)
+        self._unread_flags = bytearray(geometry.instances)
+        self._unread = np.frombuffer(self._unread_flags, np.bool_)
+
+    @classmethod
+    def create(
+        cls,
+        run_id: str,
+        geometry: RingGeometry,
+        *,
+        wait_strategy: WaitStrategy = SPIN_THEN_PARK,
+        first_position: int = 0,
+    ) -> Rings:
+        """Create all rings, empty, with their semaphores; nothing is left behind on failure.
+
+        `first_position` is where the positions start to count.
+        """
+        segment = Segment.create(segment_name(run_id, PART), geometry.size)
+        try:
+            with segment.buf.cast("Q") as words:
+                for column in _POSITION_COLUMNS:
+                    for instance in range(geometry.instances):
+                        offset = geometry.position_offset(column, instance)
+                        words[offset // _WORD] = first_position
+            for name in _semaphore_names(run_id, geometry.instances):
+                create_semaphore(name)
+            fields = (
+                geometry.instances,
+                geometry.slots,
+                geometry.batch_size,
+                geometry.response_bytes,
+            )
+            write_header(segment, MAGIC, VERSION, fields)
+            return cls(run_id, segment, geometry, wait_strategy, creator=True)
+        except BaseException:
+            unlink_semaphores(_semaphore_names(run_id, geometry.instances))
+            segment.close()
+            segment.unlink()
+            raise
+
+    @classmethod
+    def attach(cls, run_id: str, *, wait_strategy: WaitStrategy = SPIN_THEN_PARK) -> Rings:
+        """Attach; SegmentMissing until they are there and complete, ShmError for another layout."""
+        segment = Segment.attach(segment_name(run_id, PART))
+        try:
+            geometry = RingGeometry(*read_header(segment, MAGIC, VERSION, 4))
+            if segment.size != geometry.size:
+                raise ShmError(
+                    f"{segment.name}: has {segment.size} bytes, {geometry} needs {geometry.size}"
+                )
+            return cls(run_id, segment, geometry, wait_strategy, creator=False)
+        except BaseException:
+            segment.close()
+            raise
+
+    def request_producer(self, instance: int) -> RequestProducer:
+        """Return loadrun's end of the request ring of `instance`."""
+        self._check(instance)
+        end = self._request_producers.get(instance)
+        if end is None:
+            end = self._request_producers[instance] = RequestProducer(self, instance)
+        return end
+
+    def request_consumer(self, instance: int) -> RequestConsumer:
+        """Return the instance's end of its request ring."""
+        self._check(instance)
+        end = self._request_consumers.get(instance)
+        if end is None:
+            end = self._request_consumers[instance] = RequestConsumer(self, instance)
+        return end
+
+    def response_producer(self, instance: int) -> ResponseProducer:
+        """Return the instance's end of its response ring."""
+        self._check(instance)
+        end = self._response_producers.get(instance)
+        if end is None:
+            end = self._response_producers[instance] = ResponseProducer(self, instance)
+        return end
+
+    def response_consumer(self, instance: int) -> ResponseConsumer:
+        """Return loadrun's end of the response ring of `instance`."""
+        self._check(instance)
+        end = self._response_consumers.get(instance)
+        if end is None:
+            end = self._response_consumers[instance] = ResponseConsumer(self, instance)
+        return end
+
+    def ready(self) -> list[int]:
+        """Return the instances with unread responses, ascending: one comparison for all."""
+        np.not_equal(self._response_published, self._response_released, out=self._unread)
+        ready: list[int] = self._unread.nonzero()[0].tolist()
+        return ready
+
+    def wait_responses(self, timeout_s: float) -> bool:
+        """Wait until some response is unread; False when none is after `timeout_s` seconds."""
+        return self.wait_strategy.wait(self._any_unread, self._doorbell, timeout_s)
+
+    def _any_unread(self) -> bool:
+        np.not_equal(self._response_published, self._response_released, out=self._unread)
+        return 1 in self._unread_flags
+
+    def occupancy(self, instance: int) -> Occupancy:
+        """Return how many batches lie unread in the rings of `instance`, for diagnostics."""
+        self._check(instance)
+        sent, taken, answered, read = (
+            self._words[self.geometry.position_offset(column, instance) // _WORD]
+            for column in _POSITION_COLUMNS
+        )
+        return Occupancy(sent - taken, answered - read)
+
+    def reset(self, instance: int) -> None:
+        """Empty both rings of a dead instance, so that its successor starts afresh.
+
+        To be called in loadrun, when the instance is gone, its responses have been read and no
+        other thread sends to it. What lies unread is dropped: both released positions catch up with
+        the published ones, and none ever goes back, so that the ends in this process stay valid. A
+        slot that was being filled when the instance died has no position, and is filled again.
+        """
+        self._check(instance)
+        words, offset = self._words, self.geometry.position_offset
+        for published, released in (
+            (_REQUEST_PUBLISHED, _REQUEST_RELEASED),
+            (_RESPONSE_PUBLISHED, _RESPONSE_RELEASED),
+        ):
+            words[offset(released, instance) // _WORD] = words[offset(published, instance) // _WORD]
+        self._request_doorbell(instance).clear()
+
+    def close(self) -> None:
+        """Unmap and close the semaphores; idempotent.
+
+        All ends are unusable afterwards; no other thread may still be in a call to one of them, or
+        in `wait_responses`.
+        """
+        for ends in (
+            self._request_producers,
+            self._request_consumers,
+            self._response_producers,
+            self._response_consumers,
+        ):
+            for end in ends.values():
+                end._close()
+            ends.clear()
+        for semaphore in self._semaphores.values():
+            semaphore.close()
+        self._semaphores.clear()
+        with contextlib.suppress(AttributeError):
+            del self._response_published, self._response_released
+        self._words.release()
+        self._segment.close()
+
+    def unlink(self) -> None:
+        """Remove segment and semaphores; idempotent, and nothing unless this object made them."""
+        if self._creator:
+            self._creator = False
+            unlink_semaphores(_semaphore_names(self._run_id, self.geometry.instances))
+            self._segment.unlink()
+
+    def __enter__(self) -> Rings:
+        return self
+
+    def _check(self, instance: int) -> None:
+        if not 0 <= instance < self.geometry.instances:
+            raise IndexError(f"instance {instance}: the rings have {self.geometry.instances}")
+
+    def _column(self, column: int) -> npt.NDArray[np.uint64]:
+        start = self.geometry.position_offset(column, 0)
+        words = np.frombuffer(self._segment.buf, np.uint64, offset=start)
+        return words[:: _LINE // _WORD][: self.geometry.instances]
+
+    def _request_doorbell(self, instance: int) -> Doorbell:
+        flag_at = self.geometry.position_offset(_REQUEST_FLAG, instance) // _WORD
+        return Doorbell(self._semaphore(f"{WAKE_PART}{instance}"), self._words, flag_at)
+
+    def _response_doorbell(self) -> Doorbell:
+        return Doorbell(self._semaphore(DOORBELL_PART), self._words, _DOORBELL_FLAG // _WORD)
+
+    def _semaphore(self, part: str) -> posix_ipc.Semaphore:
+        semaphore = self._semaphores.get(part)
+        if semaphore is None:
+            semaphore = open_semaphore(segment_name(self._run_id, part))
+            self._semaphores[part] = semaphore
+        return semaphore
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        self.unlink()
+
+
+def _semaphore_names(run_id: str, instances: int) -> list[str]:
+    parts = [DOORBELL_PART, *(f"{WAKE_PART}{instance}" for instance in range(instances))]
+    return [segment_name(run_id, part) for part in parts]
+
+
+def _align(size: int, alignment: int) -> int:
+    return -(-size // alignment) * alignment

@@ -1,0 +1,168 @@
+"""Named POSIX shared-memory segments, with their space reserved before they are mapped."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import re
+from types import TracebackType
+
+import posix_ipc
+
+SHM_DIRECTORY = "/dev/shm"
+MODE = 0o600
+
+_RUN_ID = re.compile(r"[a-z0-9]{4,32}")
+_PART = re.compile(r"[a-z]+[0-9]*")
+
+
+class ShmError(Exception):
+    """Shared memory that cannot be created, attached or understood; the message names it."""
+
+
+class SegmentMissing(ShmError):  # noqa: N818 - an ordinary condition while a run starts
+    """The segment does not exist, or its creator has not finished it yet: worth a retry."""
+
+
+class SpaceError(ShmError):
+    """`/dev/shm` has no room for a segment.
+
+    `needed` and `available` are in bytes.
+    """
+
+    def __init__(self, name: str, needed: int, available: int) -> None:
+        self.needed = needed
+        self.available = available
+        super().__init__(
+            f"{name}: needs {_mebibytes(needed)} of shared memory, but {SHM_DIRECTORY} has "
+            f"{_mebibytes(available)} free; start the container with a larger --shm-size, or run "
+            f"'mount -o remount,size=<larger> {SHM_DIRECTORY}'"
+        )
+
+
+def segment_name(run_id: str, part: str) -> str:
+    """Return `/loadrun.<run id>.<part>`; ValueError for a malformed run id or part."""
+    if not _RUN_ID.fullmatch(run_id):
+        raise ValueError(f"run id {run_id!r}: expected 4 to 32 of the characters a-z and 0-9")
+    if not _PART.fullmatch(part):
+        raise ValueError(f"segment part {part!r}: expected letters a-z, then digits")
+    return f"/loadrun.{run_id}.{part}"
+
+
+class Segment:
+    """One mapped segment: `create` makes and owns it, `attach` maps an existing one.
+
+    `buf` is a memoryview of bytes over the whole of `size` bytes (read-only if attached so).
+    """
+
+    def __init__(self, name: str, mapping: mmap.mmap, creator: bool) -> None:
+        self.name = name
+        self.size = len(mapping)
+        self.buf = memoryview(mapping)
+        self._mapping: mmap.mmap | None = mapping
+        self._creator = creator
+
+    @classmethod
+    def create(cls, name: str, size: int) -> Segment:
+        """Create a zeroed segment of `size` bytes, mode 0600, its space reserved.
+
+        SpaceError when `/dev/shm` is too small for it (without the reservation the first write to
+        a page that has no room would be SIGBUS), ShmError when the name is taken. Whatever fails,
+        the name is removed again.
+        """
+        if size <= 0:
+            raise ValueError(f"{name}: size {size}: expected a positive number of bytes")
+        try:
+            shared = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=MODE)
+        except posix_ipc.ExistentialError:
+            raise ShmError(f"{name}: exists already; a run id names one run") from None
+        except posix_ipc.PermissionsError:
+            raise ShmError(f"{name}: no permission to create it in {SHM_DIRECTORY}") from None
+        try:
+            _reserve(name, shared.fd, size)
+            mapping = mmap.mmap(shared.fd, size)
+        except BaseException:
+            posix_ipc.unlink_shared_memory(name)
+            raise
+        finally:
+            shared.close_fd()
+        return cls(name, mapping, creator=True)
+
+    @classmethod
+    def attach(cls, name: str, writable: bool = True) -> Segment:
+        """Map an existing segment; SegmentMissing while it is absent or still without its size."""
+        try:
+            shared = posix_ipc.SharedMemory(name, read_only=not writable)
+        except posix_ipc.ExistentialError:
+            raise SegmentMissing(f"{name}: no such shared-memory segment") from None
+        except posix_ipc.PermissionsError:
+            raise ShmError(f"{name}: belongs to another user") from None
+        try:
+            size = os.fstat(shared.fd).st_size
+            if size == 0:
+                raise SegmentMissing(f"{name}: is still being created")
+            access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+            mapping = mmap.mmap(shared.fd, size, access=access)
+        finally:
+            shared.close_fd()
+        return cls(name, mapping, creator=False)
+
+    def close(self) -> None:
+        """Unmap; idempotent.
+
+        Views that a caller still holds keep the mapping alive (never dangling): it then goes with
+        the last of them instead of now.
+        """
+        mapping, self._mapping = self._mapping, None
+        if mapping is None:
+            return
+        buf, self.buf = self.buf, memoryview(b"")
+        with contextlib.suppress(BufferError):
+            buf.release()
+        with contextlib.suppress(BufferError):
+            mapping.close()
+
+    def unlink(self) -> None:
+        """Remove the name; idempotent, and nothing unless this object created the segment."""
+        if not self._creator:
+            return
+        self._creator = False
+        with contextlib.suppress(posix_ipc.ExistentialError):
+            posix_ipc.unlink_shared_memory(self.name)
+
+    def __enter__(self) -> Segment:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        self.unlink()
+
+
+def _reserve(name: str, fd: int, size: int) -> None:
+    # Asked first: where /dev/shm is larger than the memory, a hopeless posix_fallocate would take
+    # all of that memory before it failed.
+    available = _available(fd)
+    if size > available:
+        raise SpaceError(name, size, available)
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise SpaceError(name, size, _available(fd)) from error
+        raise ShmError(f"{name}: cannot reserve {_mebibytes(size)}: {error.strerror}") from error
+
+
+def _available(fd: int) -> int:
+    file_system = os.fstatvfs(fd)
+    return file_system.f_bavail * file_system.f_frsize
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB ({size} bytes)"
