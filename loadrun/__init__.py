@@ -1,0 +1,1 @@
+"""The LoadGen process: settings, sample library, dispatch and completion."""

@@ -1,0 +1,137 @@
+"""The thread that hands answers to LoadGen, and notices instances that died."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import mlperf_loadgen as lg
+
+from loadrun.dispatch.dispatcher import Dispatcher
+from shm.control import ControlBlock, InstanceState, RunState
+from shm.ring import Response, Rings
+
+_WAIT_S = 0.05
+_WATCH_S = 0.02
+"""How often the states of the instances are looked at."""
+
+
+class NoInstanceError(RuntimeError):
+    """Every instance is gone and launch restarts none."""
+
+
+class Answers:
+    """Turns a response into LoadGen's QuerySampleResponse objects.
+
+    A slot of a ring always lies at the same address, so that its objects are made once and only
+    their ids are set: half the cost of making them anew. LoadGen copies them.
+    """
+
+    def __init__(self) -> None:
+        self._slots: dict[int, tuple[list[int], list[lg.QuerySampleResponse]]] = {}
+
+    def __call__(self, response: Response) -> list[lg.QuerySampleResponse]:
+        """Return one object per sample, pointing into the payload (valid until it is released)."""
+        ids, lengths = response.ids, response.lengths
+        slot = self._slots.get(response.address)
+        if slot is None or slot[0][: len(ids)] != lengths:
+            slot = self._slots[response.address] = (lengths, _point(response.address, lengths))
+        objects = slot[1] if len(slot[1]) == len(ids) else slot[1][: len(ids)]
+        for item, response_id in zip(objects, ids, strict=True):
+            item.id = response_id
+        return objects
+
+
+def _point(address: int, lengths: list[int]) -> list[lg.QuerySampleResponse]:
+    objects = []
+    for length in lengths:
+        objects.append(lg.QuerySampleResponse(0, address, length))
+        address += length
+    return objects
+
+
+class CompletionThread(threading.Thread):
+    """Reads the response rings until `stop`.
+
+    `on_failure` is called from this thread with what made it end early.
+    """
+
+    def __init__(
+        self,
+        rings: Rings,
+        control: ControlBlock,
+        dispatcher: Dispatcher,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        super().__init__(name="completion", daemon=True)
+        self._rings = rings
+        self._control = control
+        self._states = control.states()
+        self._dispatcher = dispatcher
+        self._on_failure = on_failure
+        self._consumers = [rings.response_consumer(i) for i in range(control.instances)]
+        self._answers = Answers()
+        self._absent: set[int] = set()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End the thread and wait for it."""
+        self._stopping = True
+        self.join()
+
+    def run(self) -> None:
+        """Complete, dispatch, watch."""
+        try:
+            self._serve()
+        except BaseException as error:
+            self._on_failure(error)
+
+    def _serve(self) -> None:
+        rings = self._rings
+        watch_at = 0.0
+        while not self._stopping:
+            if rings.wait_responses(_WAIT_S):
+                for instance in rings.ready():
+                    self._complete(instance)
+            now = time.monotonic()
+            if now >= watch_at:
+                self._watch()
+                watch_at = now + _WATCH_S
+
+    def _complete(self, instance: int) -> None:
+        peek = self._consumers[instance].peek
+        response = peek()
+        while response is not None:
+            # First the dispatcher: LoadGen takes ids for addresses, so that they are checked
+            # before; the instance gets its next batch at once; and LoadGen's next query, which
+            # can come before QuerySamplesComplete is back, finds it idle.
+            self._dispatcher.completed(instance, response.ids, response.service_ns)
+            # LoadGen copies what it wants of the payload within this call.
+            lg.QuerySamplesComplete(self._answers(response))
+            response.release()
+            response = peek()
+
+    def _watch(self) -> None:
+        states = self._states
+        if (states == InstanceState.DEAD).any():
+            for instance in (states == InstanceState.DEAD).nonzero()[0].tolist():
+                self._bury(instance)
+        for instance in [i for i in self._absent if states[i] == InstanceState.READY]:
+            self._absent.remove(instance)
+            self._dispatcher.add(instance)
+        self._dispatcher.poll()
+        if self._dispatcher.alive == 0 and self._control.run_state == RunState.STOPPING:
+            raise NoInstanceError("no instance is left to answer")
+
+    def _bury(self, instance: int) -> None:
+        """Read what a dead instance still answered, give the rest to others, empty its rings."""
+        self._complete(instance)
+        self._dispatcher.requeue(instance)
+        self._rings.reset(instance)
+        record = self._control.instance(instance)
+        # A new generation lets launch start a successor, which sets a state of its own: ABSENT has
+        # to come before it.
+        record.state = InstanceState.ABSENT
+        record.generation += 1
+        self._absent.add(instance)

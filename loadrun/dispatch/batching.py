@@ -1,0 +1,124 @@
+"""How large the next batch is, and whether a busy instance may queue one more behind it.
+
+No rule holds a batch back while an instance is idle, and no instance gets more than `in_flight`
+batches at a time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+_PREFETCH_SHARE = 16
+"""Server queues behind a busy instance only what is served in 1/16 of the latency limit."""
+
+
+@dataclass
+class Backlog:
+    """What a rule decides on: samples waiting, and how long the oldest has waited (ns)."""
+
+    waiting: int
+    idle: int
+    alive: int
+    oldest_wait_ns: int
+
+
+class BatchRule(ABC):
+    """Sizes batches up to `batch_size` for instances that hold up to `in_flight` of them."""
+
+    needs_arrival = False
+    """Whether the rule wants to know how long the oldest sample has waited."""
+
+    def __init__(self, batch_size: int, in_flight: int) -> None:
+        self.batch_size = batch_size
+        self.in_flight = in_flight
+
+    @abstractmethod
+    def next(self, backlog: Backlog, shares: bool) -> tuple[int, int]:
+        """Return (samples in the next batch, depth); (0, ...) holds everything back.
+
+        `depth`: only an instance holding fewer batches than that may take it. `shares`: the policy
+        spreads a backlog over the idle instances. `backlog.waiting` is at least 1.
+        """
+
+    def served(self, samples: int, service_ns: int) -> None:  # noqa: B027 - most need not learn
+        """Learn that a batch of `samples` took `service_ns` in the engine."""
+
+
+class ThroughputRule(BatchRule):
+    """Offline: full batches, and a tail that shrinks so that all instances end together.
+
+    Guided self-scheduling (Polychronopoulos and Kuck, 1987): the next batch is at most the fair
+    share of what is left.
+    """
+
+    def next(self, backlog: Backlog, shares: bool) -> tuple[int, int]:
+        """Return min(batch_size, ceil(waiting / alive))."""
+        fair = -(-backlog.waiting // max(1, backlog.alive)) if shares else backlog.waiting
+        return min(self.batch_size, fair), self.in_flight
+
+
+class SplitRule(BatchRule):
+    """SingleStream and MultiStream: one query, spread over the idle instances at once."""
+
+    def next(self, backlog: Backlog, shares: bool) -> tuple[int, int]:
+        """Return min(batch_size, ceil(waiting / idle)); what does not fit queues behind."""
+        parts = backlog.idle or backlog.alive or 1
+        fair = -(-backlog.waiting // parts) if shares else backlog.waiting
+        return min(self.batch_size, fair), self.in_flight
+
+
+class LatencyRule(BatchRule):
+    """Server: batch what has accumulated, within the time left to the latency limit.
+
+    The batch grows only as far as its oldest sample still makes the limit, by the time per sample
+    that the engines have shown. A sample that is late already no longer shrinks the batch:
+    small batches cost throughput, and a backlog is worked off fastest with large ones.
+    """
+
+    needs_arrival = True
+
+    def __init__(self, batch_size: int, in_flight: int, limit_ns: float) -> None:
+        super().__init__(batch_size, in_flight)
+        self.limit_ns = limit_ns
+        self._sample_ns = 0.0
+
+    def served(self, samples: int, service_ns: int) -> None:
+        """Keep a moving average of the time per sample over about 16 batches."""
+        measured = service_ns / samples
+        if self._sample_ns:
+            self._sample_ns += (measured - self._sample_ns) / 16
+        else:
+            self._sample_ns = measured
+
+    def next(self, backlog: Backlog, shares: bool) -> tuple[int, int]:
+        """Return what has accumulated, for an idle instance; a full batch may queue behind."""
+        largest = self._largest(backlog.oldest_wait_ns)
+        if backlog.idle:
+            fair = -(-backlog.waiting // backlog.idle) if shares else backlog.waiting
+            return min(largest, fair), 1
+        # Behind a busy instance a batch is worth queueing when it could not grow further and
+        # its turn comes soon: another instance may be free sooner.
+        ahead_ns = self._sample_ns * largest
+        if backlog.waiting >= largest and ahead_ns * _PREFETCH_SHARE <= self.limit_ns:
+            return largest, self.in_flight
+        return 0, 1
+
+    def _largest(self, waited_ns: int) -> int:
+        if not self._sample_ns:
+            return self.batch_size
+        fits = (self.limit_ns - waited_ns) // self._sample_ns
+        if fits < 1:
+            fits = self.limit_ns // self._sample_ns
+        return max(1, min(self.batch_size, int(fits)))
+
+
+def make_rule(
+    scenario: str, batch_size: int, in_flight: int, latency_limit_s: float | None
+) -> BatchRule:
+    """Return the rule of a scenario; `latency_limit_s` is Server's limit in s."""
+    if scenario == "Offline":
+        return ThroughputRule(batch_size, in_flight)
+    if scenario == "Server" and latency_limit_s is not None:
+        return LatencyRule(batch_size, in_flight, latency_limit_s * 1e9)
+    return SplitRule(batch_size, in_flight)

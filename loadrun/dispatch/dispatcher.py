@@ -1,0 +1,168 @@
+"""From LoadGen's queries to batches in the request rings.
+
+Two threads come here: LoadGen's with queries, the completion thread with answers. A single lock
+guards the state. LoadGen's thread never waits for it: it leaves its query in the inbox, and whoever
+holds the lock looks into the inbox again after giving it back, so that no query is left behind.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from loadrun.dispatch.batching import Backlog, BatchRule
+from loadrun.dispatch.pending import Pending, sorted_by_position
+from loadrun.dispatch.policies import Policy
+
+
+class DispatchError(RuntimeError):
+    """An instance answered something that it was not asked."""
+
+
+class Sender(Protocol):
+    """loadrun's end of a request ring (`shm.ring.RequestProducer`)."""
+
+    def try_send(self, ids: Sequence[int], positions: Sequence[int]) -> bool:
+        """Send one batch; False when the ring is full."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    ids: list[int]
+    positions: list[int]
+    arrival_ns: int
+
+
+class Dispatcher:
+    """Sends batches to instances as the rule sizes them and the policy chooses.
+
+    `samples[i]` and `batches[i]` count what instance i has answered, `busy_ns[i]` its time in the
+    engine; `redispatched` the samples that a dead instance left behind and others were sent.
+    """
+
+    def __init__(
+        self, senders: Sequence[Sender], policy: Policy, rule: BatchRule, sort_samples: bool = False
+    ) -> None:
+        count = len(senders)
+        self.samples = [0] * count
+        self.batches = [0] * count
+        self.busy_ns = [0] * count
+        self.redispatched = 0
+        self._senders = [sender.try_send for sender in senders]
+        self._policy = policy
+        self._rule = rule
+        self._sort = sort_samples
+        self._backlog = Backlog(0, 0, 0, 0)
+        self._pending = Pending()
+        self._held: list[deque[_Batch]] = [deque() for _ in range(count)]
+        self._inbox: deque[tuple[list[int], list[int], int]] = deque()
+        self._lock = threading.Lock()
+
+    @property
+    def alive(self) -> int:
+        """Instances that take batches."""
+        return self._policy.alive
+
+    @property
+    def outstanding(self) -> int:
+        """Samples waiting or with an instance."""
+        with self._lock:
+            held = sum(len(batch.ids) for batches in self._held for batch in batches)
+            return len(self._pending) + held + sum(len(entry[0]) for entry in list(self._inbox))
+
+    def submit(self, ids: list[int], positions: list[int]) -> None:
+        """Take one query: its response ids and arena positions. Returns at once."""
+        if self._sort and len(ids) > 1:
+            ids, positions = sorted_by_position(ids, positions)
+        arrival_ns = time.monotonic_ns() if self._rule.needs_arrival else 0
+        self._inbox.append((ids, positions, arrival_ns))
+        self._work()
+
+    def completed(self, instance: int, ids: list[int], service_ns: int) -> None:
+        """Note the answer of `instance` to the oldest batch it holds, and send it more.
+
+        Raises DispatchError when the answer is not to that batch.
+        """
+        samples = len(ids)
+        with self._lock:
+            held = self._held[instance]
+            if not held or held[0].ids != ids:
+                raise DispatchError(
+                    f"instance {instance} answered {samples} samples that are not its oldest batch"
+                )
+            held.popleft()
+            self.samples[instance] += samples
+            self.batches[instance] += 1
+            self.busy_ns[instance] += service_ns
+            self._rule.served(samples, service_ns)
+            self._policy.completed(instance, samples)
+            self._drain()
+            self._send()
+        self._work()
+
+    def requeue(self, instance: int) -> int:
+        """Take all batches back from a dead instance for the others; return how many samples.
+
+        They go first. The instance gets nothing more until `add`.
+        """
+        with self._lock:
+            self._policy.remove(instance)
+            held = self._held[instance]
+            returned = 0
+            while held:
+                batch = held.pop()
+                self._pending.put_back(batch.ids, batch.positions, batch.arrival_ns)
+                returned += len(batch.ids)
+            self.redispatched += returned
+            self._send()
+        self._work()
+        return returned
+
+    def add(self, instance: int) -> None:
+        """Let a restarted instance take batches again."""
+        with self._lock:
+            self._policy.add(instance)
+            self._send()
+        self._work()
+
+    def poll(self) -> None:
+        """Send what can be sent: for a ring that was full, or after a flush."""
+        with self._lock:
+            self._drain()
+            self._send()
+        self._work()
+
+    def _work(self) -> None:
+        while self._inbox and self._lock.acquire(blocking=False):
+            try:
+                self._drain()
+                self._send()
+            finally:
+                self._lock.release()
+
+    def _drain(self) -> None:
+        inbox, pending = self._inbox, self._pending
+        while inbox:
+            pending.extend(*inbox.popleft())
+
+    def _send(self) -> None:
+        pending, policy, rule, backlog = self._pending, self._policy, self._rule, self._backlog
+        while waiting := len(pending):
+            backlog.waiting, backlog.idle, backlog.alive = waiting, policy.idle, policy.alive
+            if rule.needs_arrival:
+                backlog.oldest_wait_ns = time.monotonic_ns() - pending.oldest_ns()
+            size, depth = rule.next(backlog, policy.shares)
+            instance = policy.choose(depth) if size else None
+            if instance is None:
+                return
+            batch = _Batch(*pending.take(size))
+            if not self._senders[instance](batch.ids, batch.positions):
+                # A full ring: the next answer or poll tries again.
+                pending.put_back(batch.ids, batch.positions, batch.arrival_ns)
+                return
+            self._held[instance].append(batch)
+            policy.sent(instance, size)

@@ -1,0 +1,185 @@
+"""Read what LoadGen wrote about a test, and say what it means."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_LINE = re.compile(r"^:::MLLOG (\{.*\})\s*$")
+_PERCENTILE = re.compile(r"^result_([0-9.]+)_percentile_(?:per_query_)?latency_ns$")
+_METRICS = {
+    # The names that MLPerf's submission checker reads, by scenario: key, wording, unit, factor.
+    "SingleStream": ("early_stopping_latency_ss", "90th percentile latency", "ms", 1e-6),
+    "MultiStream": ("early_stopping_latency_ms", "99th percentile latency", "ms", 1e-6),
+    "Server": ("result_completed_samples_per_sec", "completed samples", "samples/s", 1.0),
+    "Offline": ("result_samples_per_second", "samples", "samples/s", 1.0),
+}
+_FALLBACK = {
+    # Where too few queries ran for the early-stopping estimate LoadGen writes 0 for it.
+    "SingleStream": "result_90.00_percentile_latency_ns",
+    "MultiStream": "result_99.00_percentile_per_query_latency_ns",
+}
+
+
+class LogError(ValueError):
+    """LoadGen's logs are absent or unreadable; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The figure a scenario is judged by."""
+
+    name: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class LoadgenResult:
+    """One test as LoadGen logged it.
+
+    `valid` and `metric` are None where the mode gives no performance result (AccuracyOnly).
+    `latencies_ns` maps p50, p90, p95, p97, p99, p99.9, min, mean and max to ns; they are per query
+    in MultiStream and per sample elsewhere. `fields` holds every key of the detail log (the last
+    value of each), `errors` and `warnings` LoadGen's messages.
+    """
+
+    valid: bool | None
+    scenario: str
+    mode: str
+    metric: Metric | None
+    latencies_ns: dict[str, int]
+    perf_constraints_met: bool | None
+    min_duration_met: bool | None
+    min_queries_met: bool | None
+    early_stopping_met: bool | None
+    reasons: list[str]
+    errors: list[str]
+    warnings: list[str]
+    fields: dict[str, Any] = field(repr=False)
+
+
+def parse_result(log_dir: str | Path) -> LoadgenResult:
+    """Read mlperf_log_detail.txt in `log_dir`. Raises LogError."""
+    path = Path(log_dir) / "mlperf_log_detail.txt"
+    fields, errors, warnings = _read(path)
+    scenario = fields.get("effective_scenario") or fields.get("requested_scenario")
+    mode = fields.get("effective_test_mode") or fields.get("requested_test_mode")
+    if scenario not in _METRICS or not isinstance(mode, str):
+        raise LogError(f"{path}: no test in this log; LoadGen did not start or did not finish")
+    validity = fields.get("result_validity")
+    reason = fields.get("result_invalid_reason", "")
+    return LoadgenResult(
+        valid=None if validity is None else validity == "VALID",
+        scenario=scenario,
+        mode=mode,
+        metric=None if validity is None else _metric(scenario, fields),
+        latencies_ns=_latencies(scenario, fields),
+        perf_constraints_met=fields.get("result_perf_constraints_met"),
+        min_duration_met=fields.get("result_min_duration_met"),
+        min_queries_met=fields.get("result_min_queries_met"),
+        early_stopping_met=fields.get("early_stopping_met"),
+        reasons=[part.strip() + "." for part in reason.split(". ") if part.strip(" .")],
+        errors=errors,
+        warnings=warnings,
+        fields=fields,
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[str], list[str]]:
+    try:
+        text = path.read_text(errors="replace")
+    except OSError as error:
+        raise LogError(f"cannot read {path}: {error.strerror}") from None
+    fields: dict[str, Any] = {}
+    errors, warnings = [], []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.startswith(":::MLLOG"):
+            continue
+        match = _LINE.match(line)
+        try:
+            entry = json.loads(match.group(1)) if match else None
+        except json.JSONDecodeError:
+            entry = None
+        if entry is None or "key" not in entry:
+            raise LogError(f"{path}:{number}: not a line of LoadGen's detail log")
+        metadata = entry.get("metadata") or {}
+        if metadata.get("is_error"):
+            errors.append(f"{entry['key']}: {entry['value']}")
+        elif metadata.get("is_warning"):
+            warnings.append(f"{entry['key']}: {entry['value']}")
+        # The loaded set is as long as the data set and no result.
+        if entry["key"] != "loaded_qsl_set":
+            fields[entry["key"]] = entry["value"]
+    return fields, errors, warnings
+
+
+def _metric(scenario: str, fields: dict[str, Any]) -> Metric | None:
+    key, name, unit, factor = _METRICS[scenario]
+    value = fields.get(key)
+    if not value and scenario in _FALLBACK:
+        value = fields.get(_FALLBACK[scenario])
+    return None if value is None else Metric(name, float(value) * factor, unit)
+
+
+def _latencies(scenario: str, fields: dict[str, Any]) -> dict[str, int]:
+    per_query = scenario == "MultiStream"
+    found = {}
+    for statistic in ("min", "mean", "max"):
+        middle = "query_" if per_query else ""
+        value = fields.get(f"result_{statistic}_{middle}latency_ns")
+        if value is not None:
+            found[statistic] = int(value)
+    for key, value in fields.items():
+        match = _PERCENTILE.match(key)
+        if match and ("_per_query_" in key) == per_query:
+            found[f"p{float(match.group(1)):g}"] = int(value)
+    return found
+
+
+def explain(result: LoadgenResult) -> list[tuple[str, str]]:
+    """Return (reason, cure) for every condition that an INVALID test missed."""
+    if result.valid is not False:
+        return []
+    fields, pairs = result.fields, []
+    if result.perf_constraints_met is False:
+        percentile = 100 * float(fields.get("effective_target_latency_percentile", 0.99))
+        limit_ms = float(fields.get("effective_target_latency_ns", 0)) / 1e6
+        reached = result.latencies_ns.get(f"p{percentile:g}")
+        shown = f" ({reached / 1e6:.3g} ms)" if reached is not None else ""
+        pairs.append(
+            (
+                f"the {percentile:g}th percentile of latency{shown} is above the limit of "
+                f"{limit_ms:g} ms",
+                "lower --qps (target_qps), lower the batch size, or give each instance more "
+                "processors",
+            )
+        )
+    if result.min_duration_met is False:
+        duration_s = float(fields.get("effective_min_duration_ms", 0)) / 1e3
+        cure = {
+            "Offline": "raise --qps (target_qps): LoadGen issues min_duration * target_qps samples",
+            "Server": "raise --count or --time: LoadGen stops at max_query_count or max_duration",
+        }.get(result.scenario, "lower target_latency in user.conf: LoadGen ran out of queries")
+        pairs.append((f"the test took less than its minimum of {duration_s:g} s", cure))
+    if result.min_queries_met is False:
+        wanted = fields.get("effective_min_query_count")
+        issued = fields.get("result_query_count")
+        pairs.append(
+            (
+                f"{issued} queries were issued, fewer than the minimum of {wanted}",
+                "raise --time or lift --count; mlperf_log_detail.txt says why LoadGen stopped",
+            )
+        )
+    if result.early_stopping_met is False:
+        told = " ".join(str(fields.get("early_stopping_result", "")).replace("*", " ").split())
+        pairs.append(
+            (
+                f"too few queries for the confidence MLPerf asks for: {told}",
+                "run longer (--time), or lower --qps when queries miss the latency limit",
+            )
+        )
+    return pairs

@@ -1,0 +1,76 @@
+"""The JSON file in which loadrun tells launch how the test goes and went."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class InstanceReport:
+    """What one instance did: `rate` is the standalone samples/s of its warm-up."""
+
+    instance: int
+    samples: int
+    batches: int
+    busy_s: float
+    rate: float
+
+
+@dataclass
+class Report:
+    """Everything loadrun knows about its test.
+
+    `status` is STARTING, RUNNING (written with the plan of the test, before it starts), COMPLETE,
+    FAILED or INTERRUPTED; `error` says why it failed. `measured_rate` is the sum of the instances'
+    standalone rates (samples/s). `harness_efficiency` is LoadGen's Offline rate over that sum.
+    `unofficial` lists why the result is not official, `notes` remarks; `timings_s` the phases in s.
+    `settings` are LoadGen's with audit.config applied, `target_source` says who set the expected
+    rate: option, user.conf or measured. `loadgen` is what `loadrun.logs.LoadgenResult` holds, less
+    its raw fields.
+    """
+
+    path: str
+    status: str = "STARTING"
+    error: str | None = None
+    scenario: str = ""
+    mode: str = ""
+    measured_rate: float | None = None
+    target_source: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    expected_duration_s: float | None = None
+    duration_s: float | None = None
+    harness_efficiency: float | None = None
+    redispatched: int = 0
+    instances: list[InstanceReport] = field(default_factory=list)
+    unofficial: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    timings_s: dict[str, float] = field(default_factory=dict)
+    loadgen: dict[str, Any] | None = None
+
+    def write(self) -> None:
+        """Write the file aside, then rename it."""
+        content = asdict(self)
+        path = Path(content.pop("path"))
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside.write_text(json.dumps(content, indent=1) + "\n")
+        aside.replace(path)
+
+
+class PhaseClock:
+    """Notes how long each phase took: `mark(name)` ends the phase `name`."""
+
+    def __init__(self, timings_s: dict[str, float]) -> None:
+        self._timings_s = timings_s
+        self._since = time.monotonic()
+
+    def mark(self, name: str) -> float:
+        """Return the seconds since the last mark, and keep them as phase `name`."""
+        now = time.monotonic()
+        took, self._since = now - self._since, now
+        self._timings_s[name] = round(took, 4)
+        return took

@@ -1,0 +1,227 @@
+"""The two ways to answer queries: instances behind rings, or an engine in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from loadrun.completion import CompletionThread
+from loadrun.config import LoadrunConfig
+from loadrun.dispatch.batching import make_rule
+from loadrun.dispatch.dispatcher import Dispatcher
+from loadrun.dispatch.policies import make_policy
+from loadrun.library import SampleLibrary, Samples
+from loadrun.report import InstanceReport
+from loadrun.session import InProcessSUT, OnFailure, RingSUT, SystemUnderTest
+from loadrun.settings import Settings
+from shm.arena import SampleArena
+from shm.control import ControlBlock, InstanceState, RunState
+from shm.ring import RingGeometry, Rings
+
+Engine = Callable[[list[int], Samples], tuple[npt.NDArray[Any], int]]
+"""(positions of a batch, the samples) -> (C-contiguous answers, bytes per sample)."""
+
+_POLL_S = 0.005
+_LEFT = (InstanceState.STOPPED, InstanceState.FAILED, InstanceState.DEAD, InstanceState.ABSENT)
+_IN_PROCESS_WARMUP_S = 1.0
+
+
+class InstanceError(RuntimeError):
+    """An instance did not become ready; `instance` is its number."""
+
+    def __init__(self, instance: int, message: str) -> None:
+        self.instance = instance
+        super().__init__(f"instance {instance} {message}")
+
+
+class Serving(Protocol):
+    """Something that warms up, then answers LoadGen's queries."""
+
+    arena: Samples
+
+    def load(self) -> None:
+        """Wait until everything that answers has loaded its model."""
+
+    def warm_up(self) -> list[float]:
+        """Warm up and return the standalone rate of each instance, samples/s."""
+
+    def start(
+        self, library: SampleLibrary, settings: Settings, on_failure: OnFailure
+    ) -> SystemUnderTest:
+        """Begin to answer; return what LoadGen issues to."""
+
+    def stop(self) -> None:
+        """End in order, all queries being answered."""
+
+    def abort(self) -> None:
+        """Tell everyone to leave and remove all segments, at once and from any thread."""
+
+    def counts(self) -> tuple[list[InstanceReport], int]:
+        """Return what each instance did and how many samples were dispatched twice."""
+
+
+class RingServing:
+    """Instances behind rings. Creating it creates the segments, the control block last."""
+
+    def __init__(self, config: LoadrunConfig, slots: int, sample_shape: tuple[int, ...]) -> None:
+        self._config = config
+        self._dispatcher: Dispatcher | None = None
+        self._completion: CompletionThread | None = None
+        self._rates = [0.0] * config.instances
+        # A ring never holds more than the batches in flight; one slot more keeps a worker that
+        # is about to release its slot from ever holding one up.
+        geometry = RingGeometry(
+            config.instances, config.in_flight + 1, config.batch_size, config.response_bytes
+        )
+        with contextlib.ExitStack() as undo:
+            self._arena = SampleArena.create(config.run_id, slots, sample_shape, np.uint8)
+            undo.callback(self._arena.unlink)
+            self._rings = Rings.create(config.run_id, geometry)
+            undo.callback(self._rings.unlink)
+            # Instances that find the control block rely on the rest.
+            self._control = ControlBlock.create(config.run_id, config.instances)
+            undo.pop_all()
+        self.arena: Samples = self._arena.samples
+
+    def load(self) -> None:
+        """Wait until every instance has loaded its artifact. Raises InstanceError."""
+        self._wait_for(InstanceState.LOADED, "loaded its model")
+
+    def warm_up(self) -> list[float]:
+        """Let all instances warm up side by side; raises InstanceError."""
+        self._control.run_state = RunState.WARMUP
+        self._wait_for(InstanceState.READY, "warmed up")
+        self._rates = [self._control.instance(i).rate for i in range(self._config.instances)]
+        return self._rates
+
+    def _wait_for(self, wanted: InstanceState, verb: str) -> None:
+        states = self._control.states()
+        deadline = time.monotonic() + self._config.start_timeout_s
+        while True:
+            ended = states >= InstanceState.STOPPED
+            if ended.any():
+                instance = int(ended.argmax())
+                state = InstanceState(int(states[instance])).name
+                raise InstanceError(instance, f"ended ({state}) before it had {verb}")
+            late = states < wanted
+            if not late.any():
+                return
+            if time.monotonic() > deadline:
+                seconds = self._config.start_timeout_s
+                raise InstanceError(int(late.argmax()), f"has not {verb} within {seconds:g} s")
+            time.sleep(_POLL_S)
+
+    def start(
+        self, library: SampleLibrary, settings: Settings, on_failure: OnFailure
+    ) -> SystemUnderTest:
+        """Start the completion thread; the run is RUNNING."""
+        config = self._config
+        policy = make_policy(config.policy, config.instances, config.in_flight)
+        rule = make_rule(
+            config.scenario, config.batch_size, config.in_flight, settings.latency_limit_s
+        )
+        self._dispatcher = Dispatcher(
+            [self._rings.request_producer(i) for i in range(config.instances)],
+            policy,
+            rule,
+            sort_samples=config.sort_samples and config.scenario == "Offline",
+        )
+        self._completion = CompletionThread(
+            self._rings, self._control, self._dispatcher, on_failure
+        )
+        self._control.run_state = RunState.RUNNING
+        self._completion.start()
+        return RingSUT(library, self._dispatcher)
+
+    def stop(self) -> None:
+        """Stop the completion thread, see the instances off, remove the segments."""
+        if self._completion is not None:
+            self._completion.stop()
+        self._control.run_state = RunState.STOPPING
+        states = self._control.states()
+        deadline = time.monotonic() + self._config.stop_timeout_s
+        while not np.isin(states, _LEFT).all() and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        self._unlink()
+
+    def abort(self) -> None:
+        """Tell the instances to leave, and remove the segments under them."""
+        self._control.run_state = RunState.STOPPING
+        self._unlink()
+
+    def _unlink(self) -> None:
+        # The control block goes last: while it is there, whoever cleans up knows the owner.
+        self._arena.unlink()
+        self._rings.unlink()
+        self._control.unlink()
+
+    def counts(self) -> tuple[list[InstanceReport], int]:
+        """Return loadrun's own count of what each instance answered."""
+        sent = self._dispatcher
+        if sent is None:
+            return [], 0
+        reports = [
+            InstanceReport(i, sent.samples[i], sent.batches[i], sent.busy_ns[i] / 1e9, rate)
+            for i, rate in enumerate(self._rates)
+        ]
+        return reports, sent.redispatched
+
+
+class InProcessServing:
+    """An engine in this process, called in LoadGen's thread (SingleStream as in the BKM)."""
+
+    def __init__(
+        self, config: LoadrunConfig, slots: int, sample_shape: tuple[int, ...], engine: Engine
+    ) -> None:
+        self._config = config
+        self._engine = engine
+        self._sut: InProcessSUT | None = None
+        self._rate = 0.0
+        self._busy_ns = 0
+        self.arena: Samples = np.zeros((slots, *sample_shape), np.uint8)
+
+    def load(self) -> None:
+        """The engine comes loaded."""
+
+    def warm_up(self) -> list[float]:
+        """Run full batches for a second; the first call is left out."""
+        positions = [i % len(self.arena) for i in range(self._config.batch_size)]
+        self._engine(positions, self.arena)
+        calls, start = 0, time.monotonic()
+        while (took := time.monotonic() - start) < _IN_PROCESS_WARMUP_S or calls == 0:
+            self._engine(positions, self.arena)
+            calls += 1
+        self._rate = calls * len(positions) / took
+        return [self._rate]
+
+    def start(
+        self, library: SampleLibrary, settings: Settings, on_failure: OnFailure
+    ) -> SystemUnderTest:
+        """Return the SUT around the engine."""
+        self._sut = InProcessSUT(library, self._infer, self._config.batch_size)
+        return self._sut
+
+    def _infer(self, positions: list[int]) -> tuple[npt.NDArray[Any], int]:
+        start = time.monotonic_ns()
+        answer = self._engine(positions, self.arena)
+        self._busy_ns += time.monotonic_ns() - start
+        return answer
+
+    def stop(self) -> None:
+        """Nothing runs on its own."""
+
+    def abort(self) -> None:
+        """Nothing is shared."""
+
+    def counts(self) -> tuple[list[InstanceReport], int]:
+        """Return the one instance that this process is."""
+        if self._sut is None:
+            return [], 0
+        counted = self._sut
+        busy_s = self._busy_ns / 1e9
+        return [InstanceReport(0, counted.samples, counted.batches, busy_s, self._rate)], 0

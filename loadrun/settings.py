@@ -1,0 +1,444 @@
+"""LoadGen's TestSettings: mlperf.conf, then user.conf, then the command line.
+
+What neither user.conf nor the command line says about the expected rate comes from the rate
+measured at warm-up. Nothing measured ever replaces a value that a person has set.
+
+LoadGen's `FromConfig(path, model, scenario, conf_type)`: 0 reads the mlperf.conf compiled into
+LoadGen and ignores the path; 1 is user.conf, allowed once a process (a second call is logged as an
+error that spoils a submission); 2 is an audit.config, which LoadGen reads itself at StartTest.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import mlperf_loadgen as lg
+
+from loadrun.capacity import fits_limit, server_qps, service_time_s
+from loadrun.config import LoadrunConfig
+from loadrun.scenarios import MODES, SCENARIOS, parse_mode, parse_scenario
+from loadrun.user_conf import UserConf, UserConfError, parse_user_conf
+
+__all__ = [
+    "MODES",
+    "SCENARIOS",
+    "Settings",
+    "SettingsError",
+    "apply_measured_rate",
+    "as_dict",
+    "build_settings",
+    "expected_duration_s",
+    "load_settings",
+    "parse_mode",
+    "parse_scenario",
+    "unofficial",
+]
+
+OFFICIAL_DURATION_MS = 600_000
+"""Minimum duration of every scenario (MLPerf Inference rules, section 4.1)."""
+OFFLINE_MIN_SAMPLES = 24_576
+"""Minimum samples of an Offline query (same section)."""
+_DEFAULT_PERFORMANCE_SAMPLES = 1024
+_OFFLINE_SLACK = 1.1
+"""LoadGen issues this much more than target_qps * min_duration in Offline."""
+_OFFLINE_MARGIN = 1.1
+"""A warm-up is short and may read low; a query issued too small makes a run INVALID."""
+_HARNESS_SAMPLES_S, _HARNESS_QUERIES_S = 1e6, 2e4
+"""What this process is expected to carry, Offline and Server. An engine measured alone can be far
+quicker (one that computes nothing is), and LoadGen would make all the samples beforehand."""
+_LATENCY_MARGIN = 0.5
+"""LoadGen makes queries for twice min_duration at the expected latency and then runs dry."""
+_MOST_QUERIES = 8_000_000
+"""Bound on the queries made beforehand (about 300 bytes each) for very fast engines."""
+
+_TARGETS = {
+    "SingleStream": "single_stream_expected_latency_ns",
+    "MultiStream": "multi_stream_expected_latency_ns",
+    "Server": "server_target_qps",
+    "Offline": "offline_expected_qps",
+}
+_FIELDS = (
+    "single_stream_expected_latency_ns", "single_stream_target_latency_percentile",
+    "multi_stream_expected_latency_ns", "multi_stream_target_latency_percentile",
+    "multi_stream_samples_per_query", "server_target_qps", "server_target_latency_ns",
+    "server_target_latency_percentile", "server_coalesce_queries",
+    "server_find_peak_qps_decimals_of_precision", "server_find_peak_qps_boundary_step_size",
+    "server_max_async_queries", "server_num_issue_query_threads", "offline_expected_qps",
+    "sample_concatenate_permutation", "min_duration_ms", "max_duration_ms", "min_query_count",
+    "max_query_count", "qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed",
+    "accuracy_log_rng_seed", "accuracy_log_probability", "accuracy_log_sampling_target", "test05",
+    "test05_qsl_rng_seed", "test05_sample_index_rng_seed", "test05_schedule_rng_seed",
+    "print_timestamps", "performance_issue_unique", "performance_issue_same",
+    "performance_issue_same_index", "performance_sample_count_override",
+    "accuracy_sample_count_override", "use_token_latencies",
+)  # fmt: skip
+
+
+class SettingsError(ValueError):
+    """The settings cannot be built; one line with the file or option and the cure."""
+
+
+@dataclass
+class Settings:
+    """The settings of one test.
+
+    `test` goes to LoadGen; `rules` is mlperf.conf alone, what an official result is held against;
+    `effective` is `test` with audit.config applied, as LoadGen will apply it. `target_source` says
+    where the expected rate came from: option, user.conf or measured. `notes` are remarks for a
+    person, one sentence each.
+    """
+
+    test: lg.TestSettings
+    rules: lg.TestSettings
+    effective: lg.TestSettings
+    scenario: str
+    sample_count: int
+    target_source: str
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def mode(self) -> str:
+        """The mode LoadGen will run, an audit.config considered."""
+        return str(self.effective.mode.name)
+
+    @property
+    def performance_sample_count(self) -> int:
+        """Samples that LoadGen loads at a time: what the sample arena has to hold."""
+        return int(self.effective.performance_sample_count_override)
+
+    @property
+    def latency_limit_s(self) -> float | None:
+        """Server's latency limit in s; None in the other scenarios."""
+        if self.scenario != "Server":
+            return None
+        return float(self.effective.server_target_latency_ns / 1e9)
+
+
+def build_settings(config: LoadrunConfig, measured_rate: float | None = None) -> Settings:
+    """Return the settings of `config`; `measured_rate` is samples/s over all instances."""
+    settings = load_settings(config)
+    if measured_rate is not None:
+        apply_measured_rate(settings, config, measured_rate)
+    return settings
+
+
+def load_settings(config: LoadrunConfig) -> Settings:
+    """Read mlperf.conf, user.conf and the command line's overrides. Raises SettingsError."""
+    user_conf = _read(config.user_conf, config)
+    rules = _base(config)
+    test = _base(config)
+    if user_conf is not None:
+        _from_config(test, user_conf.path, config, conf_type=1)
+    # user.conf can carry a `mode`; the command line decides.
+    test.mode = getattr(lg.TestMode, config.mode)
+    _apply_overrides(test, config)
+    settings = Settings(
+        test=test,
+        rules=rules,
+        effective=test,
+        scenario=config.scenario,
+        sample_count=config.sample_count,
+        target_source=_target_source(config, user_conf),
+    )
+    _fit_sample_counts(settings, config)
+    _apply_audit(settings, config)
+    return settings
+
+
+def apply_measured_rate(settings: Settings, config: LoadrunConfig, rate: float) -> None:
+    """Set the expected rate from `rate` (samples/s over all instances) unless a person has set it.
+
+    Raises SettingsError when the rate is needed and not positive.
+    """
+    test = settings.test
+    if settings.target_source == "measured":
+        if rate <= 0:
+            raise SettingsError(
+                "no rate was measured at warm-up; give --qps or set target_qps in user.conf"
+            )
+        target = _measured_target(settings, config, rate)
+        most = {"Offline": _HARNESS_SAMPLES_S, "Server": _HARNESS_QUERIES_S}.get(config.scenario)
+        if most is not None and target > most:
+            settings.notes.append(
+                f"the rate of the engines alone, {rate:.3g} samples/s, is more than loadrun is "
+                f"expected to carry; target_qps is {most:g} (--qps sets another)"
+            )
+            target = most
+        setattr(test, _TARGETS[config.scenario], target)
+    _bound_offline(test, config)
+    if config.mode == "FindPeakPerformance":
+        # A tenth of a query per second is noise on all but the slowest machines, and every
+        # binary digit costs a whole test.
+        test.server_find_peak_qps_decimals_of_precision = 1 if test.server_target_qps < 20 else 0
+    limit_s = settings.latency_limit_s
+    if limit_s and rate > 0 and not fits_limit(rate, config.instances, limit_s):
+        service_ms = 1e3 * service_time_s(rate, config.instances)
+        settings.notes.append(
+            f"one sample takes about {service_ms:.3g} ms on an instance and the latency limit is "
+            f"{1e3 * limit_s:.3g} ms: fewer instances with more processors each are needed"
+        )
+    _apply_audit(settings, config)
+
+
+def _measured_target(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+    test = settings.test
+    if config.scenario == "Offline":
+        return _OFFLINE_MARGIN * rate
+    if config.scenario == "Server":
+        qps = server_qps(
+            rate,
+            config.instances,
+            test.server_target_latency_ns / 1e9,
+            test.server_target_latency_percentile,
+        )
+        # The search starts from a load that must hold and doubles it.
+        return qps / 2 if config.mode == "FindPeakPerformance" else qps
+    if config.scenario == "SingleStream":
+        latency_s = config.instances / rate
+    else:
+        latency_s = test.multi_stream_samples_per_query / rate
+    shortest_s = 2 * test.min_duration_ms / 1e3 / _MOST_QUERIES
+    return float(max(_LATENCY_MARGIN * latency_s, shortest_s) * 1e9)
+
+
+def _read(path: str | None, config: LoadrunConfig) -> UserConf | None:
+    if path is None:
+        return None
+    try:
+        return parse_user_conf(path, models=(config.model,))
+    except UserConfError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _base(config: LoadrunConfig) -> lg.TestSettings:
+    """mlperf.conf, and sensible values for a model that it does not name (mobilenet)."""
+    test = lg.TestSettings()
+    test.scenario = getattr(lg.TestScenario, config.scenario)
+    test.mode = getattr(lg.TestMode, config.mode)
+    _from_config(test, "", config, conf_type=0)
+    if test.performance_sample_count_override == 0:
+        test.performance_sample_count_override = (
+            config.performance_sample_count or _DEFAULT_PERFORMANCE_SAMPLES
+        )
+        if config.scenario == "Offline":
+            test.min_query_count = OFFLINE_MIN_SAMPLES
+    return test
+
+
+def _from_config(test: lg.TestSettings, path: str, config: LoadrunConfig, conf_type: int) -> None:
+    code = test.FromConfig(path, config.model, config.scenario, conf_type)
+    if code != 0:
+        name = path or "the built-in mlperf.conf"
+        raise SettingsError(f"LoadGen cannot read {name} (FromConfig returned {code})")
+
+
+def _apply_overrides(test: lg.TestSettings, config: LoadrunConfig) -> None:
+    overrides = config.overrides
+    if overrides.min_duration_s is not None:
+        test.min_duration_ms = round(overrides.min_duration_s * 1e3)
+    if overrides.min_query_count is not None:
+        test.min_query_count = overrides.min_query_count
+    if overrides.max_query_count is not None:
+        # Offline has one query, however many samples: see _bound_offline.
+        test.max_query_count = 0 if config.scenario == "Offline" else overrides.max_query_count
+    if overrides.samples_per_query is not None:
+        test.multi_stream_samples_per_query = overrides.samples_per_query
+    if overrides.target_latency_ms is not None:
+        nanoseconds = overrides.target_latency_ms * 1e6
+        if config.scenario == "Server":
+            test.server_target_latency_ns = round(nanoseconds)
+        else:
+            setattr(test, _TARGETS[config.scenario], nanoseconds)
+    if overrides.target_qps is not None:
+        rate = config.scenario in ("Server", "Offline")
+        target = overrides.target_qps if rate else 1e9 / overrides.target_qps
+        setattr(test, _TARGETS[config.scenario], target)
+
+
+def _bound_offline(test: lg.TestSettings, config: LoadrunConfig) -> None:
+    """Hold Offline's one query to max_query_count samples.
+
+    LoadGen issues max(min_query_count, 1.1 * min_duration * target_qps) samples and has no bound
+    of its own: max_query_count counts queries there.
+    """
+    most = config.overrides.max_query_count
+    if config.scenario != "Offline" or most is None:
+        return
+    test.min_query_count = min(test.min_query_count, most)
+    if test.min_duration_ms:
+        bound = most / (_OFFLINE_SLACK * test.min_duration_ms / 1e3)
+        test.offline_expected_qps = min(test.offline_expected_qps, bound)
+
+
+def _target_source(config: LoadrunConfig, user_conf: UserConf | None) -> str:
+    stream = config.scenario in ("SingleStream", "MultiStream")
+    overrides = config.overrides
+    if overrides.target_qps is not None or (stream and overrides.target_latency_ms is not None):
+        return "option"
+    key = "target_latency" if stream else "target_qps"
+    if user_conf is not None and user_conf.get(config.model, config.scenario, key) is not None:
+        return "user.conf"
+    return "measured"
+
+
+def _fit_sample_counts(settings: Settings, config: LoadrunConfig) -> None:
+    """A performance set larger than the data set would make LoadGen ask for rows beyond it."""
+    test = settings.test
+    wanted = test.performance_sample_count_override or config.sample_count
+    if wanted > config.sample_count:
+        settings.notes.append(
+            f"the data set holds {config.sample_count} samples, fewer than "
+            f"performance_sample_count {wanted}; all of them are used"
+        )
+    test.performance_sample_count_override = min(wanted, config.sample_count)
+    if test.accuracy_sample_count_override > config.sample_count:
+        test.accuracy_sample_count_override = config.sample_count
+
+
+def _apply_audit(settings: Settings, config: LoadrunConfig) -> None:
+    if config.audit_config is None:
+        return
+    effective = lg.TestSettings()
+    for name in ("scenario", "mode", *_FIELDS):
+        setattr(effective, name, getattr(settings.test, name))
+    code = effective.FromConfig(config.audit_config, "*", config.scenario, 2)
+    if code != 0:
+        raise SettingsError(
+            f"LoadGen cannot read {config.audit_config} (FromConfig returned {code})"
+        )
+    if effective.test05:
+        effective.mode = lg.TestMode.PerformanceOnly
+    settings.effective = effective
+
+
+def expected_duration_s(settings: Settings, config: LoadrunConfig, rate: float) -> float | None:
+    """Return how long LoadGen will take at `rate` samples/s, in s; None when it cannot be said."""
+    if rate <= 0:
+        return None
+    rate = min(rate, _HARNESS_SAMPLES_S)
+    parts = {
+        "PerformanceOnly": ("performance",),
+        "AccuracyOnly": ("accuracy",),
+        "SubmissionRun": ("accuracy", "performance"),
+        "FindPeakPerformance": ("search",),
+    }[settings.mode]
+    estimates = {"performance": _performance_s, "accuracy": _accuracy_s, "search": _search_s}
+    return sum((estimates[part](settings, config, rate) for part in parts), 0.0)
+
+
+def _query_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+    """Expected latency of one SingleStream or MultiStream query, in s."""
+    if config.scenario == "SingleStream":
+        return config.instances / rate
+    return float(settings.effective.multi_stream_samples_per_query / rate)
+
+
+def offline_samples(test: lg.TestSettings) -> int:
+    """Return the samples of LoadGen's one Offline query."""
+    if test.performance_issue_unique:
+        return int(test.performance_sample_count_override)
+    planned = int(_OFFLINE_SLACK * test.min_duration_ms / 1e3 * test.offline_expected_qps)
+    return max(int(test.min_query_count), planned)
+
+
+def _performance_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+    test = settings.effective
+    duration_s = test.min_duration_ms / 1e3
+    if config.scenario == "Offline":
+        return offline_samples(test) / rate
+    if config.scenario == "Server":
+        query_s = 1 / test.server_target_qps
+        # Late queries still have to be answered.
+        backlog = max(1.0, test.server_target_qps / rate)
+        estimate = max(duration_s, test.min_query_count * query_s) * backlog
+    else:
+        query_s = _query_s(settings, config, rate)
+        estimate = max(duration_s, test.min_query_count * query_s)
+    if test.max_query_count:
+        estimate = min(estimate, test.max_query_count * query_s)
+    if test.max_duration_ms:
+        estimate = min(estimate, test.max_duration_ms / 1e3)
+    return float(estimate)
+
+
+def _accuracy_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+    test = settings.effective
+    samples = test.accuracy_sample_count_override or config.sample_count
+    if config.scenario == "Server":
+        return float(samples / min(rate, test.server_target_qps))
+    if config.scenario == "SingleStream":
+        return float(samples * config.instances / rate)
+    return float(samples / rate)
+
+
+def _search_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+    """Double the load until it fails, then halve the interval down to LoadGen's precision."""
+    test = settings.effective
+    doublings = max(1, math.ceil(math.log2(max(2.0, rate / test.server_target_qps))))
+    precision = 10**test.server_find_peak_qps_decimals_of_precision
+    halvings = max(0, math.ceil(math.log2(max(1.0, rate / 2 * precision))))
+    return (1 + doublings + halvings) * _performance_s(settings, config, rate)
+
+
+def unofficial(settings: Settings) -> list[str]:
+    """Return why a result of these settings is not official; empty when nothing speaks against it.
+
+    Held against LoadGen's mlperf.conf and the MLPerf Inference rules; data, weights and models are
+    the caller's to judge.
+    """
+    test, rules, scenario = settings.effective, settings.rules, settings.scenario
+    reasons = []
+    if settings.mode == "FindPeakPerformance":
+        reasons.append("FindPeakPerformance searches; its figure is not a result")
+    if settings.mode != "AccuracyOnly":
+        reasons += _unofficial_performance(test, rules, scenario)
+    if 0 < test.accuracy_sample_count_override < settings.sample_count:
+        reasons.append(f"accuracy over {test.accuracy_sample_count_override} samples only")
+    return reasons
+
+
+def _unofficial_performance(
+    test: lg.TestSettings, rules: lg.TestSettings, scenario: str
+) -> list[str]:
+    reasons = []
+    if test.min_duration_ms < OFFICIAL_DURATION_MS:
+        reasons.append(f"minimum duration {test.min_duration_ms / 1e3:g} s, below 600 s")
+    # The count of Server and SingleStream is LoadGen's own default and no rule: early stopping
+    # decides there.
+    if scenario in ("Offline", "MultiStream") and test.min_query_count < rules.min_query_count:
+        what = "samples" if scenario == "Offline" else "queries"
+        reasons.append(f"minimum {test.min_query_count} {what}, below {rules.min_query_count}")
+    if test.max_query_count:
+        reasons.append(f"at most {test.max_query_count} queries")
+    if test.max_duration_ms:
+        reasons.append(f"at most {test.max_duration_ms / 1e3:g} s")
+    if test.performance_sample_count_override < rules.performance_sample_count_override:
+        reasons.append(
+            f"performance set of {test.performance_sample_count_override} samples, below "
+            f"{rules.performance_sample_count_override}"
+        )
+    if scenario == "Server":
+        limit, official = test.server_target_latency_ns, rules.server_target_latency_ns
+        if limit != official:
+            reasons.append(f"latency limit {limit / 1e6:g} ms instead of {official / 1e6:g} ms")
+        if test.server_coalesce_queries:
+            reasons.append("LoadGen coalesces late queries")
+    if scenario == "MultiStream":
+        count, official = test.multi_stream_samples_per_query, rules.multi_stream_samples_per_query
+        if count != official:
+            reasons.append(f"{count} samples per query instead of {official}")
+    names = {"SingleStream": "single_stream", "MultiStream": "multi_stream", "Server": "server"}
+    if scenario in names:
+        name = f"{names[scenario]}_target_latency_percentile"
+        chosen, official = getattr(test, name), getattr(rules, name)
+        if not math.isclose(chosen, official):
+            reasons.append(f"latency percentile {100 * chosen:g} instead of {100 * official:g}")
+    return reasons
+
+
+def as_dict(test: lg.TestSettings) -> dict[str, Any]:
+    """Return every field of LoadGen's settings by its name in LoadGen, fit for JSON."""
+    fields = {name: getattr(test, name) for name in _FIELDS}
+    return {"scenario": test.scenario.name, "mode": test.mode.name, **fields}

@@ -1,0 +1,331 @@
+"""Policies, batch rules, and the dispatcher over recorded and real rings."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadrun.dispatch.batching import (
+    Backlog,
+    BatchRule,
+    LatencyRule,
+    SplitRule,
+    ThroughputRule,
+    make_rule,
+)
+from loadrun.dispatch.dispatcher import Dispatcher, DispatchError
+from loadrun.dispatch.pending import Pending, sorted_by_position
+from loadrun.dispatch.policies import NAMES, UnknownPolicyError, make_policy
+from loadrun.library import LibraryError, SampleLibrary
+from shm.ring import RingGeometry, Rings
+
+
+class Recorder:
+    """One instance's inbox: what was sent and is not answered yet."""
+
+    def __init__(self) -> None:
+        self.batches: deque[tuple[list[int], list[int]]] = deque()
+        self.sizes: list[int] = []
+
+    def try_send(self, ids: Sequence[int], positions: Sequence[int]) -> bool:
+        self.batches.append((list(ids), list(positions)))
+        self.sizes.append(len(ids))
+        return True
+
+
+def make(
+    policy: str, rule: BatchRule, instances: int, sort: bool = False
+) -> tuple[Dispatcher, list[Recorder]]:
+    senders = [Recorder() for _ in range(instances)]
+    chosen = make_policy(policy, instances, rule.in_flight)
+    return Dispatcher(senders, chosen, rule, sort_samples=sort), senders
+
+
+def answer(dispatcher: Dispatcher, senders: list[Recorder], instance: int) -> list[int]:
+    ids, _ = senders[instance].batches.popleft()
+    dispatcher.completed(instance, ids, service_ns=1000 * len(ids))
+    return ids
+
+
+def busy(senders: list[Recorder]) -> list[int]:
+    return [i for i, sender in enumerate(senders) if sender.batches]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    policy=st.sampled_from(NAMES),
+    scenario=st.sampled_from(["Offline", "Server", "MultiStream"]),
+    instances=st.integers(1, 5),
+    batch_size=st.integers(1, 5),
+    in_flight=st.integers(1, 3),
+    seed=st.integers(0, 2**32),
+)
+def test_every_sample_is_answered_once(
+    policy: str, scenario: str, instances: int, batch_size: int, in_flight: int, seed: int
+) -> None:
+    generator = random.Random(seed)
+    rule = make_rule(scenario, batch_size, in_flight, 0.01)
+    dispatcher, senders = make(policy, rule, instances)
+    dead: set[int] = set()
+    submitted, answered, lost = 0, [], 0
+    for _ in range(60):
+        action = generator.random()
+        if action < 0.45:
+            count = generator.randint(1, 12)
+            ids = list(range(submitted, submitted + count))
+            dispatcher.submit(ids, [7 * i for i in ids])
+            submitted += count
+        elif action < 0.9 and busy(senders):
+            answered += answer(dispatcher, senders, generator.choice(busy(senders)))
+        elif action < 0.95 and len(dead) < instances - 1:
+            victim = generator.choice([i for i in range(instances) if i not in dead])
+            held = sum(len(ids) for ids, _ in senders[victim].batches)
+            senders[victim].batches.clear()
+            assert dispatcher.requeue(victim) == held
+            lost += held
+            dead.add(victim)
+        elif dead:
+            dispatcher.add(dead.pop())
+        for instance, sender in enumerate(senders):
+            assert len(sender.batches) <= in_flight
+            assert not (instance in dead and sender.batches)
+            for ids, positions in sender.batches:
+                assert 1 <= len(ids) <= batch_size
+                assert positions == [7 * i for i in ids]
+        assert dispatcher.outstanding == submitted - len(answered)
+        idle = [i for i in range(instances) if i not in dead and not senders[i].batches]
+        if idle and policy != "round_robin":
+            held = sum(len(ids) for sender in senders for ids, _ in sender.batches)
+            assert held == dispatcher.outstanding
+    while busy(senders):
+        answered += answer(dispatcher, senders, generator.choice(busy(senders)))
+    assert sorted(answered) == list(range(submitted))
+    assert dispatcher.redispatched == lost
+    assert sum(dispatcher.samples) == submitted
+
+
+def test_unknown_policy_suggests() -> None:
+    with pytest.raises(UnknownPolicyError, match=r"'round-robin' \(nearest: round_robin"):
+        make_policy("round-robin", 1, 1)
+
+
+def chosen(policy: str, instances: int, in_flight: int, batches: int) -> list[int | None]:
+    """Who gets the first batches of five samples while nobody answers."""
+    made = make_policy(policy, instances, in_flight)
+    order = []
+    for _ in range(batches):
+        instance = made.choose(in_flight)
+        order.append(instance)
+        if instance is not None:
+            made.sent(instance, 5)
+    return order
+
+
+def test_order_of_the_policies() -> None:
+    assert chosen("pull", 3, 2, 7) == [0, 1, 2, 0, 1, 2, None]
+    assert chosen("least_loaded", 3, 2, 7) == [0, 1, 2, 0, 1, 2, None]
+    assert chosen("round_robin", 3, 2, 7) == [0, 1, 2, 0, 1, 2, None]
+    assert chosen("local_batch_first", 3, 2, 7) == [0, 0, 1, 1, 2, 2, None]
+
+
+def test_pull_prefers_the_longest_free() -> None:
+    policy = make_policy("pull", 3, 1)
+    for instance in (0, 1, 2):
+        policy.sent(instance, 1)
+    for instance in (2, 0, 1):
+        policy.completed(instance, 1)
+    order = []
+    while (instance_or_none := policy.choose(1)) is not None:
+        order.append(instance_or_none)
+        policy.sent(instance_or_none, 1)
+    assert order == [2, 0, 1]
+
+
+def test_least_loaded_counts_samples() -> None:
+    policy = make_policy("least_loaded", 2, 3)
+    policy.sent(0, 8)
+    policy.sent(1, 2)
+    policy.sent(1, 2)
+    assert policy.choose(3) == 1
+    assert policy.choose(1) is None
+
+
+def test_round_robin_waits_for_its_turn() -> None:
+    policy = make_policy("round_robin", 2, 1)
+    policy.sent(0, 1)
+    policy.sent(1, 1)
+    policy.completed(1, 1)
+    assert policy.choose(1) is None
+    policy.remove(0)
+    assert policy.choose(1) == 1
+
+
+def test_offline_keeps_all_busy_and_shrinks_the_tail() -> None:
+    dispatcher, senders = make("pull", ThroughputRule(8, 2), 3, sort=True)
+    ids = list(range(200))
+    positions = [random.Random(i).randrange(50) for i in ids]
+    dispatcher.submit(ids, positions)
+    sent: list[int] = [p for sender in senders for _, b in sender.batches for p in b]
+    assert sorted(sent) == sorted(positions)[: len(sent)]
+    assert [len(sender.batches) for sender in senders] == [2, 2, 2]
+    turn = 0
+    while dispatcher.outstanding:
+        answer(dispatcher, senders, busy(senders)[turn % len(busy(senders))])
+        turn += 1
+    assert [max(sender.sizes) for sender in senders] == [8, 8, 8]
+    assert all(sender.sizes[-1] < 8 for sender in senders)
+
+
+def test_a_query_is_split_over_idle_instances() -> None:
+    dispatcher, senders = make("pull", SplitRule(8, 2), 4)
+    dispatcher.submit(list(range(8)), list(range(8)))
+    assert [sender.sizes for sender in senders] == [[2], [2], [2], [2]]
+    dispatcher, senders = make("local_batch_first", SplitRule(8, 2), 4)
+    dispatcher.submit(list(range(8)), list(range(8)))
+    assert [sender.sizes for sender in senders] == [[8], [], [], []]
+
+
+def backlog(waiting: int, idle: int, waited_ms: float = 0.0) -> Backlog:
+    return Backlog(waiting, idle, 2, int(waited_ms * 1e6))
+
+
+def test_server_batches_within_the_limit() -> None:
+    rule = LatencyRule(16, 2, limit_ns=10e6)
+    assert rule.next(backlog(5, 1), True) == (5, 1)
+    assert rule.next(backlog(5, 2), True) == (3, 1)
+    assert rule.next(backlog(5, 2), False) == (5, 1)
+    for _ in range(100):
+        rule.served(2, 4_000_000)
+    # 2 ms a sample: five fit into 10 ms, three when the oldest has waited 4 ms.
+    assert rule.next(backlog(40, 1), True) == (5, 1)
+    assert rule.next(backlog(40, 1, 4.0), True) == (3, 1)
+    # The oldest is late whatever happens: work the backlog off.
+    assert rule.next(backlog(40, 1, 9.0), True) == (5, 1)
+    # Nothing queues behind a batch that takes so long.
+    assert rule.next(backlog(40, 0), True) == (0, 1)
+
+
+def test_server_queues_full_batches_behind_quick_ones() -> None:
+    rule = LatencyRule(16, 2, limit_ns=10e6)
+    rule.served(16, 16_000)
+    assert rule.next(backlog(16, 0), True) == (16, 2)
+    assert rule.next(backlog(15, 0), True) == (0, 1)
+
+
+def test_answers_to_another_batch_are_refused() -> None:
+    dispatcher, _ = make("pull", SplitRule(4, 2), 1)
+    with pytest.raises(DispatchError, match="instance 0 answered 1 samples"):
+        dispatcher.completed(0, [3], 0)
+    dispatcher.submit([1, 2], [0, 0])
+    with pytest.raises(DispatchError):
+        dispatcher.completed(0, [2, 1], 0)
+    dispatcher.completed(0, [1, 2], 0)
+
+
+def test_pending_keeps_order_over_many_takes() -> None:
+    pending, taken = Pending(), []
+    for start in range(0, 20_000, 10):
+        pending.extend(list(range(start, start + 10)), list(range(start, start + 10)), 1 + start)
+        if start % 30 == 0:
+            ids, positions, arrival = pending.take(7)
+            assert ids == positions
+            assert arrival == 1 + ids[0] // 10 * 10
+            pending.put_back(ids, positions, arrival)
+            taken += pending.take(7)[0]
+    taken += pending.take(len(pending))[0]
+    assert taken == list(range(20_000))
+    assert len(pending) == 0
+
+
+@pytest.mark.parametrize("most", [100, 100_000])
+def test_sorting_keeps_pairs(most: int) -> None:
+    generator = random.Random(3)
+    ids = [2**63 + i for i in range(1000)]
+    positions = [generator.randrange(most) for _ in ids]
+    sorted_ids, sorted_positions = sorted_by_position(ids, positions)
+    assert sorted_positions == sorted(positions)
+    assert sorted(zip(sorted_ids, sorted_positions, strict=True)) == sorted(
+        zip(ids, positions, strict=True)
+    )
+
+
+@pytest.fixture
+def rings() -> Iterator[Rings]:
+    """Two instances whose rings hold a single batch."""
+    made = Rings.create(f"t{secrets.token_hex(6)}", RingGeometry(2, 1, 4, 4))
+    yield made
+    made.unlink()
+    made.close()
+
+
+def test_a_full_ring_holds_samples_back(rings: Rings) -> None:
+    producers = [rings.request_producer(i) for i in range(2)]
+    # Three batches in flight where a ring has room for one.
+    dispatcher = Dispatcher(producers, make_policy("pull", 2, 3), ThroughputRule(4, 3))
+    dispatcher.submit(list(range(40)), list(range(40)))
+    assert rings.occupancy(0).requests == rings.occupancy(1).requests == 1
+    assert dispatcher.outstanding == 40
+    seen = []
+    while dispatcher.outstanding:
+        for instance in range(2):
+            request = rings.request_consumer(instance).receive(0)
+            if request is not None:
+                seen += request.ids
+                dispatcher.completed(instance, request.ids, 0)
+        dispatcher.poll()
+    assert sorted(seen) == list(range(40))
+
+
+def test_queries_from_another_thread_are_never_left_behind(rings: Rings) -> None:
+    dispatcher = Dispatcher(
+        [rings.request_producer(i) for i in range(2)],
+        make_policy("pull", 2, 1),
+        LatencyRule(4, 1, 1e9),
+    )
+    total = 20_000
+
+    def issue() -> None:
+        for response_id in range(total):
+            dispatcher.submit([response_id], [response_id])
+
+    thread = threading.Thread(target=issue)
+    thread.start()
+    consumers = [rings.request_consumer(i) for i in range(2)]
+    seen: list[int] = []
+    # Only `completed` follows: whatever is left in the inbox would hang here.
+    while len(seen) < total:
+        for instance, consumer in enumerate(consumers):
+            request = consumer.receive(0)
+            if request is not None:
+                seen += request.ids
+                dispatcher.completed(instance, request.ids, 0)
+        assert thread.is_alive() or dispatcher.outstanding + len(seen) == total
+    thread.join()
+    assert sorted(seen) == list(range(total))
+
+
+def test_library_loads_unloads_and_repeats() -> None:
+    source = np.arange(40, dtype=np.uint8).reshape(10, 4)
+    arena = np.zeros((4, 4), np.uint8)
+    library = SampleLibrary(source, arena)
+    assert (library.total_sample_count, library.performance_sample_count) == (10, 4)
+    # MultiStream fills its sets up with repetitions.
+    library.load([9, 2, 5, 9, 2])
+    positions = library.positions([2, 5, 9])
+    assert positions == sorted(positions)
+    assert (arena[positions] == source[[2, 5, 9]]).all()
+    library.load([0])
+    with pytest.raises(LibraryError, match="LoadGen loads 1 samples, the arena has room for 0"):
+        library.load([1])
+    library.unload([9, 2, 5, 9, 2])
+    library.load([7, 8, 6])
+    assert (arena[library.positions([8, 0, 6, 7])] == source[[8, 0, 6, 7]]).all()
+    assert library.positions([9]) == [-1]

@@ -1,0 +1,241 @@
+"""LoadGen's settings, built with real LoadGen."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from loadrun_harness import make_config
+
+from loadrun.capacity import server_qps, waiting_tail
+from loadrun.config import LoadrunConfig, Overrides
+from loadrun.settings import (
+    SettingsError,
+    as_dict,
+    build_settings,
+    expected_duration_s,
+    load_settings,
+    unofficial,
+)
+
+__all__ = ["make_config"]  # fixture of this module
+MakeConfig = Callable[..., LoadrunConfig]
+
+
+def test_mlperf_conf_governs(make_config: MakeConfig) -> None:
+    official = {"sample_count": 50_000, "overrides": Overrides()}
+    offline = build_settings(make_config(**official), 1000.0)
+    assert offline.test.min_duration_ms == 600_000
+    assert offline.test.min_query_count == 24_576
+    assert offline.performance_sample_count == 1024
+    assert unofficial(offline) == []
+    server = build_settings(make_config(scenario="Server", **official), 1000.0)
+    assert server.latency_limit_s == 0.015
+    multi = build_settings(make_config(scenario="MultiStream", **official), 1000.0)
+    assert multi.test.multi_stream_samples_per_query == 8
+    assert multi.test.min_query_count == 662
+    assert multi.latency_limit_s is None
+    assert unofficial(server) == unofficial(multi) == []
+
+
+def test_mobilenet_has_sensible_settings_without_an_entry(make_config: MakeConfig) -> None:
+    change = {"model": "mobilenet", "sample_count": 50_000, "overrides": Overrides()}
+    offline = build_settings(make_config(performance_sample_count=2048, **change), 1000.0)
+    assert offline.performance_sample_count == 2048
+    assert offline.test.min_query_count == 24_576
+    assert build_settings(make_config(**change), 1.0).performance_sample_count == 1024
+    server = build_settings(make_config(scenario="Server", **change), 1000.0)
+    assert server.latency_limit_s == 0.010
+
+
+def test_user_conf_sets_what_mlperf_conf_does_not(make_config: MakeConfig, tmp_path: Path) -> None:
+    path = tmp_path / "user.conf"
+    path.write_text("mobilenet.*.performance_sample_count_override = 30\n*.*.mode = 1\n")
+    settings = build_settings(make_config(model="mobilenet", user_conf=str(path)), 100.0)
+    assert settings.performance_sample_count == 30
+    assert settings.mode == "PerformanceOnly"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "field", "expected"),
+    [
+        ("Offline", "offline_expected_qps", 220.0),
+        ("SingleStream", "single_stream_expected_latency_ns", 5e6),
+        ("MultiStream", "multi_stream_expected_latency_ns", 20e6),
+    ],
+)
+def test_measured_rate_sets_the_expectation(
+    make_config: MakeConfig, scenario: str, field: str, expected: float
+) -> None:
+    settings = build_settings(make_config(scenario=scenario), 200.0)
+    assert settings.target_source == "measured"
+    assert as_dict(settings.test)[field] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "overrides", "field", "expected"),
+    [
+        ("Offline", Overrides(target_qps=7), "offline_expected_qps", 7),
+        ("Server", Overrides(target_qps=7), "server_target_qps", 7),
+        ("SingleStream", Overrides(target_qps=500), "single_stream_expected_latency_ns", 2e6),
+        ("SingleStream", Overrides(target_latency_ms=3), "single_stream_expected_latency_ns", 3e6),
+        ("Server", Overrides(target_latency_ms=7.5), "server_target_latency_ns", 7_500_000),
+        ("MultiStream", Overrides(samples_per_query=4), "multi_stream_samples_per_query", 4),
+        ("Server", Overrides(max_query_count=9), "max_query_count", 9),
+        ("Offline", Overrides(min_duration_s=0.25), "min_duration_ms", 250),
+    ],
+)
+def test_overrides_win_over_user_conf(
+    make_config: MakeConfig,
+    tmp_path: Path,
+    scenario: str,
+    overrides: Overrides,
+    field: str,
+    expected: float,
+) -> None:
+    path = tmp_path / "user.conf"
+    path.write_text(
+        "*.Offline.target_qps = 1\n*.Server.target_qps = 1\n*.Server.target_latency = 99\n"
+        "*.SingleStream.target_latency = 99\n*.MultiStream.samples_per_query = 2\n"
+        "*.*.min_duration = 9\n*.*.max_query_count = 1000\n"
+    )
+    config = make_config(scenario=scenario, overrides=overrides, user_conf=str(path))
+    assert as_dict(build_settings(config, 5000.0).test)[field] == expected
+
+
+def test_no_rate_and_nothing_set(make_config: MakeConfig) -> None:
+    with pytest.raises(SettingsError, match="give --qps or set target_qps"):
+        build_settings(make_config(), 0.0)
+    config = make_config(overrides=Overrides(target_qps=5.0))
+    assert expected_duration_s(build_settings(config, 0.0), config, 0.0) is None
+
+
+@pytest.mark.parametrize(("scenario", "most"), [("Offline", 1e6), ("Server", 2e4)])
+def test_an_engine_faster_than_loadrun(make_config: MakeConfig, scenario: str, most: float) -> None:
+    config = make_config(scenario=scenario)
+    settings = build_settings(config, 20e6)
+    target = settings.test.offline_expected_qps if scenario == "Offline" else None
+    assert (target or settings.test.server_target_qps) == most
+    assert any("more than loadrun is expected to carry" in note for note in settings.notes)
+    # What a person asks for is theirs.
+    asked = make_config(scenario=scenario, overrides=Overrides(target_qps=3e6))
+    assert build_settings(asked, 20e6).notes == build_settings(asked, 1e6).notes
+
+
+def test_bad_user_conf_is_named(make_config: MakeConfig, tmp_path: Path) -> None:
+    path = tmp_path / "user.conf"
+    path.write_text("*.Offline.target_qsp = 1\n")
+    with pytest.raises(SettingsError, match=r"user\.conf:1: unknown key 'target_qsp'"):
+        load_settings(make_config(user_conf=str(path)))
+    with pytest.raises(SettingsError, match="FromConfig returned -2"):
+        load_settings(make_config(audit_config=str(tmp_path / "none.config")))
+
+
+def test_small_data_sets_bound_the_performance_set(make_config: MakeConfig) -> None:
+    settings = build_settings(make_config(sample_count=650), 100.0)
+    assert settings.performance_sample_count == 650
+    assert settings.notes == [
+        "the data set holds 650 samples, fewer than performance_sample_count 1024; all of them "
+        "are used"
+    ]
+    assert "performance set of 650 samples, below 1024" in unofficial(settings)
+
+
+def test_offline_count_bounds_the_samples(make_config: MakeConfig) -> None:
+    config = make_config(overrides=Overrides(max_query_count=500, min_duration_s=10))
+    settings = build_settings(config, 1000.0)
+    assert expected_duration_s(settings, config, 1000.0) == pytest.approx(0.5, rel=0.01)
+
+
+def test_expected_durations(make_config: MakeConfig) -> None:
+    def duration(rate: float, **change: object) -> float:
+        config = make_config(**change)
+        value = expected_duration_s(build_settings(config, rate), config, rate)
+        assert value is not None
+        return value
+
+    minute = Overrides(min_duration_s=60, min_query_count=1)
+    assert duration(100, overrides=minute) == pytest.approx(60 * 1.21)
+    many = Overrides(min_duration_s=60, min_query_count=24_576)
+    assert duration(100, overrides=many) == pytest.approx(245.76)
+    assert duration(100, overrides=minute, scenario="SingleStream") == pytest.approx(60)
+    assert duration(100, overrides=minute, scenario="Server") == pytest.approx(60)
+    assert duration(4, overrides=Overrides(), scenario="MultiStream") == pytest.approx(662 * 2)
+    assert duration(100, mode="AccuracyOnly", sample_count=650) == pytest.approx(6.5)
+    assert duration(100, mode="SubmissionRun", overrides=minute, sample_count=650) == pytest.approx(
+        6.5 + 60 * 1.21
+    )
+    probe = Overrides(min_duration_s=1, min_query_count=1, target_qps=25)
+    assert duration(100, scenario="Server", mode="FindPeakPerformance", overrides=probe) == 9
+
+
+def test_unofficial_reasons(make_config: MakeConfig, tmp_path: Path) -> None:
+    path = tmp_path / "user.conf"
+    path.write_text(
+        "*.Server.target_latency_percentile = 90\n*.Server.coalesce_queries = 1\n"
+        "*.*.max_duration = 5000\n"
+    )
+    overrides = Overrides(min_duration_s=60, target_latency_ms=100, max_query_count=7)
+    config = make_config(
+        scenario="Server", user_conf=str(path), overrides=overrides, sample_count=2000
+    )
+    assert unofficial(build_settings(config, 100.0)) == [
+        "minimum duration 60 s, below 600 s",
+        "at most 7 queries",
+        "at most 5 s",
+        "latency limit 100 ms instead of 15 ms",
+        "LoadGen coalesces late queries",
+        "latency percentile 90 instead of 99",
+    ]
+
+
+def test_audit_config_shapes_the_effective_settings(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    path = tmp_path / "audit.config"
+    path.write_text("*.Offline.mode = 2\n*.*.performance_sample_count_override = 16\n")
+    settings = build_settings(make_config(mode="AccuracyOnly", audit_config=str(path)), 100.0)
+    assert settings.mode == "PerformanceOnly"
+    assert settings.performance_sample_count == 16
+    assert as_dict(settings.test)["mode"] == "AccuracyOnly"
+    assert settings.effective.offline_expected_qps == settings.test.offline_expected_qps
+
+
+def test_a_limit_that_no_sample_meets_is_noted(make_config: MakeConfig) -> None:
+    settings = build_settings(make_config(scenario="Server"), 80.0)
+    assert any("fewer instances with more processors" in note for note in settings.notes)
+    assert settings.test.server_target_qps == pytest.approx(24.0)
+
+
+def simulated_tail(load: float, instances: int, wait: float) -> float:
+    """P(waiting > wait) of M/D/c with service time 1, by simulation."""
+    generator = random.Random(1)
+    free = [0.0] * instances
+    now, late, queries = 0.0, 0, 60_000
+    for _ in range(queries):
+        now += generator.expovariate(load * instances)
+        start = max(now, heapq.heappop(free))
+        late += start - now > wait
+        heapq.heappush(free, start + 1.0)
+    return late / queries
+
+
+@pytest.mark.parametrize(("instances", "load"), [(1, 0.5), (2, 0.6), (8, 0.8), (28, 0.9)])
+def test_waiting_tail_bounds_the_simulated_one(instances: int, load: float) -> None:
+    computed, simulated = (tail(load, instances, 0.5) for tail in (tail_of_model, simulated_tail))
+    assert simulated < 1.15 * computed + 0.002
+    assert computed < 2 * simulated + 0.002
+
+
+def tail_of_model(load: float, instances: int, wait: float) -> float:
+    return waiting_tail(load, instances, wait, 1.0)
+
+
+def test_server_load_grows_with_the_limit() -> None:
+    loads = [server_qps(280.0, 28, limit, 0.99) for limit in (0.13, 0.15, 0.3, 3.0)]
+    assert loads == sorted(loads)
+    assert loads[0] > 100
+    assert loads[-1] < 280
