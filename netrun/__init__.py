@@ -1,0 +1,1 @@
+"""The worker process: attach, warm up, serve."""

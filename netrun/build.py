@@ -1,0 +1,133 @@
+"""From weights and calibration samples to the artifact that an engine executes, built once.
+
+Two files stand in the cache. A program (`models.program`) depends on weights and calibration alone
+and takes seconds to a minute to make; an artifact is that program compiled for this machine, batch
+size and number of threads, in a fraction of a second. Their names carry a hash of everything that
+shaped them, so a stale one is never found; a corrupt one is built anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import models
+from models import artifact, program
+from models.files import locked
+from netrun.engines import EngineError
+
+QUANTISATION = 1  # raised when the same inputs would give another program
+Progress = Callable[[int, int], None]
+Notice = Callable[[str], None]
+
+
+def ensure_artifact(
+    model_name: str,
+    weights: Path,
+    calibration: NDArray[np.uint8] | None,
+    precision: str,
+    engine: str,
+    batch_size: int,
+    threads: int,
+    cache: Path,
+    progress: Progress,
+    notice: Notice = print,
+) -> Path:
+    """The artifact for `engine`, found in `cache` or built there.
+
+    `calibration` holds int8 calibration samples, uint8 (n, H, W, C); it is not used by fp32 and
+    bf16. `notice` is told when a corrupt file is replaced. Raises models.WeightsError for weights
+    that do not fit, EngineError where the engine cannot be used here.
+    """
+    origin: dict[str, Any] = {
+        "model": model_name,
+        "weights": _file_hash(weights),
+        "torch": importlib.metadata.version("torch"),
+    }
+    if precision != "int8":
+        path = _path(cache, f"{model_name}-float", origin)
+        return _ensure(path, "network", lambda: _save_network(model_name, weights, path), notice)
+    if calibration is None:
+        raise EngineError("int8 needs calibration images: give --calibration DIR")
+    samples = np.ascontiguousarray(calibration)
+    origin |= {
+        "calibration": hashlib.sha256(samples.tobytes()).hexdigest(),
+        "torchao": importlib.metadata.version("torchao"),
+        "quantisation": QUANTISATION,
+    }
+    source = _path(cache, f"{model_name}-int8", origin)
+
+    def quantise() -> None:
+        from models.quantize.calibrate import quantize
+
+        model = models.get(model_name)
+        network = model.load_weights(weights)
+        quantize(network, model.sample, samples, progress).save(source, origin)
+
+    _ensure(source, program.KIND, quantise, notice)
+    if engine != "onednn":
+        return source
+    return _compile(source, origin, batch_size, threads, cache, notice)
+
+
+def _compile(
+    source: Path,
+    origin: dict[str, Any],
+    batch_size: int,
+    threads: int,
+    cache: Path,
+    notice: Notice,
+) -> Path:
+    from netrun.engines.onednn import library, pack
+
+    try:
+        machine = pack.machine_facts(library.load(), batch_size, threads)
+    except library.OneDNNError as error:
+        raise EngineError(str(error)) from None
+    name = f"{origin['model']}-onednn-b{batch_size}-t{threads}"
+    path = _path(cache, name, {**origin, **machine})
+
+    def build() -> None:
+        loaded, _ = program.load(source)
+        pack.compile_program(loaded, path, batch_size, threads, origin)
+
+    return _ensure(path, pack.KIND, build, notice)
+
+
+def _save_network(model_name: str, weights: Path, path: Path) -> None:
+    from netrun.engines.pytorch import save_network
+
+    save_network(models.get(model_name).load_weights(weights), path, {"weights": weights.name})
+
+
+def _ensure(path: Path, kind: str, build: Callable[[], None], notice: Notice) -> Path:
+    """Build `path` unless it is there and whole; of two processes one builds, the other waits."""
+    with locked(path):
+        if path.exists():
+            try:
+                artifact.read(path, kind)
+                return path
+            except artifact.ArtifactError as error:
+                notice(f"{error}: building it anew")
+        build()
+    return path
+
+
+def _path(cache: Path, name: str, key: dict[str, Any]) -> Path:
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return cache / "artifacts" / f"{name}-{digest[:16]}"
+
+
+def _file_hash(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise models.WeightsError(f"{path}: cannot be read ({error.strerror})") from None

@@ -1,0 +1,1 @@
+"""int8 inference by a static sequence of oneDNN primitives."""

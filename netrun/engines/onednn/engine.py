@@ -1,0 +1,48 @@
+"""The `onednn` engine: a compiled int8 program and a model's postprocessing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import models
+from models import artifact
+from netrun.engines import Answer, EngineError
+from netrun.engines.onednn import library as dnn
+from netrun.engines.onednn.executor import Executor
+from netrun.engines.onednn.pack import KIND
+
+if TYPE_CHECKING:
+    from netrun.config import NetrunConfig
+
+
+class OneDNNEngine:
+    """Executes an artifact of `pack.compile_program`; raises EngineError where it does not fit."""
+
+    def __init__(self, config: NetrunConfig) -> None:
+        self._model = models.get(config.model)
+        try:
+            compiled = artifact.read(Path(config.artifact), KIND)
+            self._executor = Executor(compiled, config.batch_size, config.threads)
+        except (artifact.ArtifactError, dnn.OneDNNError, KeyError, ValueError) as error:
+            raise EngineError(str(error)) from None
+
+    def prepare(self) -> None:
+        """Create the primitives of every batch size up to the largest."""
+        self._executor.prepare()
+
+    def infer(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> Answer:
+        """Run the network on ``samples[positions]`` and postprocess its outputs."""
+        return Answer(*self._model.postprocess(self._executor.run(samples, positions)))
+
+    def describe(self) -> dict[str, Any]:
+        """oneDNN's version and how often each kernel is used at the largest batch."""
+        lib = dnn.load()
+        kernels = self._executor.kernels(self._executor.batch_size)
+        chosen = Counter(kernel.implementation(lib) for kernel in kernels)
+        return {"onednn": lib.version, "kernels": dict(chosen.most_common())}

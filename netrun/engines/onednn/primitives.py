@@ -1,0 +1,195 @@
+"""One oneDNN primitive for each operation of a program, at one batch size.
+
+Requantisation is folded into constants, so that kernels carry as little as possible: weight scales
+become ``source.scale * weight scale / output.scale``, biases and clamps are divided by the output's
+scale, and a residual is added with the ratio of its scale to the output's. Activations are NHWC.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from ctypes import c_void_p
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.program import AveragePool, Convolution, Linear, MaxPool, Operation, Program, Tensor
+from netrun.engines.onednn import library as dnn
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A primitive descriptor and what it needs to run."""
+
+    operation: Operation
+    descriptor: c_void_p
+    source: c_void_p  # memory descriptors of its operands
+    output: c_void_p
+    weights: c_void_p | None
+    scratchpad: c_void_p
+
+    def implementation(self, lib: dnn.Library) -> str:
+        """The kernel that oneDNN chose, such as ``brgconv:avx512_core_vnni``."""
+        return lib.implementation(self.descriptor)
+
+
+def folded_constants(program: Program, operation: Convolution | Linear) -> Arrays:
+    """Scales and bias (float32) of one layer in units of its output's scale."""
+    source, output = program.tensors[operation.source], program.tensors[operation.output]
+    scales = program.constants[f"{operation.name}.scales"].astype(np.float64)
+    bias = program.constants[f"{operation.name}.bias"].astype(np.float64)
+    return {
+        f"{operation.name}.scales": (scales * source.scale / output.scale).astype(np.float32),
+        f"{operation.name}.bias": (bias / output.scale).astype(np.float32),
+    }
+
+
+def activation_descriptor(lib: dnn.Library, tensor: Tensor, batch: int) -> c_void_p:
+    """Channels-last memory of `batch` samples: logical NCHW, or NC for vectors."""
+    if len(tensor.shape) == 1:
+        (channels,) = tensor.shape
+        return lib.descriptor((batch, channels), tensor.dtype, (channels, 1))
+    height, width, channels = tensor.shape
+    strides = (height * width * channels, 1, width * channels, channels)
+    return lib.descriptor((batch, channels, height, width), tensor.dtype, strides)
+
+
+def make_kernel(
+    lib: dnn.Library,
+    program: Program,
+    operation: Operation,
+    batch: int,
+    weights: c_void_p | None = None,
+) -> Kernel:
+    """The kernel for `operation` at `batch`; `weights` forces a layout, None lets oneDNN choose."""
+    source = activation_descriptor(lib, program.tensors[operation.source], batch)
+    output = activation_descriptor(lib, program.tensors[operation.output], batch)
+    if isinstance(operation, Convolution):
+        descriptor = _convolution(lib, program, operation, source, output, weights)
+    elif isinstance(operation, Linear):
+        descriptor = _linear(lib, program, operation, source, output, weights)
+    else:
+        if isinstance(operation, AveragePool):
+            shape = program.tensors[operation.source].shape
+            pixel = Tensor((1, 1, shape[-1]), program.tensors[operation.output].dtype)
+            output = activation_descriptor(lib, pixel, batch)
+        descriptor = _pool(lib, program, operation, source, output)
+    weighted = isinstance(operation, (Convolution, Linear))
+    return Kernel(
+        operation,
+        descriptor,
+        source,
+        output,
+        lib.query_descriptor(descriptor, dnn.QUERY_WEIGHTS) if weighted else None,
+        lib.query_descriptor(descriptor, dnn.QUERY_SCRATCHPAD),
+    )
+
+
+def plain_weights(lib: dnn.Library, program: Program, operation: Convolution | Linear) -> c_void_p:
+    """Descriptor of the weights as the program stores them: dense, output channel first."""
+    shape = weight_shape(program, operation)
+    strides = tuple(int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(len(shape)))
+    return lib.descriptor(shape, "s8", strides)
+
+
+def weight_shape(program: Program, operation: Convolution | Linear) -> tuple[int, ...]:
+    """Logical weight shape: (out, in), (out, in, kh, kw) or, grouped, (g, out/g, in/g, kh, kw)."""
+    shape = program.constants[f"{operation.name}.weight"].shape
+    groups = operation.groups if isinstance(operation, Convolution) else 1
+    return shape if groups == 1 else (groups, shape[0] // groups, *shape[1:])
+
+
+def _attributes(lib: dnn.Library, scales_mask: int | None = None) -> c_void_p:
+    attributes = lib.create("dnnl_primitive_attr_create")
+    lib.call("dnnl_primitive_attr_set_scratchpad_mode", attributes, dnn.SCRATCHPAD_USER)
+    if scales_mask is not None:
+        lib.call("dnnl_primitive_attr_set_scales_mask", attributes, dnn.ARG_WEIGHTS, scales_mask)
+    return attributes
+
+
+def _convolution(
+    lib: dnn.Library,
+    program: Program,
+    operation: Convolution,
+    source: c_void_p,
+    output: c_void_p,
+    weights: c_void_p | None,
+) -> c_void_p:
+    target = program.tensors[operation.output]
+    post_ops = lib.create("dnnl_post_ops_create")
+    if operation.residual is not None:
+        residual = program.tensors[operation.residual]
+        lib.call(
+            "dnnl_post_ops_append_sum",
+            *(post_ops, residual.scale / target.scale, 0, dnn.DATA_TYPES[residual.dtype]),
+        )
+    if operation.clamp is not None:
+        bound = operation.clamp / target.scale
+        # Storing as uint8 saturates at 255 by itself; an upper bound above that is free.
+        algorithm = dnn.ELTWISE_RELU if bound >= 255 else dnn.ELTWISE_CLIP
+        upper = 0.0 if math.isinf(bound) or bound >= 255 else bound
+        lib.call("dnnl_post_ops_append_eltwise", post_ops, algorithm, 0.0, upper)
+    shape = weight_shape(program, operation)
+    attributes = _attributes(lib, scales_mask=1 if operation.groups == 1 else 3)
+    lib.call("dnnl_primitive_attr_set_post_ops", attributes, post_ops)
+    top, bottom, left, right = operation.padding
+    return lib.create(
+        "dnnl_convolution_forward_primitive_desc_create",
+        *(lib.engine, dnn.FORWARD_INFERENCE, dnn.CONVOLUTION_DIRECT, source),
+        weights or lib.any_descriptor(shape, "s8"),
+        lib.descriptor((target.shape[-1],), "f32", (1,)),
+        output,
+        *(dnn.dims(operation.stride), dnn.dims((0, 0))),
+        *(dnn.dims((top, left)), dnn.dims((bottom, right)), attributes),
+    )
+
+
+def _linear(
+    lib: dnn.Library,
+    program: Program,
+    operation: Linear,
+    source: c_void_p,
+    output: c_void_p,
+    weights: c_void_p | None,
+) -> c_void_p:
+    shape = weight_shape(program, operation)
+    return lib.create(
+        "dnnl_inner_product_forward_primitive_desc_create",
+        *(lib.engine, dnn.FORWARD_INFERENCE, source),
+        weights or lib.any_descriptor(shape, "s8"),
+        lib.descriptor((shape[0],), "f32", (1,)),
+        output,
+        _attributes(lib, scales_mask=1),
+    )
+
+
+def _pool(
+    lib: dnn.Library,
+    program: Program,
+    operation: MaxPool | AveragePool,
+    source: c_void_p,
+    output: c_void_p,
+) -> c_void_p:
+    if isinstance(operation, AveragePool):
+        height, width, _ = program.tensors[operation.source].shape
+        algorithm, kernel, stride, padding = (
+            dnn.POOLING_AVERAGE,
+            (height, width),
+            (1, 1),
+            (0, 0, 0, 0),
+        )
+    else:
+        algorithm, kernel = dnn.POOLING_MAX, operation.kernel
+        stride, padding = operation.stride, operation.padding
+    top, bottom, left, right = padding
+    return lib.create(
+        "dnnl_pooling_forward_primitive_desc_create",
+        *(lib.engine, dnn.FORWARD_INFERENCE, algorithm, source, output),
+        *(dnn.dims(stride), dnn.dims(kernel), dnn.dims((0, 0))),
+        *(dnn.dims((top, left)), dnn.dims((bottom, right)), _attributes(lib)),
+    )

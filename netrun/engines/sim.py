@@ -1,0 +1,45 @@
+"""An engine that waits a modelled service time: many instances can be studied on few processors."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netrun.engines import Answer
+from netrun.engines.null import NullEngine
+
+if TYPE_CHECKING:
+    from netrun.config import SimulatedService
+
+
+class SimulatedEngine:
+    """Sleeps for the service time of a batch, then answers every sample with the int32 0."""
+
+    def __init__(self, batch_size: int, service: SimulatedService, seed: int) -> None:
+        self._null = NullEngine(batch_size)
+        self._service = service
+        self._random = random.Random(seed)
+
+    def prepare(self) -> None:
+        """Nothing to prepare."""
+
+    def service_s(self, batch: int) -> float:
+        """A service time for `batch` samples, in seconds."""
+        service = self._service
+        mean = (service.base_ms + batch * service.sample_ms) / 1e3
+        return max(0.0, mean * self._random.gauss(1.0, service.jitter))
+
+    def infer(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> Answer:
+        """Wait, then answer."""
+        time.sleep(self.service_s(len(positions)))
+        return self._null.infer(samples, positions)
+
+    def describe(self) -> dict[str, Any]:
+        """The service model."""
+        return {"service": asdict(self._service)}

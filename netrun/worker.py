@@ -1,0 +1,179 @@
+"""The life of one instance: load, attach, warm up, serve, leave.
+
+Loading needs nothing of loadrun, so both start at the same time. The control block leads: an
+instance reports LOADED, measures its rate when the run's state is WARMUP (all instances at once, as
+they will run), reports READY, and serves until the state is STOPPING and its ring is empty.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netrun.config import ConfigError, NetrunConfig
+from netrun.engines import Engine, EngineError, create
+from netrun.parent import die_with_parent
+from netrun.report import write_report
+from shm.arena import SampleArena
+from shm.control import ControlBlock, InstanceRecord, InstanceState, RunState
+from shm.ring import RequestConsumer, ResponseProducer, Rings
+from shm.segment import SegmentMissing, ShmError
+
+EXIT_FAILED = 4
+IDLE_S = 0.2  # how long an idle instance waits before it looks at the control block again
+POLL_S = 0.005
+BUSY_LOOK_NS = 500_000_000  # how often a busy one looks whether loadrun still lives
+
+
+class LeaveError(Exception):
+    """There is nothing left to do here: loadrun is gone, or the run ended before it began."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the instance that the configuration file names; returns the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is launch's to handle
+    die_with_parent()
+    try:
+        (path,) = arguments
+        config = NetrunConfig.load(Path(path))
+    except ValueError as error:
+        known = isinstance(error, ConfigError)
+        print(f"netrun: error: {error if known else 'usage: python -m netrun CONFIG.json'}")
+        return 2
+    try:
+        _run(config)
+    except LeaveError as reason:
+        print(f"netrun {config.instance}: {reason}", file=sys.stderr)
+    except (EngineError, ShmError) as error:
+        print(f"netrun {config.instance}: error: {error}", file=sys.stderr)
+        _report_failure(config)
+        return EXIT_FAILED
+    return 0
+
+
+def _run(config: NetrunConfig) -> None:
+    started = time.monotonic()
+    engine = create(config)
+    engine.prepare()
+    loaded_s = time.monotonic() - started
+    with ExitStack() as stack:
+        control = _attach(config, stack)
+        record = control.instance(config.instance)
+        stack.callback(record.close)
+        samples = stack.enter_context(SampleArena.attach(config.run_id)).samples
+        rings = stack.enter_context(Rings.attach(config.run_id))
+        record.pid = os.getpid()
+        record.heartbeat_ns = time.monotonic_ns()
+        record.state = InstanceState.LOADED
+        if not _restarted(control):
+            _await_warmup(control)
+            record.rate = measure_rate(engine, samples, config)
+        write_report(config, engine, record.rate, loaded_s)
+        requests = rings.request_consumer(config.instance)
+        responses = rings.response_producer(config.instance)
+        record.state = InstanceState.READY
+        _serve(engine, samples, requests, responses, control, record)
+        record.state = InstanceState.STOPPED
+
+
+def _attach(config: NetrunConfig, stack: ExitStack) -> ControlBlock:
+    """loadrun creates the control block last: whoever finds it finds the other segments too."""
+    deadline = time.monotonic() + config.attach_timeout_s
+    while True:
+        try:
+            control = ControlBlock.attach(config.run_id)
+        except SegmentMissing:
+            if time.monotonic() > deadline:
+                raise ShmError(
+                    f"run {config.run_id} made no segments in {config.attach_timeout_s:g} s"
+                ) from None
+            time.sleep(POLL_S)
+            continue
+        return stack.enter_context(control)
+
+
+def _restarted(control: ControlBlock) -> bool:
+    """Whether the run is under way already: this instance takes the place of one that died."""
+    return control.run_state is RunState.RUNNING
+
+
+def _await_warmup(control: ControlBlock) -> None:
+    while control.run_state is RunState.STARTING:
+        if not control.owner_alive():
+            raise LeaveError("loadrun is gone")
+        time.sleep(POLL_S)
+    if control.run_state is RunState.STOPPING:
+        raise LeaveError("the run ended before it began")
+
+
+def measure_rate(engine: Engine, samples: NDArray[np.uint8], config: NetrunConfig) -> float:
+    """Samples/s of the engine alone: full batches of scattered samples for `warmup_s` seconds."""
+    batch, slots = config.batch_size, len(samples)
+    # A large step spreads the positions over the arena, so that samples come from memory.
+    positions = [(i * 7919 + config.instance * 104729) % slots for i in range(batch * 64)]
+    batches = [positions[start : start + batch] for start in range(0, len(positions), batch)]
+    engine.infer(samples, batches[0])
+    done, start = 0, time.monotonic()
+    while True:
+        engine.infer(samples, batches[done % len(batches)])
+        done += 1
+        elapsed = time.monotonic() - start
+        if elapsed >= config.warmup_s:
+            return done * batch / elapsed
+
+
+def _serve(
+    engine: Engine,
+    samples: NDArray[np.uint8],
+    requests: RequestConsumer,
+    responses: ResponseProducer,
+    control: ControlBlock,
+    record: InstanceRecord,
+) -> None:
+    infer, receive, send, now = engine.infer, requests.receive, responses.send, time.monotonic_ns
+    answered = batches = busy = 0
+    look_at = now() + BUSY_LOOK_NS
+    while True:
+        request = receive(IDLE_S)
+        if request is None:
+            # A batch that was sent before STOPPING was seen is still found: look once more.
+            if control.run_state is RunState.STOPPING and receive(0.0) is None:
+                return
+            if not control.owner_alive():
+                raise LeaveError("loadrun is gone")
+            record.heartbeat_ns = now()
+            continue
+        begin = now()
+        payload, lengths = infer(samples, request.positions)
+        end = now()
+        while not send(request.ids, payload, lengths, end - begin, IDLE_S):
+            if not control.owner_alive():
+                raise LeaveError("loadrun is gone")
+        answered += len(request.ids)
+        batches += 1
+        busy += end - begin
+        record.samples, record.batches, record.busy_ns = answered, batches, busy
+        record.heartbeat_ns = end
+        if end > look_at:
+            look_at = end + BUSY_LOOK_NS
+            if not control.owner_alive():
+                raise LeaveError("loadrun is gone")
+
+
+def _report_failure(config: NetrunConfig) -> None:
+    """Say FAILED in the control block, so that loadrun does not wait; launch sees the exit code."""
+    try:
+        with ControlBlock.attach(config.run_id) as control:
+            record: Any = control.instance(config.instance)
+            record.state = InstanceState.FAILED
+            record.close()
+    except ShmError:
+        pass  # loadrun is not there yet, or no longer

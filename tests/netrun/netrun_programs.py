@@ -1,0 +1,113 @@
+"""Small programs with known constants, and their exact results in numpy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.program import (
+    AveragePool,
+    Convolution,
+    Linear,
+    MaxPool,
+    Operation,
+    Program,
+    Tensor,
+)
+
+
+def residual_program(seed: int = 0) -> Program:
+    """Stem, pooling, a block with an int8 projection, a depthwise layer with ReLU6, a head."""
+    random = np.random.default_rng(seed)
+    constants: dict[str, NDArray[Any]] = {}
+
+    def layer(name: str, *shape: int) -> str:
+        constants[f"{name}.weight"] = random.integers(-127, 128, shape, dtype=np.int8)
+        fan_in = math.prod(shape[1:])
+        scales = random.uniform(0.5, 1.5, shape[0]) / (127 * math.sqrt(fan_in))
+        constants[f"{name}.scales"] = scales.astype(np.float32)
+        constants[f"{name}.bias"] = random.normal(0, 0.3, shape[0]).astype(np.float32)
+        return name
+
+    tensors = {
+        "pixels": Tensor((21, 21, 3), "u8", 1 / 64),
+        "stem": Tensor((10, 10, 32), "u8", 0.02),
+        "pooled": Tensor((5, 5, 32), "u8", 0.02),
+        "project": Tensor((5, 5, 64), "s8", 0.03),
+        "a": Tensor((5, 5, 64), "u8", 0.01),
+        "b": Tensor((5, 5, 64), "u8", 0.025),
+        "c": Tensor((5, 5, 64), "u8", 0.03),
+        "mean": Tensor((64,), "u8", 0.03),
+        "logits": Tensor((10,), "f32"),
+    }
+    none, one = (0, 0, 0, 0), (1, 1, 1, 1)
+    operations: tuple[Operation, ...] = (
+        Convolution(layer("stem", 32, 3, 3, 3), "pixels", "stem", (2, 2), none, clamp=math.inf),
+        MaxPool("pool", "stem", "pooled", (3, 3), (2, 2), one),
+        Convolution(layer("project", 64, 32, 1, 1), "pooled", "project", (1, 1), none),
+        Convolution(layer("a", 64, 32, 3, 3), "pooled", "a", (1, 1), one, clamp=math.inf),
+        Convolution(
+            layer("b", 64, 64, 1, 1), "a", "b", (1, 1), none, residual="project", clamp=math.inf
+        ),
+        Convolution(layer("c", 64, 1, 3, 3), "b", "c", (1, 1), one, groups=64, clamp=6.0),
+        AveragePool("mean", "c", "mean"),
+        Linear(layer("head", 10, 64), "mean", "logits"),
+    )
+    return Program("pixels", "logits", tensors, operations, constants)
+
+
+def expected(program: Program, samples: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The program's result in float64 arithmetic with the rounding that its tensors ask for."""
+    values: dict[str, NDArray[Any]] = {program.input: samples}
+    for operation in program.operations:
+        source, target = program.tensors[operation.source], program.tensors[operation.output]
+        x = values[operation.source].astype(np.float64)
+        if isinstance(operation, Convolution):
+            real = _convolution(program, operation, x * source.scale)
+            if operation.residual is not None:
+                real += values[operation.residual] * program.tensors[operation.residual].scale
+            if operation.clamp is not None:
+                real = np.clip(real, 0, operation.clamp)
+            values[operation.output] = _store(real, target)
+        elif isinstance(operation, MaxPool):
+            windows = _windows(x, operation.kernel, operation.stride, operation.padding)
+            values[operation.output] = windows.max((3, 4))
+        elif isinstance(operation, AveragePool):
+            values[operation.output] = _store(x.mean((1, 2)) * source.scale, target)
+        else:
+            weight = program.constants[f"{operation.name}.weight"].astype(np.float64)
+            weight *= program.constants[f"{operation.name}.scales"][:, None]
+            bias = program.constants[f"{operation.name}.bias"]
+            values[operation.output] = x * source.scale @ weight.T + bias
+    return values[program.output]
+
+
+def _convolution(
+    program: Program, operation: Convolution, x: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    weight = program.constants[f"{operation.name}.weight"].astype(np.float64)
+    weight *= program.constants[f"{operation.name}.scales"][:, None, None, None]
+    windows = _windows(x, weight.shape[2:], operation.stride, operation.padding)
+    if operation.groups > 1:
+        result = np.einsum("nhwklc,ckl->nhwc", windows, weight[:, 0])
+    else:
+        result = np.einsum("nhwklc,ockl->nhwo", windows, weight)
+    return np.asarray(result + program.constants[f"{operation.name}.bias"])
+
+
+def _windows(
+    x: NDArray[Any], kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, ...]
+) -> NDArray[Any]:
+    """(n, out height, out width, kernel height, kernel width, channels)."""
+    top, bottom, left, right = padding
+    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, (1, 2))
+    return np.moveaxis(windows[:, :: stride[0], :: stride[1]], 3, -1)
+
+
+def _store(real: NDArray[np.float64], target: Tensor) -> NDArray[Any]:
+    low, high = (0, 255) if target.dtype == "u8" else (-128, 127)
+    return np.clip(np.rint(real / target.scale), low, high)

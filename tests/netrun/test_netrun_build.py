@@ -1,0 +1,166 @@
+"""Artifacts are built once, found again, never stale, and replaced when broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import models
+from models.artifact import Artifact, read
+from netrun.build import ensure_artifact
+from netrun.config import NetrunConfig
+from netrun.engines import EngineError, create
+from netrun.engines.onednn.pack import KIND
+
+MODEL = models.get("mobilenet")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "weights.pth"
+    torch.save(MODEL.network().state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def samples() -> np.ndarray:
+    random = np.random.default_rng(2)
+    return random.integers(0, 256, (8, *MODEL.sample.shape), dtype=np.uint8)
+
+
+def nothing(done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def build(
+    weights: Path,
+    samples: np.ndarray | None,
+    cache: Path,
+    precision: str = "int8",
+    engine: str = "onednn",
+    batch_size: int = 2,
+    notices: list[str] | None = None,
+) -> Path:
+    notice = (notices if notices is not None else []).append
+    return ensure_artifact(
+        *("mobilenet", weights, samples, precision, engine, batch_size, 1, cache),
+        progress=nothing,
+        notice=notice,
+    )
+
+
+def config(artifact: Path, precision: str, engine: str, batch_size: int = 2) -> NetrunConfig:
+    return NetrunConfig(
+        *("abcd", 0, "mobilenet", engine, precision, str(artifact), batch_size, 1, "")
+    )
+
+
+def opened(path: Path) -> Artifact:
+    return read(path, KIND)
+
+
+def test_the_second_time_it_is_found(weights: Path, samples: np.ndarray, cache: Path) -> None:
+    first = build(weights, samples, cache)
+    written = first.stat().st_mtime_ns
+    assert build(weights, samples, cache) == first
+    assert first.stat().st_mtime_ns == written
+    assert opened(first).facts["model"] == "mobilenet"
+
+
+def test_whatever_shapes_it_is_in_its_name(
+    weights: Path, samples: np.ndarray, cache: Path, tmp_path: Path
+) -> None:
+    other_weights = tmp_path / "other.pth"
+    torch.manual_seed(1)
+    torch.save(MODEL.network().state_dict(), other_weights)
+    other_samples = samples.copy()
+    other_samples[0, 100, 100, 0] ^= 1
+    paths = {
+        build(weights, samples, cache),
+        build(weights, samples, cache, batch_size=3),
+        build(weights, other_samples, cache),
+        build(other_weights, samples, cache),
+        build(weights, samples, cache, engine="pytorch"),
+        build(weights, None, cache, precision="fp32", engine="pytorch"),
+    }
+    assert len(paths) == 6
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
+def test_a_corrupt_one_is_built_anew_with_a_notice(
+    weights: Path, samples: np.ndarray, cache: Path, damage: str
+) -> None:
+    path = build(weights, samples, cache)
+    whole = path.read_bytes()
+    broken = bytearray(whole)
+    broken[-100] ^= 0xFF
+    contents: dict[str, bytes] = {
+        "truncated": whole[: len(whole) // 2],
+        "flipped": bytes(broken),
+        "empty": b"",
+    }
+    path.write_bytes(contents[damage])
+    notices: list[str] = []
+    assert build(weights, samples, cache, notices=notices) == path
+    assert path.read_bytes() == whole
+    assert len(notices) == 1
+    assert str(path) in notices[0]
+
+
+@pytest.mark.parametrize(
+    ("precision", "engine"),
+    [("int8", "onednn"), ("int8", "pytorch"), ("fp32", "pytorch"), ("bf16", "pytorch")],
+)
+def test_every_engine_answers_every_sample(
+    weights: Path, samples: np.ndarray, cache: Path, precision: str, engine: str
+) -> None:
+    artifact = build(weights, samples, cache, precision=precision, engine=engine)
+    made = create(config(artifact, precision, engine))
+    made.prepare()
+    payload, length = made.infer(samples, [3, 5])
+    answers = np.frombuffer(bytes(payload), np.int32)
+    assert length == 4
+    assert answers.shape == (2,)
+    assert ((answers >= -1) & (answers < 1000)).all()
+    assert made.describe()
+
+
+def test_int8_without_calibration_is_refused(weights: Path, cache: Path) -> None:
+    with pytest.raises(EngineError, match="--calibration"):
+        build(weights, None, cache)
+
+
+def test_weights_of_another_network_are_refused(
+    samples: np.ndarray, cache: Path, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong.pth"
+    torch.save({"layer.weight": torch.zeros(3)}, wrong)
+    with pytest.raises(models.WeightsError, match=str(wrong)):
+        build(wrong, samples, cache)
+
+
+def test_missing_weights_are_named(samples: np.ndarray, cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(models.WeightsError, match=r"absent\.pth"):
+        build(tmp_path / "absent.pth", samples, cache)
+
+
+def test_an_engine_says_what_it_cannot_execute(cache: Path) -> None:
+    with pytest.raises(EngineError, match="onednn does not execute fp32; use pytorch"):
+        create(config(cache, "fp32", "onednn"))
+
+
+def test_an_artifact_for_another_batch_size_is_refused(
+    weights: Path, samples: np.ndarray, cache: Path
+) -> None:
+    artifact = build(weights, samples, cache)
+    with pytest.raises(EngineError, match="made for"):
+        create(config(artifact, "int8", "onednn", batch_size=3))
