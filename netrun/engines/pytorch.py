@@ -7,7 +7,6 @@ because every call allocates and looks its kernel up, but it needs nothing besid
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from torch.fx.experimental.optimization import fuse
 import models
 from models import artifact
 from models.program import KIND as PROGRAM
-from models.program import AveragePool, Convolution, Linear, MaxPool, Program, from_description
+from models.program import Convolution, Linear, MaxPool, Operation, Program, from_description
 from netrun.engines import Answer, EngineError
 
 if TYPE_CHECKING:
@@ -106,15 +105,12 @@ def quantised_forward(saved: artifact.Artifact) -> Forward:
     return forward
 
 
-def _step(program: Program, operation: Any) -> Callable[[dict[str, Tensor]], Tensor]:
+def _step(program: Program, operation: Operation) -> Callable[[dict[str, Tensor]], Tensor]:
     if isinstance(operation, Convolution):
         return _convolution(program, operation)
     if isinstance(operation, Linear):
         return _linear(program, operation)
-    if isinstance(operation, MaxPool):
-        return _max_pool(operation)
-    assert isinstance(operation, AveragePool)
-    return lambda values: _average(values[operation.source])
+    return _max_pool(operation)
 
 
 def _convolution(program: Program, operation: Convolution) -> Callable[[dict[str, Tensor]], Tensor]:
@@ -173,7 +169,8 @@ def _linear(program: Program, operation: Linear) -> Callable[[dict[str, Tensor]]
     zeros = torch.zeros(len(scales), dtype=torch.int64)
 
     def run(values: dict[str, Tensor]) -> Tensor:
-        inputs = (values[operation.source], source.scale, 0, packed, scales, zeros, bias)
+        flat = values[operation.source].flatten(1)
+        inputs = (flat, source.scale, 0, packed, scales, zeros, bias)
         return torch.ops.onednn.qlinear_pointwise(*inputs, 1.0, 0, torch.float32, "none", [], "")
 
     return run
@@ -191,9 +188,3 @@ def _max_pool(operation: MaxPool) -> Callable[[dict[str, Tensor]], Tensor]:
         return pooled.to(source.dtype)
 
     return run
-
-
-def _average(source: Tensor) -> Tensor:
-    """Rounded mean over all positions; source and result share their scale."""
-    positions = math.prod(source.shape[2:])
-    return (source.sum((2, 3)).float() / positions).round_().to(source.dtype)

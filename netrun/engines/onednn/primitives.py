@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from ctypes import c_void_p
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.program import AveragePool, Convolution, Linear, MaxPool, Operation, Program, Tensor
+from models.program import Convolution, Linear, MaxPool, Operation, Program, Tensor
 from netrun.engines.onednn import library as dnn
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -72,13 +72,13 @@ def make_kernel(
     if isinstance(operation, Convolution):
         descriptor = _convolution(lib, program, operation, source, output, weights)
     elif isinstance(operation, Linear):
+        flat = replace(
+            program.tensors[operation.source], shape=weight_shape(program, operation)[1:]
+        )
+        source = activation_descriptor(lib, flat, batch)
         descriptor = _linear(lib, program, operation, source, output, weights)
     else:
-        if isinstance(operation, AveragePool):
-            shape = program.tensors[operation.source].shape
-            pixel = Tensor((1, 1, shape[-1]), program.tensors[operation.output].dtype)
-            output = activation_descriptor(lib, pixel, batch)
-        descriptor = _pool(lib, program, operation, source, output)
+        descriptor = _max_pool(lib, operation, source, output)
     weighted = isinstance(operation, (Convolution, Linear))
     return Kernel(
         operation,
@@ -168,28 +168,11 @@ def _linear(
     )
 
 
-def _pool(
-    lib: dnn.Library,
-    program: Program,
-    operation: MaxPool | AveragePool,
-    source: c_void_p,
-    output: c_void_p,
-) -> c_void_p:
-    if isinstance(operation, AveragePool):
-        height, width, _ = program.tensors[operation.source].shape
-        algorithm, kernel, stride, padding = (
-            dnn.POOLING_AVERAGE,
-            (height, width),
-            (1, 1),
-            (0, 0, 0, 0),
-        )
-    else:
-        algorithm, kernel = dnn.POOLING_MAX, operation.kernel
-        stride, padding = operation.stride, operation.padding
-    top, bottom, left, right = padding
+def _max_pool(lib: dnn.Library, operation: MaxPool, source: c_void_p, output: c_void_p) -> c_void_p:
+    top, bottom, left, right = operation.padding
     return lib.create(
         "dnnl_pooling_forward_primitive_desc_create",
-        *(lib.engine, dnn.FORWARD_INFERENCE, algorithm, source, output),
-        *(dnn.dims(stride), dnn.dims(kernel), dnn.dims((0, 0))),
+        *(lib.engine, dnn.FORWARD_INFERENCE, dnn.POOLING_MAX, source, output),
+        *(dnn.dims(operation.stride), dnn.dims(operation.kernel), dnn.dims((0, 0))),
         *(dnn.dims((top, left)), dnn.dims((bottom, right)), _attributes(lib)),
     )
