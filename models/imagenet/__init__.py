@@ -1,0 +1,1 @@
+"""ImageNet classification: preprocessing, labels, data sets and accuracy."""

@@ -1,0 +1,75 @@
+"""Top-1 accuracy from LoadGen's accuracy log, as the reference's accuracy-imagenet.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.model import InputError
+
+DTYPES = {"float32": np.float32, "int32": np.int32, "int64": np.int64}
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Samples answered correctly among all that were answered."""
+
+    good: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        """The fraction of correct answers, 0..1."""
+        return self.good / self.total
+
+    def __str__(self) -> str:
+        return f"accuracy={100.0 * self.value:.3f}%, good={self.good}, total={self.total}"
+
+
+def accuracy(log: Path, labels: Sequence[int], dtype: str = "int32") -> Accuracy:
+    """Return the accuracy of mlperf_log_accuracy.json against the labels by sample index.
+
+    Each sample counts once, with its first answer. Raises InputError that names the log and what
+    is wrong in it.
+    """
+    if dtype not in DTYPES:
+        raise InputError(f"unknown response type '{dtype}' (known: {', '.join(DTYPES)})")
+    answers = read_answers(log, dtype)
+    strangers = [index for index in answers if not 0 <= index < len(labels)]
+    if strangers:
+        raise InputError(
+            f"{log}: sample {strangers[0]} has no label ({len(labels)} labels); "
+            "the log and the label file do not belong together"
+        )
+    return Accuracy(sum(labels[i] == found for i, found in answers.items()), len(answers))
+
+
+def read_answers(log: Path, dtype: str = "int32") -> dict[int, int]:
+    """Return the class that the log holds for each sample index; the first answer counts."""
+    try:
+        entries = json.loads(log.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{log}: no such accuracy log") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{log}: not an accuracy log of LoadGen ({error})") from None
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"{log}: holds no answers (was the mode AccuracyOnly?)")
+    number = np.dtype(DTYPES[dtype])
+    answers: dict[int, int] = {}
+    for entry in entries:
+        try:
+            index, data = int(entry["qsl_idx"]), bytes.fromhex(entry["data"])
+        except (TypeError, KeyError, ValueError):
+            raise InputError(f"{log}: not an entry of an accuracy log: {entry!r}") from None
+        if index in answers:
+            continue
+        if len(data) < number.itemsize or len(data) % number.itemsize:
+            raise InputError(
+                f"{log}: the answer to sample {index} has {len(data)} bytes, which is not {dtype}"
+            )
+        answers[index] = int(np.frombuffer(data, number, count=1)[0])
+    return answers

@@ -1,0 +1,72 @@
+"""Data sets: which images, with which labels, in which order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.imagenet.labels import read_labels
+from models.model import InputError
+
+IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
+LABEL_FILES = ("val_map.txt", "labels.txt")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Image files in the order of LoadGen's sample indices."""
+
+    name: str
+    synthetic: bool
+    files: list[Path]
+    labels: list[int] | None
+    """Class 0..999 of each file; None where the images come without labels."""
+    sha256: str
+    """Of names, labels and file sizes: tells data sets apart without reading the images."""
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+def image_folder(images: Path, label_file: Path | None = None, synthetic: bool = False) -> DataSet:
+    """Return the data set of a folder of images, in the order of its label file.
+
+    Without label_file, a val_map.txt or labels.txt in the folder serves; where there is none,
+    the images are taken by name and have no labels. Raises InputError.
+    """
+    try:
+        with os.scandir(images) as entries:
+            present = sorted(e.name for e in entries if e.name.lower().endswith(IMAGE_SUFFIXES))
+    except FileNotFoundError:
+        raise InputError(f"{images}: no such folder of images") from None
+    except OSError as error:
+        raise InputError(f"{images}: not a folder of images ({error.strerror})") from None
+    if not present:
+        raise InputError(f"{images}: holds no images ({', '.join(IMAGE_SUFFIXES)})")
+    if label_file is None:
+        label_file = next((images / n for n in LABEL_FILES if (images / n).is_file()), None)
+    if label_file is None:
+        return _data_set(images, synthetic, present, None)
+    labelled = read_labels(label_file)
+    missing = sorted({name for name, _ in labelled} - set(present))
+    if missing:
+        raise InputError(
+            f"{label_file}: {len(missing)} of {len(labelled)} images are not in {images} "
+            f"(first: {missing[0]})"
+        )
+    names = [name for name, _ in labelled]
+    return _data_set(images, synthetic, names, [label for _, label in labelled])
+
+
+def _data_set(
+    folder: Path, synthetic: bool, names: Sequence[str], labels: list[int] | None
+) -> DataSet:
+    files = [folder / name for name in names]
+    digest = hashlib.sha256()
+    for i, (name, file) in enumerate(zip(names, files, strict=True)):
+        label = -1 if labels is None else labels[i]
+        digest.update(f"{name} {label} {file.stat().st_size}\n".encode())
+    return DataSet(folder.resolve().name, synthetic, files, labels, digest.hexdigest())

@@ -1,0 +1,40 @@
+"""Label files: one `name label` line per image, as MLPerf's val_map.txt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.model import InputError
+
+CLASSES = 1000
+
+
+def read_labels(path: Path) -> list[tuple[str, int]]:
+    """Return (image name, class of 0..999) in the order of the file; empty lines do not count.
+
+    Raises InputError that names file and line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such label file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a label file ({error})") from None
+    labels: list[tuple[str, int]] = []
+    seen: set[str] = set()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        fields = line.split()
+        if len(fields) != 2 or not fields[1].isdecimal():
+            raise InputError(f"{path}:{number}: '{line.strip()}' is not `name label`")
+        name, label = fields[0], int(fields[1])
+        if label >= CLASSES:
+            raise InputError(f"{path}:{number}: label {label} is not in 0..{CLASSES - 1}")
+        if name in seen:
+            raise InputError(f"{path}:{number}: {name} is listed twice")
+        seen.add(name)
+        labels.append((name, label))
+    if not labels:
+        raise InputError(f"{path}: holds no `name label` line")
+    return labels

@@ -1,0 +1,115 @@
+"""From an image file to the square of pixels a network sees, as the MLPerf reference does it.
+
+The reference is vision/classification_and_detection/python/dataset.py of mlcommons/inference:
+`pre_process_imagenet_pytorch` for resnet50, `pre_process_mobilenet` for mobilenet. Both decode
+to RGB (turned upright as the file's EXIF orientation says), scale the shorter side to 256 and
+take the middle 224 x 224; they differ in how they scale and round.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from models.model import InputError, Pixels
+
+SHORT_SIDE = 256
+"""Length of an image's shorter side before the crop: 224 is 87.5 % of it."""
+SIZE = 224
+"""Height and width of the square a network sees."""
+
+# OpenCV's 8-bit bilinear resize: weights of 11 fractional bits, and the vertical step's shifts.
+_WEIGHT_ONE = 1 << 11
+
+
+def decode(path: Path) -> Image.Image:
+    """Return the upright RGB image of a file. Raises InputError that names the file."""
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such image") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{path}: not an image that Pillow can read") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: broken image ({error})") from None
+
+
+def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """Return width and height with the shorter side at short_side, the longer rounded down."""
+    if height > width:
+        return short_side, int(short_side * height / width)
+    return int(short_side * width / height), short_side
+
+
+def torchvision_square(image: Image.Image) -> Pixels:
+    """Return uint8 [SIZE, SIZE, 3] as torchvision's resize and center_crop do on a Pillow image."""
+    size = scaled_size(image.width, image.height, SHORT_SIDE)
+    scaled = image.resize(size, Image.Resampling.BILINEAR)
+    # center_crop rounds half an odd remainder to the even neighbour.
+    left = round((scaled.width - SIZE) / 2)
+    top = round((scaled.height - SIZE) / 2)
+    square: Pixels = np.asarray(scaled.crop((left, top, left + SIZE, top + SIZE)))
+    return square
+
+
+def opencv_square(image: Image.Image) -> Pixels:
+    """Return uint8 [SIZE, SIZE, 3] as the reference's resize_with_aspectratio and center_crop."""
+    width, height = scaled_size(image.width, image.height, SHORT_SIDE)
+    left = (width - SIZE) // 2
+    top = (height - SIZE) // 2
+    rows = range(top, top + SIZE)
+    columns = range(left, left + SIZE)
+    return opencv_bilinear(np.asarray(image), (height, width), rows, columns)
+
+
+def opencv_bilinear(pixels: Pixels, size: tuple[int, int], rows: range, columns: range) -> Pixels:
+    """Return some rows and columns of cv2.resize(pixels, size, INTER_LINEAR), bit for bit.
+
+    pixels is uint8 [height, width, 3], size the height and width of the whole result. OpenCV
+    does not widen the filter when it scales down: each result is made of 2 x 2 pixels, weighted
+    with 11 fractional bits. Scaling to exactly half is OpenCV's special case: the rounded mean.
+    """
+    height, width = pixels.shape[:2]
+    if (height, width) == (2 * size[0], 2 * size[1]):
+        return _halved(pixels, rows, columns)
+    x0, x1, right = _taps(width, size[1], columns)
+    y0, y1, lower = _taps(height, size[0], rows)
+    needed, place = np.unique(np.concatenate([y0, y1]), return_inverse=True)
+    source = pixels[needed].astype(np.int32)
+    right = right[:, None]
+    across = source[:, x0] * (_WEIGHT_ONE - right) + source[:, x1] * right
+    across >>= 4
+    lower = lower[:, None, None]
+    upper_rows, lower_rows = across[place[: len(y0)]], across[place[len(y0) :]]
+    mixed = (((_WEIGHT_ONE - lower) * upper_rows) >> 16) + ((lower * lower_rows) >> 16)
+    result: Pixels = ((mixed + 2) >> 2).astype(np.uint8)
+    return result
+
+
+def _taps(
+    source: int, target: int, wanted: range
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Return the two source positions of each wanted target position and the second's weight.
+
+    Over an edge both positions are the edge, but the weights stay: each product is rounded down
+    for itself, so that splitting an edge pixel's weight matters.
+    """
+    centre = np.asarray(wanted, np.float64) + 0.5
+    position = (centre * (source / target) - 0.5).astype(np.float32)
+    first = np.floor(position).astype(np.int64)
+    fraction = position - first.astype(np.float32)
+    second = np.clip(first + 1, 0, source - 1)
+    first = np.clip(first, 0, source - 1)
+    return first, second, np.rint(fraction * np.float32(_WEIGHT_ONE)).astype(np.int32)
+
+
+def _halved(pixels: Pixels, rows: range, columns: range) -> Pixels:
+    part = pixels[2 * rows.start : 2 * rows.stop, 2 * columns.start : 2 * columns.stop].astype(
+        np.uint16
+    )
+    total = part[0::2, 0::2] + part[0::2, 1::2] + part[1::2, 0::2] + part[1::2, 1::2]
+    return ((total + 2) >> 2).astype(np.uint8)

@@ -1,0 +1,43 @@
+"""MobileNet-v1 1.0 224, the light image classification model of MLPerf Inference v0.5."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from models.imagenet.classifier import Classifier
+from models.imagenet.preprocess import opencv_square
+from models.model import SampleFormat
+
+if TYPE_CHECKING:
+    import torch
+
+
+class _MobileNet(Classifier):
+    def network(self) -> torch.nn.Module:
+        from models.mobilenet.network import MobileNet
+
+        return MobileNet(self.classes).eval()
+
+
+MOBILENET = _MobileNet(
+    name="mobilenet",
+    title="MobileNet-v1 1.0 224",
+    mlperf_name="mobilenet",
+    aliases=("mobilenet-v1", "mobilenetv1", "mobilenet-v1-1.0-224"),
+    sample=SampleFormat(
+        height=224,
+        width=224,
+        pad=(0, 1, 0, 1),
+        fill=(128, 128, 128),
+        mean=(127.5, 127.5, 127.5),
+        std=(127.5, 127.5, 127.5),
+    ),
+    classes=1001,
+    response_bytes=4,
+    fp32_accuracy=0.71676,
+    quality_target=0.98,
+    preprocessing="mobilenet-1",
+    label_offset=-1,
+    square=opencv_square,
+    server_latency_ms=10.0,
+)

@@ -1,0 +1,1 @@
+"""Quantisation: torchao PT2E calibration and lowering to programs (imports torch)."""

@@ -1,0 +1,124 @@
+"""Building the synthetic images and weights, once, in the cache."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from models.files import folder_written_aside, locked, written_aside
+from models.imagenet.classifier import Classifier
+from models.imagenet.dataset import DataSet, image_folder
+from models.model import InputError, Model
+from models.synthetic import images
+from models.workers import Progress, for_each_chunk, silent
+
+VERSION = 1
+"""Changes with anything that changes the images or the weights."""
+EVALUATION_COUNT = 1024
+CALIBRATION_COUNT = 6 * images.CLASSES
+FITTED_ON = {"resnet50": 4 * images.CLASSES, "mobilenet": 6 * images.CLASSES}
+"""Calibration images that the weights are fitted on: resnet50's features need fewer."""
+FIT_COST = 8
+"""Work of fitting the weights, per image, in units of drawing one."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SyntheticAssets:
+    """What stands in for real weights and images."""
+
+    weights: Path
+    """A state dictionary, as torch.save writes it."""
+    dataset: DataSet
+    """The images to be evaluated."""
+    calibration: DataSet
+    """Other images of the same classes."""
+
+
+def build(model: Model, cache_dir: Path, progress: Progress = silent) -> SyntheticAssets:
+    """Return the model's synthetic assets, made first unless the cache holds them.
+
+    The images are the same for all models. `progress` counts units of work, and only while there
+    is any. Several processes may build at once: one does, the others wait for it. Raises
+    InputError for a model that has no synthetic default.
+    """
+    if not isinstance(model, Classifier) or model.name not in FITTED_ON:
+        raise InputError(f"{model.name} has no synthetic default: give weights and images")
+    folder = cache_dir / "synthetic" / str(VERSION)
+    weights = folder / f"{model.name}.pth"
+    fitting = 0 if weights.exists() else FIT_COST * FITTED_ON[model.name]
+    evaluation, calibration = _images(folder, lambda done, of: progress(done, of + fitting))
+    drawn = EVALUATION_COUNT + CALIBRATION_COUNT
+    with locked(weights):
+        if not weights.exists():
+            _fit(
+                model,
+                calibration,
+                weights,
+                lambda n: progress(drawn + n * FIT_COST, drawn + fitting),
+            )
+    return SyntheticAssets(weights, evaluation, calibration)
+
+
+def _images(folder: Path, progress: Progress) -> tuple[DataSet, DataSet]:
+    """Return the images to be evaluated and those to fit and calibrate with."""
+    target = folder / "images"
+    with locked(target):
+        if target.exists():
+            try:
+                return _data_sets(target)
+            except InputError as error:
+                _log.warning("synthetic images are incomplete (%s), drawing them again", error)
+                shutil.rmtree(target)
+        with folder_written_aside(target) as aside:
+            _draw(aside, progress)
+    return _data_sets(target)
+
+
+def _data_sets(folder: Path) -> tuple[DataSet, DataSet]:
+    evaluation, calibration = (
+        replace(image_folder(folder / part, synthetic=True), name=f"synthetic {part}")
+        for part in ("evaluation", "calibration")
+    )
+    return evaluation, calibration
+
+
+def _draw(folder: Path, progress: Progress) -> None:
+    """Fill the folders evaluation and calibration; no image of one is in the other."""
+    seeds = itertools.count()
+    drawings: list[tuple[Path, int, int]] = []
+    for part, count in (("evaluation", EVALUATION_COUNT), ("calibration", CALIBRATION_COUNT)):
+        (folder / part).mkdir()
+        lines = []
+        for i in range(count):
+            kind = i % images.CLASSES
+            name = f"synthetic_{part}_{i:08d}.JPEG"
+            drawings.append((folder / part / name, kind, next(seeds)))
+            lines.append(f"{name} {images.label(kind)}\n")
+        (folder / part / "val_map.txt").write_text("".join(lines))
+    for_each_chunk(images.write, drawings, progress)
+
+
+def _fit(model: Classifier, fit_on: DataSet, target: Path, step: Callable[[int], None]) -> None:
+    """Fit the model's weights on labelled images and write them."""
+    import torch
+
+    from models.synthetic.weights import FITS
+
+    assert fit_on.labels is not None
+    count = FITTED_ON[model.name]
+    samples = np.stack([model.preprocess(file) for file in fit_on.files[:count]])
+    inputs = torch.from_numpy(model.sample.normalise(samples))
+    outputs = [label - model.label_offset for label in fit_on.labels[:count]]
+    network = model.network()
+    with torch.no_grad():
+        FITS[model.name](network, inputs, outputs, step)
+    with written_aside(target) as aside:
+        torch.save(network.state_dict(), aside)

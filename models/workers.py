@@ -1,0 +1,61 @@
+"""Work on many files at once, by as many processes as this one may use processors."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from typing import TypeVar
+
+Task = TypeVar("Task")
+
+Progress = Callable[[int, int], None]
+"""Called with the items done and their total, at the start, now and then, and at the end."""
+
+CHUNK = 16
+_PR_SET_PDEATHSIG = 1
+
+
+def silent(done: int, total: int) -> None:
+    """Report nothing."""
+
+
+def for_each_chunk(
+    work: Callable[[Sequence[Task]], None], items: Sequence[Task], progress: Progress = silent
+) -> None:
+    """Call work(items) in worker processes, for CHUNK items at a time, in no certain order.
+
+    `work` must be importable (a function of a module, or a functools.partial of one). The first
+    exception of any of them ends the whole and is raised here.
+    """
+    chunks = [items[i : i + CHUNK] for i in range(0, len(items), CHUNK)]
+    processes = min(len(os.sched_getaffinity(0)), len(chunks))
+    progress(0, len(items))
+    if processes <= 1:
+        for i, chunk in enumerate(chunks):
+            work(chunk)
+            progress(min((i + 1) * CHUNK, len(items)), len(items))
+        return
+    # spawn: the caller may have threads (a progress bar, torch), which a fork would not carry.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _start_worker) as pool:
+        try:
+            pending = {pool.submit(work, chunk): len(chunk) for chunk in chunks}
+            done = 0
+            while pending:
+                for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    future.result()
+                    done += pending.pop(future)
+                progress(done, len(items))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start_worker() -> None:
+    # An interrupt is the parent's to handle; a worker goes when its parent does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

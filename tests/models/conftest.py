@@ -1,0 +1,28 @@
+"""What the tests of models share: the real data beside the project, and the synthetic assets."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import models
+from models.synthetic import SyntheticAssets, build
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    beside = Path(__file__).parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("LOADRUN_SHARED_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no real weights and images in {folder} (LOADRUN_SHARED_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def synthetic_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def synthetic(synthetic_cache: Path) -> dict[str, SyntheticAssets]:
+    return {name: build(models.get(name), synthetic_cache) for name in models.names()}

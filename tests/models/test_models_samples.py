@@ -1,0 +1,155 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import models
+from models.files import folder_written_aside, written_aside
+from models.imagenet.dataset import image_folder
+from models.imagenet.samples import prepare_samples
+from models.model import InputError
+
+COUNT = 40  # more than one chunk of work
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    for i in range(COUNT):
+        Image.new("RGB", (240, 230), (i, 0, 255 - i)).save(folder / f"{i:02d}.png")
+    lines = [f"{i:02d}.png {i * 10}\n" for i in reversed(range(COUNT))]
+    (folder / "val_map.txt").write_text("".join(lines))
+    return folder
+
+
+def test_order_and_labels_are_the_label_file_s(images: Path) -> None:
+    dataset = image_folder(images)
+    assert [file.name for file in dataset.files[:2]] == ["39.png", "38.png"]
+    assert dataset.labels is not None
+    assert dataset.labels[:2] == [390, 380]
+    assert (len(dataset), dataset.synthetic) == (COUNT, False)
+
+
+def test_folder_without_labels(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.JPEG", "notes.md"):
+        (tmp_path / name).write_bytes(b"x")
+    dataset = image_folder(tmp_path)
+    assert [file.name for file in dataset.files] == ["a.JPEG", "b.jpg"]
+    assert dataset.labels is None
+
+
+def test_sha256_tells_labels_and_sizes_apart(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    hashes = set()
+    for label, content in ((1, b"x"), (2, b"x"), (2, b"xx")):
+        (tmp_path / "a.jpg").write_bytes(content)
+        (tmp_path / "labels.txt").write_text(f"a.jpg {label}\n")
+        hashes.add(image_folder(tmp_path).sha256)
+    assert len(hashes) == 3
+
+
+def test_folder_errors_name_what_is_wrong(tmp_path: Path, images: Path) -> None:
+    with pytest.raises(InputError, match="no such folder of images"):
+        image_folder(tmp_path / "absent")
+    with pytest.raises(InputError, match="holds no images"):
+        image_folder(tmp_path)
+    labels = tmp_path / "more.txt"
+    labels.write_text("00.png 1\n77.png 2\n")
+    with pytest.raises(InputError, match=r"1 of 2 images are not in .* \(first: 77\.png\)"):
+        image_folder(images, labels)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_samples_are_the_preprocessed_images(tmp_path: Path, images: Path, name: str) -> None:
+    model, dataset = models.get(name), image_folder(images)
+    calls: list[tuple[int, int]] = []
+    prepared = prepare_samples(model, dataset, tmp_path, lambda *call: calls.append(call))
+    samples = prepared.open()
+    assert samples.shape == (COUNT, *model.sample.shape)
+    assert np.array_equal(samples[7], model.preprocess(dataset.files[7]))
+    assert model.sample.interior(samples)[:, 0, 0, 0].tolist() == list(reversed(range(COUNT)))
+    assert (prepared.labels, prepared.count) == (dataset.labels, COUNT)
+    assert (calls[0], calls[-1]) == ((0, COUNT), (COUNT, COUNT))
+    assert calls == sorted(calls)
+    before = prepared.path.stat()
+    assert prepare_samples(model, dataset, tmp_path, _unexpected) == prepared
+    assert prepared.path.stat().st_ino == before.st_ino
+
+
+def _unexpected(done: int, total: int) -> None:
+    raise AssertionError(f"built again: {done} of {total}")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "changed", "other", "no facts"])
+def test_unusable_cache_is_built_again(
+    tmp_path: Path, images: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, dataset = models.get("resnet50"), image_folder(images)
+    path = prepare_samples(model, dataset, tmp_path).path
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    if damage == "truncated":
+        path.write_bytes(whole[:middle])
+    elif damage == "changed":
+        path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    elif damage == "other":
+        np.save(path, np.zeros((3, 4), np.uint8))
+    else:
+        path.with_suffix(".json").unlink()
+    prepare_samples(model, dataset, tmp_path)
+    assert path.read_bytes() == whole
+    assert str(path) in caplog.text
+    assert "building them again" in caplog.text
+
+
+def test_bad_image_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    folder, cache = tmp_path / "images", tmp_path / "cache"
+    folder.mkdir()
+    for i in range(COUNT):
+        (folder / f"{i:02d}.jpg").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"images/\d\d\.jpg: not an image"):
+        prepare_samples(models.get("resnet50"), image_folder(folder), cache)
+    assert not [p for p in (cache / "samples").iterdir() if not p.name.endswith(".lock")]
+
+
+def test_processes_that_build_at_once_agree(tmp_path: Path, images: Path) -> None:
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import models\n"
+        "from models.imagenet.dataset import image_folder\n"
+        "from models.imagenet.samples import prepare_samples\n"
+        "if __name__ == '__main__':\n"
+        "    built = []\n"
+        "    data = image_folder(Path(sys.argv[1]))\n"
+        "    model = models.get('mobilenet')\n"
+        "    prepare_samples(model, data, Path(sys.argv[2]), lambda *c: built.append(c))\n"
+        "    print(bool(built))\n"
+    )
+    script = tmp_path / "build.py"
+    script.write_text(program)
+    command = [sys.executable, str(script), str(images), str(tmp_path / "cache")]
+    root = str(Path(__file__).parents[2])
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": root})
+        for _ in range(2)
+    ]
+    said = sorted(process.communicate(timeout=50)[0].strip() for process in processes)
+    assert said == ["False", "True"]
+
+
+def test_files_and_folders_appear_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), written_aside(tmp_path / "file") as aside:
+        aside.write_text("half")
+        raise RuntimeError
+    with pytest.raises(RuntimeError), folder_written_aside(tmp_path / "folder") as aside:
+        (aside / "file").write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with written_aside(tmp_path / "file") as aside:
+        aside.write_text("whole")
+        assert not (tmp_path / "file").exists()
+    assert (tmp_path / "file").read_text() == "whole"

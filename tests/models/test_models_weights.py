@@ -1,0 +1,96 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+import models
+from models.model import WeightsError
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = models.get("mobilenet").network().state_dict()
+    return state
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(WeightsError) as caught:
+        models.get("mobilenet").load_weights(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def test_float16_weights_become_float32(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "half.pth"
+    torch.save({key: tensor.half() for key, tensor in state.items()}, path)
+    loaded = models.get("mobilenet").load_weights(path).state_dict()
+    assert {tensor.dtype for tensor in loaded.values()} == {torch.float32}
+    assert torch.equal(loaded["features.0.weight"], state["features.0.weight"].half().float())
+
+
+def test_batch_counters_may_be_absent(tmp_path: Path) -> None:
+    model = models.get("resnet50")
+    path = tmp_path / "resnet50.pth"
+    state = model.network().state_dict()
+    torch.save({k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}, path)
+    assert not model.load_weights(path).training
+
+
+def test_names_up_to_three_missing_and_unexpected_tensors(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "other.pth"
+    renamed = {f"module.{key}" if key.startswith("c") else key: v for key, v in state.items()}
+    torch.save({k: v for k, v in renamed.items() if not k.startswith("features.1")}, path)
+    message = refused(path)
+    assert "missing: features.1.weight, features.1.bias, features.10.weight and 21 more" in message
+    assert "unexpected: module.classifier.weight, module.classifier.bias" in message
+
+
+def test_names_wrong_shapes(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "shape.pth"
+    torch.save({**state, "classifier.bias": torch.zeros(1000)}, path)
+    assert "wrong shape: classifier.bias [1000] for [1001]" in refused(path)
+
+
+def test_names_tensors_that_are_not_finite(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "nan.pth"
+    torch.save({**state, "classifier.bias": torch.full((1001,), torch.nan)}, path)
+    assert "not finite: classifier.bias" in refused(path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    assert "no such weights file" in refused(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps([1, 2])])
+def test_files_of_another_kind(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "other"
+    path.write_bytes(content)
+    refused(path)
+
+
+def test_truncated_file(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "short.pth"
+    torch.save(state, path)
+    path.write_bytes(path.read_bytes()[:100_000])
+    assert "not a PyTorch state dictionary" in refused(path)
+
+
+class _Hostile:
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.witness,)
+
+
+def test_nothing_in_the_file_is_executed(tmp_path: Path) -> None:
+    witness = tmp_path / "executed"
+    path = tmp_path / "hostile.pth"
+    torch.save({"features.0.weight": _Hostile(witness)}, path)
+    refused(path)
+    assert not witness.exists()
