@@ -1,0 +1,1 @@
+"""The user's side of loadrun: command line, plan, supervisor, results."""

@@ -1,0 +1,72 @@
+"""What is going to run, said before anything is built or started."""
+
+from __future__ import annotations
+
+from launch.assets import WITHOUT_ARTIFACT
+from launch.options import RunOptions
+from launch.pinning import Pinning
+from launch.plan import Plan
+from launch.terminal import Terminal
+from launch.topology import format_list
+from models import Model
+
+
+def announce(
+    options: RunOptions, model: Model, plan: Plan, pinning: Pinning, terminal: Terminal
+) -> None:
+    """Say what will run: model, data, engine, plan, and everything that needs notice."""
+    sources = options.sources
+    terminal.line(f"{model.title}  {options.scenario}  {options.mode}")
+    if options.engine not in WITHOUT_ARTIFACT:
+        terminal.line(f"  weights: {sources.weights or 'synthetic'}")
+    terminal.line(f"  data: {sources.images or 'synthetic'}")
+    terminal.line(
+        f"  engine: {options.engine}, {options.precision}, batch size {options.batch_size},"
+        f" policy {options.policy}"
+    )
+    own = "shared with the instances" if plan.shared else "of its own"
+    where = f"; loadrun on processors {format_list(plan.loadrun)}, {own}"
+    terminal.line(f"  plan: {plan}{'' if options.in_process else where}")
+    for notice in plan.notices:
+        terminal.box("PLAN", notice)
+    if pinning.notice:
+        terminal.line(f"  note: {pinning.notice}")
+    terminal.lines(f"  note: {text}" for text in data_notices(options))
+
+
+def data_notices(options: RunOptions) -> list[str]:
+    """Where weights, images and calibration do not belong together, or accuracy is not measured."""
+    sources, notices = options.sources, []
+    if options.engine in WITHOUT_ARTIFACT:
+        return [f"engine {options.engine} computes nothing: its answers and accuracy mean nothing"]
+    if (sources.weights is None) != (sources.images is None):
+        which = "weights are" if sources.weights is None else "images are"
+        notices.append(f"only the {which} synthetic: the rate is real, accuracy means nothing")
+    if calibrates_on_served_images(options):
+        notices.append("no --calibration: int8 ranges are taken from the first served images")
+    return notices
+
+
+def calibrates_on_served_images(options: RunOptions) -> bool:
+    """Whether int8 ranges come from the images that are served, for want of others."""
+    return (
+        options.engine not in WITHOUT_ARTIFACT
+        and options.precision == "int8"
+        and options.sources.weights is not None
+        and options.sources.calibration is None
+    )
+
+
+def unofficial_reasons(options: RunOptions, synthetic: bool, reported: list[str]) -> list[str]:
+    """Why the result is not official: options, data, and what the settings' check `reported`."""
+    reasons = ["--fast"] if options.fast else []
+    reasons += reported
+    if options.engine in WITHOUT_ARTIFACT:
+        reasons.append(f"engine {options.engine}")
+    if synthetic:
+        reasons.append("synthetic weights or data")
+    if calibrates_on_served_images(options):
+        reasons.append("calibrated on the served images")
+    if options.audit:
+        reasons.append(f"audit {options.audit}")
+    return reasons

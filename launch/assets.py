@@ -1,0 +1,206 @@
+"""Builds what a run needs, once: ``python -m launch.assets CONFIG.json``.
+
+Runs as a process of its own, so that the command line never imports torch and an interrupt ends
+the building as a whole. Progress goes to standard output, one JSON object a line
+(``{"stage": ..., "done": ..., "total": ...}`` or ``{"notice": ...}``); the result to the file that
+the configuration names, written whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from launch.errors import ExitCode
+
+CALIBRATION_IMAGES = 200
+"""Images at most that int8 ranges are taken from, spread evenly over the calibration set."""
+SYNTHETIC_CALIBRATION_IMAGES = 64
+"""The same of the synthetic images, which are more alike."""
+
+WITHOUT_ARTIFACT = ("null", "sim")
+"""Engines that compute nothing."""
+
+
+@dataclass(frozen=True)
+class AssetsConfig:
+    """What to build. Paths are absolute; None is the embedded synthetic default."""
+
+    model: str
+    weights: str | None
+    images: str | None
+    labels: str | None
+    calibration: str | None
+    engine: str
+    precision: str
+    batch_size: int
+    threads: int
+    cache: str
+    result: str
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """Name, checksum and origin of weights or of a data set."""
+
+    name: str
+    sha256: str
+    synthetic: bool
+
+
+@dataclass(frozen=True)
+class Assets:
+    """What was built: `samples` a .npy of uint8 samples, `artifact` None for engines without."""
+
+    samples: str
+    sample_count: int
+    labels: list[int] | None
+    data: DataFacts
+    weights: DataFacts | None
+    calibration: str | None
+    artifact: str | None
+
+    @classmethod
+    def load(cls, path: Path) -> Assets:
+        """Read a result file."""
+        values: dict[str, Any] = json.loads(path.read_text())
+        values["data"] = DataFacts(**values["data"])
+        if values["weights"] is not None:
+            values["weights"] = DataFacts(**values["weights"])
+        return cls(**values)
+
+
+def build(
+    config: AssetsConfig,
+    progress: Callable[[str, int, int], None],
+    notice: Callable[[str], None],
+) -> Assets:
+    """Build or find everything; `notice` is told what the user should know.
+
+    Raises models.InputError for what the user gave, EngineError for an engine that cannot be used.
+    """
+    import models
+    from models.imagenet.dataset import image_folder
+    from models.imagenet.samples import prepare_samples
+    from models.synthetic import build as build_synthetic
+    from netrun.build import ensure_artifact
+
+    def stage(name: str) -> Callable[[int, int], None]:
+        return lambda done, total: progress(name, done, total)
+
+    model = models.get(config.model)
+    cache = Path(config.cache)
+    needs_artifact = config.engine not in WITHOUT_ARTIFACT
+    synthetic = None
+    if config.images is None or (needs_artifact and config.weights is None):
+        synthetic = build_synthetic(model, cache, stage("synthetic model and images"))
+    if config.images is not None:
+        labels = Path(config.labels) if config.labels else None
+        dataset = image_folder(Path(config.images), labels)
+    else:
+        assert synthetic is not None
+        dataset = synthetic.dataset
+    samples = prepare_samples(model, dataset, cache, stage("preprocessing images"))
+    artifact = calibration = weights = None
+    if needs_artifact:
+        weights_path = Path(config.weights) if config.weights else synthetic.weights  # type: ignore[union-attr]
+        weights = DataFacts(weights_path.name, _sha256(weights_path), config.weights is None)
+        calibration_samples = None
+        if config.precision == "int8":
+            if config.calibration is not None:
+                chosen = image_folder(Path(config.calibration))
+            elif config.weights is None:
+                chosen = synthetic.calibration  # type: ignore[union-attr]
+            else:
+                chosen = dataset
+            prepared = (
+                samples
+                if chosen is dataset
+                else prepare_samples(model, chosen, cache, stage("preprocessing calibration"))
+            )
+            calibration = chosen.name
+            synthetic_images = synthetic is not None and chosen is synthetic.calibration
+            most = SYNTHETIC_CALIBRATION_IMAGES if synthetic_images else CALIBRATION_IMAGES
+            calibration_samples = _spread(prepared.open(), most)
+        artifact = ensure_artifact(
+            model.name,
+            weights_path,
+            calibration_samples,
+            config.precision,
+            config.engine,
+            config.batch_size,
+            config.threads,
+            cache,
+            stage("calibrating and compiling"),
+            notice,
+        )
+    return Assets(
+        samples=str(samples.path),
+        sample_count=samples.count,
+        labels=samples.labels,
+        data=DataFacts(samples.name, samples.sha256, samples.synthetic),
+        weights=weights,
+        calibration=calibration,
+        artifact=str(artifact) if artifact else None,
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Build as the configuration file says; exit code 2 for bad input, 4 for a failure."""
+    values = json.loads(Path(arguments[0]).read_text())
+    config = AssetsConfig(**{f.name: values[f.name] for f in fields(AssetsConfig)})
+
+    def progress(stage: str, done: int, total: int) -> None:
+        print(json.dumps({"stage": stage, "done": done, "total": total}), flush=True)
+
+    def notice(text: str) -> None:
+        print(json.dumps({"notice": text}), flush=True)
+
+    from models import InputError
+    from netrun.engines import EngineError
+
+    handler = logging.Handler()
+    handler.emit = lambda record: notice(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("models").addHandler(handler)
+    try:
+        assets = build(config, progress, notice)
+    except (InputError, EngineError) as error:
+        print(f"error: {error}", flush=True)
+        return ExitCode.USAGE
+    except Exception as error:
+        traceback.print_exc()
+        print(f"error: {type(error).__name__}: {error}", flush=True)
+        return ExitCode.FAILED
+    result = Path(config.result)
+    aside = result.with_suffix(".aside")
+    aside.write_text(json.dumps(asdict(assets)))
+    aside.replace(result)
+    return ExitCode.OK
+
+
+def _spread(samples: npt.NDArray[np.uint8], most: int) -> npt.NDArray[np.uint8]:
+    """At most `most` of the samples, evenly spread over all of them."""
+    count = min(most, len(samples))
+    return np.asarray(samples[np.arange(count) * len(samples) // count])
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""The `loadrun` command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any, NoReturn
+
+from launch.errors import ExitCode, LaunchError
+
+COMMANDS = ("run", "single-stream", "topology", "clean")
+DESCRIPTION = """\
+MLPerf Inference on CPUs: LoadGen in one process, int8 networks in N pinned worker processes,
+shared-memory rings between them.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and never guesses at abbreviations."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with code 2."""
+        message = message.removeprefix("argument ")
+        self.exit(ExitCode.USAGE, f"loadrun: error: {message}. Try '{self.prog.strip()} --help'\n")
+
+
+class Version(argparse.Action):
+    """Prints the version; it is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> NoReturn:
+        """Print it and exit."""
+        from launch.host import versions
+
+        print(f"loadrun {versions().get('loadrun', 'not installed')}")
+        parser.exit(0)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (launch.errors.ExitCode)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser, commands = _parser()
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        near = get_close_matches(words[0], COMMANDS, 1, 0.0)
+        parser.error(f"unknown command '{words[0]}' (nearest: {near[0]})")
+    arguments, unknown = parser.parse_known_args(words)
+    if arguments.command is None:
+        parser.print_help()
+        return ExitCode.USAGE
+    if unknown:
+        _refuse(commands[arguments.command], unknown)
+    try:
+        return int(arguments.execute(arguments))
+    except LaunchError as error:
+        print(f"loadrun: {_kind(error)}{error}", file=sys.stderr)
+        return error.code
+    except KeyboardInterrupt:
+        print("loadrun: interrupted", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except Exception as error:
+        if not _is_input_error(error):
+            raise
+        print(f"loadrun: error: {error}", file=sys.stderr)
+        return ExitCode.USAGE
+
+
+def _parser() -> tuple[Parser, dict[str, Parser]]:
+    parser = Parser(
+        prog="loadrun",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=Version, nargs=0, help="print the version")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    commands = {}
+    for name in COMMANDS:
+        module: ModuleType = importlib.import_module(f"launch.commands.{name.replace('-', '_')}")
+        command = subparsers.add_parser(name, help=module.SUMMARY)
+        module.add_arguments(command)
+        command.set_defaults(execute=module.execute)
+        commands[name] = command
+    return parser, commands
+
+
+def _refuse(command: Parser, unknown: list[str]) -> NoReturn:
+    """Name the first word that nothing accepts, with the nearest option."""
+    option = next((word for word in unknown if word.startswith("-")), None)
+    if option is None:
+        command.error(f"unexpected argument '{unknown[0]}'")
+    name = option.split("=", 1)[0]
+    near = get_close_matches(name, command._option_string_actions, 1, 0.0)
+    command.error(f"unknown option '{name}' (nearest: {near[0]})")
+
+
+def _kind(error: LaunchError) -> str:
+    return "" if error.code is ExitCode.INTERRUPTED else "error: "
+
+
+def _is_input_error(error: Exception) -> bool:
+    """Whether `models` raised it for what the user gave; it is not imported just to ask."""
+    models = sys.modules.get("models")
+    return models is not None and isinstance(error, models.InputError)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The subcommands: one module each, with SUMMARY, add_arguments and execute."""

@@ -1,0 +1,290 @@
+"""`loadrun run MODEL`: one LoadGen test from command to results."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TypeVar
+
+from launch.errors import InputError
+from launch.options import (
+    BATCH_SIZES,
+    RunOptions,
+    find_sources,
+    find_user_conf,
+)
+
+SUMMARY = "run one LoadGen test: build what is missing, start the instances, measure, report"
+DESCRIPTION = """\
+Runs one MLPerf Inference test of MODEL over N pinned worker processes (instances). Samples and the
+compiled model are built on first use and kept. Without --weights and --images an embedded synthetic
+model and data set are used, and every output says so.
+"""
+EPILOG = """\
+examples:
+  loadrun run resnet50 --fast
+  loadrun run resnet50 --instances 14 --cores 56 --batch-size 11
+  loadrun run mobilenet --scenario server --fast
+  loadrun run resnet50 --mode AccuracyOnly --weights resnet50.pth --images val --labels val_map.txt
+
+exit codes: 0 VALID, or accuracy measured; 2 bad usage, configuration or input; 3 the test completed
+and is INVALID; 4 the run failed; 130 interrupted.
+"""
+Number = TypeVar("Number", int, float)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add everything `loadrun run` accepts."""
+    add_run_arguments(parser)
+    parser.add_argument(
+        "--scenario",
+        default="Offline",
+        metavar="NAME",
+        help="SingleStream, MultiStream, Server or Offline (default)",
+    )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `run` and `single-stream` share."""
+    parser.description = DESCRIPTION
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("model", metavar="MODEL", help="resnet50 or mobilenet")
+    parser.add_argument(
+        "--mode",
+        default="PerformanceOnly",
+        metavar="NAME",
+        help="PerformanceOnly (default), AccuracyOnly, SubmissionRun (both) or"
+        " FindPeakPerformance (Server)",
+    )
+    _add_plan(parser.add_argument_group("plan"))
+    _add_engine(parser.add_argument_group("engine"))
+    _add_data(parser.add_argument_group("model and data"))
+    _add_test(parser.add_argument_group("test"))
+    _add_output(parser.add_argument_group("output"))
+
+
+def _add_plan(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--instances", type=count, metavar="N", help="worker processes")
+    group.add_argument(
+        "--cores", type=count, metavar="N", help="processors of all instances together"
+    )
+    group.add_argument(
+        "--strict", action="store_true", help="a plan larger than the machine is an error"
+    )
+    group.add_argument(
+        "--oversubscribe",
+        action="store_true",
+        help="run a plan larger than the machine as asked, sharing processors",
+    )
+    group.add_argument(
+        "--max-restarts",
+        type=whole,
+        default=3,
+        metavar="N",
+        help="how often an instance that dies is started again (default 3)",
+    )
+
+
+def _add_engine(group: argparse._ArgumentGroup) -> None:
+    sizes = ", ".join(f"{scenario} {size}" for scenario, size in BATCH_SIZES.items())
+    group.add_argument(
+        "--engine",
+        metavar="NAME",
+        help="onednn (default for int8), pytorch (for bf16 and fp32), null (answers at once) or"
+        " sim (waits a modelled time)",
+    )
+    group.add_argument(
+        "--precision", default="int8", metavar="NAME", help="int8 (default), bf16 or fp32"
+    )
+    group.add_argument(
+        "--batch-size",
+        type=count,
+        metavar="N",
+        help=f"samples of a batch at most (default: {sizes})",
+    )
+    group.add_argument(
+        "--in-flight",
+        type=count,
+        default=2,
+        metavar="N",
+        help="batches an instance holds at most (default 2)",
+    )
+    group.add_argument(
+        "--policy",
+        default="pull",
+        metavar="NAME",
+        help="how batches are dispatched: pull (default), round_robin, local_batch_first,"
+        " least_loaded",
+    )
+    group.add_argument(
+        "--sort-samples",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="Offline: sort samples by their position in memory (default)",
+    )
+    group.add_argument(
+        "--through-ring",
+        action="store_true",
+        help="SingleStream: a worker process behind a ring instead of one process",
+    )
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--weights", metavar="FILE", help="fp32 weights [LOADRUN_WEIGHTS]")
+    group.add_argument("--images", metavar="DIR", help="images to serve [LOADRUN_IMAGES]")
+    group.add_argument(
+        "--labels", metavar="FILE", help="'name label' lines for the images [LOADRUN_LABELS]"
+    )
+    group.add_argument(
+        "--calibration",
+        metavar="DIR",
+        help="images that int8 ranges are taken from [LOADRUN_CALIBRATION]",
+    )
+
+
+def _add_test(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--fast",
+        action="store_true",
+        help="60 s instead of 600, no minimum number of queries; not official",
+    )
+    group.add_argument("--time", type=positive, metavar="S", help="minimum duration in seconds")
+    group.add_argument(
+        "--count",
+        type=count,
+        metavar="N",
+        help="queries of the test (Offline: samples; AccuracyOnly: images)",
+    )
+    group.add_argument(
+        "--qps", type=positive, metavar="X", help="target_qps; default: from the measured rate"
+    )
+    group.add_argument(
+        "--max-latency", type=positive, metavar="MS", help="latency limit in milliseconds"
+    )
+    group.add_argument(
+        "--user-conf", metavar="FILE", help="LoadGen's user.conf; default: ./user.conf"
+    )
+    group.add_argument("--audit", metavar="NAME", help="compliance test: TEST01 or TEST04")
+
+
+def _add_output(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--results", default="results", metavar="DIR", help="where results go (default: results)"
+    )
+    group.add_argument(
+        "--json",
+        action="store_true",
+        help="print run.json on standard output, everything else on standard error",
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Check the options, then run."""
+    options = read_options(arguments)
+    # Only now, so that a wrong option is answered at once.
+    from launch.run import run
+
+    return run(options)
+
+
+def read_options(arguments: argparse.Namespace) -> RunOptions:
+    """The checked options of one run; InputError names the option, its value and the cure."""
+    import models
+    from loadrun.dispatch.policies import NAMES as POLICIES
+    from loadrun.scenarios import UnknownNameError, parse_mode, parse_scenario
+    from netrun.engines import ENGINES, PRECISIONS, SUPPORTED
+
+    try:
+        scenario, mode = parse_scenario(arguments.scenario), parse_mode(arguments.mode)
+    except UnknownNameError as error:
+        raise InputError(str(error)) from None
+    model = models.get(arguments.model)
+    if mode == "FindPeakPerformance" and scenario != "Server":
+        raise InputError(f"--mode {mode} exists for --scenario Server only, not {scenario}")
+    if arguments.through_ring and scenario != "SingleStream":
+        raise InputError(
+            f"--through-ring is for SingleStream; {scenario} always runs through rings"
+        )
+    if arguments.max_latency is not None and scenario == "Offline":
+        raise InputError("--max-latency: Offline has no latency limit")
+    if arguments.strict and arguments.oversubscribe:
+        raise InputError("--strict and --oversubscribe exclude each other: leave one out")
+    if arguments.audit is not None:
+        from launch.audit import audit_config
+
+        audit_config(arguments.audit)
+        if mode != "PerformanceOnly":
+            raise InputError(f"--audit {arguments.audit} runs in PerformanceOnly, not {mode}")
+    precision = _one_of("--precision", arguments.precision, PRECISIONS)
+    default_engine = next(engine for engine in ENGINES if precision in SUPPORTED[engine])
+    engine = _one_of("--engine", arguments.engine or default_engine, ENGINES)
+    if precision not in SUPPORTED[engine]:
+        raise InputError(
+            f"--engine {engine} executes {', '.join(SUPPORTED[engine])}, not {precision}"
+            f" (--engine {default_engine} does)"
+        )
+    return RunOptions(
+        model=model.name,
+        scenario=scenario,
+        mode=mode,
+        sources=find_sources(
+            arguments.weights, arguments.images, arguments.labels, arguments.calibration
+        ),
+        engine=engine,
+        precision=precision,
+        policy=_one_of("--policy", arguments.policy.replace("-", "_"), POLICIES),
+        batch_size=arguments.batch_size or BATCH_SIZES[scenario],
+        in_flight=arguments.in_flight,
+        instances=arguments.instances,
+        cores=arguments.cores,
+        strict=arguments.strict,
+        oversubscribe=arguments.oversubscribe,
+        through_ring=arguments.through_ring,
+        sort_samples=arguments.sort_samples,
+        fast=arguments.fast,
+        count=arguments.count,
+        time_s=arguments.time,
+        qps=arguments.qps,
+        max_latency_ms=arguments.max_latency,
+        user_conf=find_user_conf(arguments.user_conf),
+        audit=arguments.audit.upper() if arguments.audit else None,
+        results=Path(arguments.results).absolute(),
+        json=arguments.json,
+        max_restarts=arguments.max_restarts,
+        command=("loadrun", *sys.argv[1:]),
+    )
+
+
+def _one_of(option: str, value: str, names: tuple[str, ...]) -> str:
+    if value.lower() in names:
+        return value.lower()
+    near = get_close_matches(value.lower(), names, 1, 0.0)
+    raise InputError(f"{option} {value}: unknown (nearest: {near[0]}; known: {', '.join(names)})")
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    return _number(text, int, 1, "a whole number of at least 1")
+
+
+def whole(text: str) -> int:
+    """A whole number of at least 0."""
+    return _number(text, int, 0, "a whole number of at least 0")
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    return _number(text, float, sys.float_info.min, "a number above 0")
+
+
+def _number(text: str, kind: type[Number], least: float, expected: str) -> Number:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = kind(-1)
+    if not least <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not {expected}")
+    return value

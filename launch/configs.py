@@ -1,0 +1,90 @@
+"""The configuration files of a run's processes, from options, plan and assets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import models
+from launch.assets import Assets
+from launch.options import FAST_DURATION_S, RunOptions
+from launch.plan import InstancePlan, Plan
+from loadrun.config import LoadrunConfig, Overrides
+from netrun.config import NetrunConfig
+
+START_TIMEOUT_S = 180.0
+WARMUP_S = 2.0
+LOADRUN_REPORT = "loadrun.json"
+
+
+def overrides(options: RunOptions) -> Overrides:
+    """What the options change of LoadGen's settings.
+
+    --fast asks for 60 s and no number of queries; --time, --count and the others are more
+    specific and win over it. The images of AccuracyOnly are counted in `sample_count`.
+    """
+    count = None if options.accuracy_only else options.count
+    return Overrides(
+        min_duration_s=options.time_s or (FAST_DURATION_S if options.fast else None),
+        min_query_count=count or (1 if options.fast else None),
+        max_query_count=count,
+        target_qps=options.qps,
+        target_latency_ms=options.max_latency_ms,
+    )
+
+
+def loadrun_config(
+    options: RunOptions, plan: Plan, assets: Assets, run_id: str, directory: Path
+) -> LoadrunConfig:
+    """What the loadrun process is told."""
+    model = models.get(options.model)
+    samples = assets.sample_count
+    if options.accuracy_only and options.count is not None:
+        samples = min(samples, options.count)
+    audit = directory / "audit.config"
+    return LoadrunConfig(
+        run_id=run_id,
+        model=model.mlperf_name,
+        scenario=options.scenario,
+        mode=options.mode,
+        log_dir=str(directory),
+        samples=assets.samples,
+        sample_count=samples,
+        performance_sample_count=model.performance_sample_count,
+        report=str(directory / LOADRUN_REPORT),
+        instances=len(plan.instances),
+        batch_size=options.batch_size,
+        response_bytes=model.response_bytes,
+        in_flight=options.in_flight,
+        policy=options.policy,
+        sort_samples=options.sort_samples,
+        user_conf=str(options.user_conf) if options.user_conf else None,
+        audit_config=str(audit) if options.audit else None,
+        processors=None if options.in_process else list(plan.loadrun),
+        overrides=overrides(options),
+        start_timeout_s=START_TIMEOUT_S,
+    )
+
+
+def netrun_config(
+    options: RunOptions,
+    instance: InstancePlan,
+    assets: Assets,
+    run_id: str,
+    directory: Path,
+) -> NetrunConfig:
+    """What one instance is told."""
+    return NetrunConfig(
+        run_id=run_id,
+        instance=instance.index,
+        model=options.model,
+        engine=options.engine,
+        precision=options.precision,
+        artifact=assets.artifact or "",
+        batch_size=options.batch_size,
+        threads=len(instance.processors),
+        report=str(directory / f"netrun_{instance.index}.json"),
+        processors=list(instance.processors),
+        memory_node=instance.memory_node,
+        warmup_s=WARMUP_S,
+        attach_timeout_s=START_TIMEOUT_S,
+    )

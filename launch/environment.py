@@ -1,0 +1,43 @@
+"""The environment that child processes start with.
+
+Inherited settings of OpenMP and of the mathematics libraries would change a run without a trace
+in its results, so they are removed; what an instance needs is set from the plan.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+REMOVED = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "DNNL_", "ONEDNN_", "TORCH_")
+PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+
+
+def base_environment(inherited: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The user's environment without settings that change how computation runs.
+
+    Our packages are found from anywhere; output is not buffered, so that a log ends with a
+    process's last words.
+    """
+    source = os.environ if inherited is None else inherited
+    environment = {k: v for k, v in source.items() if not k.startswith(REMOVED)}
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(PACKAGE_ROOT), *filter(None, [source.get("PYTHONPATH")])]
+    )
+    environment["PYTHONUNBUFFERED"] = "1"
+    return environment
+
+
+def instance_environment(
+    processors: Sequence[int], inherited: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The environment of a process that computes on `processors`, one OpenMP thread on each.
+
+    Threads are bound one to a processor, in order: libgomp does so by GOMP_CPU_AFFINITY.
+    """
+    environment = base_environment(inherited)
+    environment["OMP_NUM_THREADS"] = str(len(processors))
+    environment["GOMP_CPU_AFFINITY"] = " ".join(str(p) for p in processors)
+    environment["OMP_DYNAMIC"] = "FALSE"
+    return environment

@@ -1,0 +1,51 @@
+"""The machine and the versions that a result was measured with."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from launch.topology import Topology
+
+PACKAGES = ("loadrun", "mlcommons-loadgen", "torch", "torchao", "numpy", "posix_ipc", "psutil")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the kernel and the packages that take part; absent ones are left out."""
+    found = {"python": platform.python_version(), "kernel": platform.release()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def host(topology: Topology) -> dict[str, object]:
+    """Facts about the machine; memory in bytes."""
+    shm = os.statvfs("/dev/shm")
+    return {
+        "name": platform.node(),
+        "architecture": platform.machine(),
+        "processor": topology.name,
+        "sockets": topology.sockets,
+        "nodes": len(topology.nodes),
+        "cores": len(topology.cores),
+        "processors": len(topology.allowed),
+        "quota": topology.quota,
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "shm_free_bytes": shm.f_bavail * shm.f_frsize,
+        "governor": _governor(topology),
+        "load_average": list(os.getloadavg()),
+    }
+
+
+def _governor(topology: Topology) -> str | None:
+    first = topology.allowed[0].id
+    try:
+        path = Path(f"/sys/devices/system/cpu/cpu{first}/cpufreq/scaling_governor")
+        return path.read_text().strip()
+    except OSError:
+        return None

@@ -1,0 +1,122 @@
+"""What the user asked of a run, checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch.environment import PACKAGE_ROOT
+from launch.errors import InputError
+
+FAST_DURATION_S = 60.0
+BATCH_SIZES = {"SingleStream": 1, "MultiStream": 8, "Server": 4, "Offline": 8}
+"""Default batch size of each scenario; dispatch sends smaller batches where that answers sooner."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where weights and images come from; None is the embedded synthetic default.
+
+    `calibration` are the images that int8 ranges are taken from.
+    """
+
+    weights: Path | None
+    images: Path | None
+    labels: Path | None
+    calibration: Path | None
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """One run as the user asked for it. Names are canonical; None leaves a choice to loadrun."""
+
+    model: str
+    scenario: str
+    mode: str
+    sources: Sources
+    engine: str
+    precision: str
+    policy: str
+    batch_size: int
+    in_flight: int
+    instances: int | None
+    cores: int | None
+    strict: bool
+    oversubscribe: bool
+    through_ring: bool
+    sort_samples: bool
+    fast: bool
+    count: int | None
+    time_s: float | None
+    qps: float | None
+    max_latency_ms: float | None
+    user_conf: Path | None
+    audit: str | None
+    results: Path
+    json: bool
+    max_restarts: int
+    command: tuple[str, ...]
+
+    @property
+    def in_process(self) -> bool:
+        """SingleStream runs in one process, as there is never a second query to serve."""
+        return self.scenario == "SingleStream" and not self.through_ring
+
+    @property
+    def accuracy_only(self) -> bool:
+        """Whether the run measures accuracy alone."""
+        return self.mode == "AccuracyOnly"
+
+
+def find_sources(
+    weights: str | None,
+    images: str | None,
+    labels: str | None,
+    calibration: str | None,
+    environment: Mapping[str, str] | None = None,
+) -> Sources:
+    """Options, else LOADRUN_WEIGHTS, LOADRUN_IMAGES, LOADRUN_LABELS, LOADRUN_CALIBRATION.
+
+    InputError for a path that is not there, naming the option or variable, and for labels
+    without images.
+    """
+    variables = os.environ if environment is None else environment
+
+    def find(option: str, given: str | None) -> Path | None:
+        variable = f"LOADRUN_{option.upper()}"
+        name, value = (f"--{option}", given) if given else (variable, variables.get(variable))
+        if not value:
+            return None
+        path = Path(value).expanduser().absolute()
+        wanted = "directory" if option in ("images", "calibration") else "file"
+        if not (path.is_dir() if wanted == "directory" else path.is_file()):
+            raise InputError(f"{name} {value}: no such {wanted}")
+        return path
+
+    # An option replaces the whole pair: labels of the environment belong to its own images.
+    if images and not labels:
+        variables = {k: v for k, v in variables.items() if k != "LOADRUN_LABELS"}
+    sources = Sources(
+        weights=find("weights", weights),
+        images=find("images", images),
+        labels=find("labels", labels),
+        calibration=find("calibration", calibration),
+    )
+    if sources.labels and not sources.images:
+        raise InputError(f"--labels {sources.labels}: labels need --images DIR")
+    return sources
+
+
+def find_user_conf(given: str | None) -> Path | None:
+    """--user-conf, else user.conf in the current directory, else the one beside the packages."""
+    if given:
+        path = Path(given).expanduser().absolute()
+        if not path.is_file():
+            raise InputError(f"--user-conf {given}: no such file")
+        return path
+    for directory in (Path.cwd(), PACKAGE_ROOT):
+        if (directory / "user.conf").is_file():
+            return directory / "user.conf"
+    return None

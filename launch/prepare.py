@@ -1,0 +1,102 @@
+"""Makes sure that samples and artifact exist before a run, with progress for the user."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from launch.assets import Assets, AssetsConfig
+from launch.cache import cache_directory
+from launch.environment import base_environment
+from launch.errors import InputError, InterruptedRunError, RunError
+from launch.options import RunOptions
+from launch.processes import Child, describe_end, end_all, error_line, start
+from launch.signals import Signals
+from launch.tail import Tail
+from launch.terminal import Bar, Terminal
+
+POLL_S = 0.1
+LEAVE_S = 5.0
+
+
+def prepare(
+    options: RunOptions, threads: int, directory: Path, terminal: Terminal, signals: Signals
+) -> Assets:
+    """Build what `options` needs, or find it built; log and configuration go to `directory`.
+
+    Raises InputError for weights or images that cannot be used, RunError when building fails,
+    InterruptedRunError on an ending signal (what was half-built is gone then).
+    """
+    cache = cache_directory()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cache directory {cache}: {error.strerror} (choose another with LOADRUN_CACHE)"
+        ) from None
+    sources = options.sources
+    result = directory / "assets.json"
+    config = AssetsConfig(
+        model=options.model,
+        weights=_text(sources.weights),
+        images=_text(sources.images),
+        labels=_text(sources.labels),
+        calibration=_text(sources.calibration),
+        engine=options.engine,
+        precision=options.precision,
+        batch_size=options.batch_size,
+        threads=threads,
+        cache=str(cache),
+        result=str(result),
+    )
+    config_path = directory / "assets.config.json"
+    config_path.write_text(json.dumps(asdict(config), indent=1))
+    child = start(
+        "prepare",
+        [sys.executable, "-m", "launch.assets", str(config_path)],
+        log=directory / "prepare.log",
+        environment=base_environment(),
+    )
+    try:
+        with terminal.bar("preparing") as bar:
+            _watch(child, bar, terminal, signals)
+    finally:
+        end_all([child], signals, patience_s=LEAVE_S)
+    code = child.ended()
+    if code == 0:
+        return Assets.load(result)
+    words = child.last_words()
+    if code == InputError.code:
+        raise InputError(error_line(words) or words)
+    assert code is not None
+    raise RunError(f"preparing {options.model} {describe_end(code)}; its last lines:\n{words}")
+
+
+def _watch(child: Child, bar: Bar, terminal: Terminal, signals: Signals) -> None:
+    """Show progress until the child has ended; each stage that did work leaves one line."""
+    output = Tail(child.log)
+    told: set[str] = set()
+    while True:
+        ended = child.ended() is not None
+        for line in output.lines():
+            if not line.startswith(('{"stage"', '{"notice"')):
+                continue
+            step = json.loads(line)
+            if "notice" in step:
+                terminal.line(f"  note: {step['notice']}")
+                continue
+            if step["stage"] not in told:
+                told.add(step["stage"])
+                terminal.line(f"preparing: {step['stage']} (once)")
+            bar.update(step["done"], step["total"] or None, step["stage"])
+        if ended:
+            return
+        signals.wait(POLL_S)
+        if signals.ending is not None:
+            raise InterruptedRunError(f"interrupted by {signals.ending.name}")
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

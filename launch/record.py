@@ -1,0 +1,137 @@
+"""run.json: one record of a run, whatever became of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launch.assets import Assets
+from launch.host import host, versions
+from launch.options import RunOptions
+from launch.pinning import Binding, Pinning
+from launch.plan import Plan
+from launch.supervisor import Outcome
+from launch.topology import Topology
+
+if TYPE_CHECKING:
+    from loadrun.logs import LoadgenResult
+    from models.imagenet.accuracy import Accuracy
+
+SCHEMA = 1
+COMPLETE, FAILED, INTERRUPTED = "COMPLETE", "FAILED", "INTERRUPTED"
+
+
+class Record:
+    """Collects what run.json holds; `values` is that, ready for JSON.
+
+    Until the run has ended the status is INTERRUPTED, which is what a killed run then leaves.
+    """
+
+    def __init__(
+        self, options: RunOptions, plan: Plan, pinning: Pinning, topology: Topology, run_id: str
+    ) -> None:
+        self._started = time.monotonic()
+        self.values: dict[str, Any] = {
+            "schema": SCHEMA,
+            "run_id": run_id,
+            "status": INTERRUPTED,
+            "error": None,
+            "command": list(options.command),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "model": options.model,
+            "scenario": options.scenario,
+            "mode": options.mode,
+            "audit": options.audit,
+            "engine": options.engine,
+            "precision": options.precision,
+            "batch_size": options.batch_size,
+            "in_flight": options.in_flight,
+            "policy": options.policy,
+            "in_process": options.in_process,
+            "plan": plan.as_json(),
+            "pinning": {"method": pinning.method, "memory": pinning.memory},
+            "host": host(topology),
+            "versions": versions(),
+            "timings_s": {},
+        }
+
+    def lap(self, name: str) -> None:
+        """Note the seconds since the run's start under `name`."""
+        self.values["timings_s"][name] = round(time.monotonic() - self._started, 3)
+
+    def assets(self, assets: Assets) -> None:
+        """Weights and data, and whether any of it is synthetic."""
+        self.values["data"] = {**asdict(assets.data), "samples": assets.sample_count}
+        self.values["weights"] = asdict(assets.weights) if assets.weights else None
+        self.values["calibration"] = assets.calibration
+        self.values["artifact"] = Path(assets.artifact).name if assets.artifact else None
+        self.values["synthetic"] = assets.data.synthetic or bool(
+            assets.weights and assets.weights.synthetic
+        )
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Bindings read back from the kernel, deaths, phases (seconds since processes started)."""
+        self.values["bindings"] = {
+            "loadrun": _binding(outcome.loadrun_binding),
+            "instances": {str(i): _binding(b) for i, b in sorted(outcome.bindings.items())},
+        }
+        self.values["deaths"] = [asdict(death) for death in outcome.deaths]
+        self.values["removed_segments"] = outcome.removed_segments
+        self.values["timings_s"]["phases"] = outcome.phases_s
+
+    def report(self, report: dict[str, Any]) -> None:
+        """What the loadrun process reported: settings, rates (samples/s), instances."""
+        self.values["settings"] = report["settings"]
+        self.values["target_source"] = report["target_source"]
+        self.values["expected_duration_s"] = report["expected_duration_s"]
+        self.values["duration_s"] = report["duration_s"]
+        self.values["instances"] = report["instances"]
+        self.values["standalone_rate"] = report["measured_rate"]
+        self.values["harness_efficiency"] = report["harness_efficiency"]
+        self.values["redispatched_samples"] = report["redispatched"]
+        self.values["notes"] = report["notes"]
+        self.values["timings_s"]["loadrun"] = report["timings_s"]
+
+    def engines(self, reports: dict[int, dict[str, Any]]) -> None:
+        """What each instance said of its engine when it was ready."""
+        self.values["engines"] = {str(i): report for i, report in sorted(reports.items())}
+
+    def result(self, result: LoadgenResult, cures: list[tuple[str, str]]) -> None:
+        """LoadGen's verdict and figures."""
+        self.values["result"] = {
+            "valid": result.valid,
+            "metric": asdict(result.metric) if result.metric else None,
+            "latencies_ns": result.latencies_ns,
+            "invalid": [{"reason": reason, "cure": cure} for reason, cure in cures],
+            "errors": result.errors,
+            "warnings": result.warnings,
+            "fields": result.fields,
+        }
+
+    def accuracy(self, accuracy: Accuracy, target: float | None) -> None:
+        """Accuracy in the official wording; `target` is what a submission has to reach (0..1)."""
+        self.values["accuracy"] = {
+            "text": str(accuracy),
+            "value": accuracy.value,
+            "good": accuracy.good,
+            "total": accuracy.total,
+            "target": target,
+        }
+
+    def unofficial(self, reasons: list[str]) -> None:
+        """Why the result is not official; empty when nothing speaks against it."""
+        self.values["official"] = not reasons
+        self.values["unofficial_reasons"] = reasons
+
+    def end(self, status: str, error: str | None = None) -> None:
+        """Set how the run ended."""
+        self.values["status"] = status
+        self.values["error"] = error
+        self.lap("total")
+
+
+def _binding(binding: Binding | None) -> dict[str, Any] | None:
+    return asdict(binding) if binding else None

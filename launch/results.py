@@ -1,0 +1,165 @@
+"""Where results stand, and how they get there whole.
+
+A run writes into ``<results>/<scenario>/<model>/.staging-<run id>/``, which it keeps locked. At its
+end the directory takes its place by rename::
+
+    <scenario>/<model>/performance/run_1/   PerformanceOnly and SubmissionRun
+    <scenario>/<model>/accuracy/            AccuracyOnly and SubmissionRun
+    <scenario>/<model>/findpeak/            FindPeakPerformance
+    <scenario>/<model>/TEST01/...           the same below the name of an audit
+    <scenario>/<model>/failed/<run id>/     a run that failed or was interrupted
+
+and the newest logs and run.json also stand in ``<scenario>/<model>/`` itself. A staging directory
+that nobody locks belongs to a run that was killed; the next run files it under ``failed``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from launch.errors import InputError
+
+STAGING = ".staging-"
+RUN_JSON = "run.json"
+UNWRITTEN_S = 60.0
+"""Age from which a staging directory without a run.json is no run that just starts."""
+LOGS = (
+    "mlperf_log_summary.txt",
+    "mlperf_log_detail.txt",
+    "mlperf_log_accuracy.json",
+    RUN_JSON,
+)
+PLACES = {
+    "PerformanceOnly": ("performance/run_1",),
+    "AccuracyOnly": ("accuracy",),
+    "SubmissionRun": ("performance/run_1", "accuracy"),
+    "FindPeakPerformance": ("findpeak",),
+}
+
+
+class Staging:
+    """The directory that a run writes into; a context manager that holds its lock."""
+
+    def __init__(self, results: Path, run_id: str, scenario: str, model: str) -> None:
+        self.run_id = run_id
+        self.home = results / scenario.lower() / model.lower()
+        self.path = self.home / f"{STAGING}{run_id}"
+        self._lock: int | None = None
+        above = (self.home, self.home.parent, results)
+        self._made = [directory for directory in above if not directory.exists()]
+
+    def __enter__(self) -> Staging:
+        try:
+            self.path.mkdir(parents=True)
+            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise InputError(
+                f"results directory {self.home}: {error.strerror} (choose another with --results)"
+            ) from None
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+        shutil.rmtree(self.path, ignore_errors=True)
+        for directory in self._made:
+            # Gone again where nothing came of it.
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        """Write run.json, whole."""
+        write_json(self.path / RUN_JSON, record)
+
+    def publish(self, mode: str, audit: str | None) -> list[Path]:
+        """Move the directory to its places and renew the newest logs; returns the places."""
+        base = self.home / audit if audit else self.home
+        places = [base / place for place in PLACES[mode]]
+        for place in places[1:]:
+            copy = self.home / f"{STAGING}{self.run_id}-copy"
+            shutil.copytree(self.path, copy)
+            _replace(copy, place)
+        _replace(self.path, places[0])
+        if not audit:
+            self._renew_newest(places[0])
+        return places
+
+    def keep_failed(self) -> Path:
+        """Move the directory below ``failed``; returns where it is now."""
+        place = self.home / "failed" / self.run_id
+        _replace(self.path, place)
+        return place
+
+    def _renew_newest(self, source: Path) -> None:
+        for name in LOGS:
+            log = source / name
+            # A performance run leaves an accuracy log that holds nothing: the last real one stays.
+            if not log.exists() or (name == "mlperf_log_accuracy.json" and _holds_nothing(log)):
+                continue
+            aside = self.home / f".{name}.{self.run_id}"
+            shutil.copyfile(log, aside)
+            aside.replace(self.home / name)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write `value` as JSON to `path`: aside, then renamed."""
+    aside = path.with_name(f".{path.name}.aside")
+    aside.write_text(json.dumps(value, indent=1) + "\n")
+    aside.replace(path)
+
+
+def file_abandoned(results: Path) -> list[Path]:
+    """File what killed runs left in `results` under ``failed``; returns the new places."""
+    filed = []
+    for directory in sorted(results.glob(f"*/*/{STAGING}*")):
+        with _locked(directory) as ours:
+            if not ours:
+                continue
+            if (directory / RUN_JSON).exists():
+                place = directory.parent / "failed" / directory.name.removeprefix(STAGING)
+                _replace(directory, place)
+                filed.append(place)
+            elif time.time() - directory.stat().st_mtime > UNWRITTEN_S:
+                shutil.rmtree(directory, ignore_errors=True)
+    return filed
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[bool]:
+    try:
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        yield False
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(handle)
+
+
+def _replace(source: Path, place: Path) -> None:
+    """Put the directory `source` in the place of `place`, which may exist."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    old = place.parent / f".{place.name}.old-{os.getpid()}"
+    with contextlib.suppress(FileNotFoundError):
+        place.rename(old)
+    source.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _holds_nothing(log: Path) -> bool:
+    """LoadGen writes an empty list where it logs no answers."""
+    with log.open("rb") as file:
+        return not file.read(64).strip(b"[] \r\n\t")

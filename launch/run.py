@@ -1,0 +1,234 @@
+"""One run from checked options to results."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import models
+from launch.announcement import announce, unofficial_reasons
+from launch.assets import Assets
+from launch.audit import audit_config
+from launch.configs import LOADRUN_REPORT, loadrun_config, netrun_config
+from launch.environment import base_environment, instance_environment
+from launch.errors import ExitCode, InputError, InterruptedRunError, RunError
+from launch.options import RunOptions
+from launch.pinning import Pinning, find_pinning
+from launch.plan import Plan, make_plan
+from launch.prepare import prepare
+from launch.record import COMPLETE, FAILED, INTERRUPTED, Record
+from launch.results import RUN_JSON, Staging, file_abandoned
+from launch.signals import Signals
+from launch.summary import summary
+from launch.supervisor import Command, Supervisor
+from launch.terminal import Terminal
+from launch.topology import Topology, read_topology
+from launch.watch import RunWatcher
+from loadrun.logs import LogError, explain, parse_result
+from loadrun.user_conf import UserConfError, parse_user_conf
+from models.imagenet.accuracy import accuracy
+from shm.reclaim import reclaim
+
+
+def run(options: RunOptions) -> ExitCode:
+    """Run one test and say how it went; raises LaunchError where it did not complete."""
+    terminal = Terminal(sys.stderr if options.json else sys.stdout)
+    model = models.get(options.model)
+    if options.user_conf is not None:
+        try:
+            parse_user_conf(options.user_conf, models=(model.mlperf_name,))
+        except UserConfError as error:
+            raise InputError(str(error)) from None
+    topology = read_topology()
+    plan = plan_for(options, topology)
+    pinning = find_pinning(topology)
+    _tidy_up(options.results, terminal)
+    announce(options, model, plan, pinning, terminal)
+    run_id = new_run_id()
+    record = Record(options, plan, pinning, topology, run_id)
+    staging = Staging(options.results, run_id, options.scenario, options.model)
+    with Signals() as signals, staging:
+        test = _Test(options, plan, pinning, run_id, record, staging.path, terminal, signals)
+        staging.write_record(record.values)
+        try:
+            test.execute()
+        except Exception as error:
+            _keep(error, record, staging, terminal)
+            raise
+        record.end(COMPLETE)
+        staging.write_record(record.values)
+        places = staging.publish(options.mode, options.audit)
+    if options.json:
+        print((places[0] / RUN_JSON).read_text(), end="")
+    terminal.line()
+    terminal.lines(f"results: {place}" for place in places)
+    terminal.lines(summary(record.values))
+    terminal.line("Completed")
+    return ExitCode.INVALID if record.values["result"]["valid"] is False else ExitCode.OK
+
+
+def new_run_id() -> str:
+    """A name for the run: the time, for people, and enough chance to be the only one."""
+    return datetime.now(UTC).strftime("%Y%m%dt%H%M%S") + secrets.token_hex(4)
+
+
+def plan_for(options: RunOptions, topology: Topology) -> Plan:
+    """The plan of a run; SingleStream has one instance, by default as wide as a memory node."""
+    instances, cores = options.instances, options.cores
+    if options.scenario == "SingleStream":
+        if instances is not None and instances > 1:
+            raise InputError(
+                f"--instances {instances}: SingleStream has one query at a time, so one instance"
+            )
+        instances = 1
+        if cores is None:
+            nodes = [processor.node for processor in topology.cores]
+            cores = max(nodes.count(node) for node in set(nodes))
+            cores = min(cores, max(int(topology.quota or cores), 1))
+    return make_plan(
+        topology, instances, cores, strict=options.strict, oversubscribe=options.oversubscribe
+    )
+
+
+class _Test:
+    """What happens between the announcement and the results."""
+
+    def __init__(
+        self,
+        options: RunOptions,
+        plan: Plan,
+        pinning: Pinning,
+        run_id: str,
+        record: Record,
+        directory: Path,
+        terminal: Terminal,
+        signals: Signals,
+    ) -> None:
+        self._options = options
+        self._plan = plan
+        self._pinning = pinning
+        self._run_id = run_id
+        self._record = record
+        self._directory = directory
+        self._terminal = terminal
+        self._signals = signals
+
+    def execute(self) -> None:
+        """Prepare, run, read the results into the record; raises LaunchError."""
+        options, record = self._options, self._record
+        threads = self._plan.cores_per_instance
+        assets = prepare(options, threads, self._directory, self._terminal, self._signals)
+        record.assets(assets)
+        record.lap("prepared")
+        self._supervise(assets)
+        report = _read_json(self._directory / LOADRUN_REPORT)
+        if report is None:
+            raise RunError(f"loadrun left no report in {LOADRUN_REPORT}")
+        record.report(report)
+        try:
+            result = parse_result(self._directory)
+        except LogError as error:
+            raise RunError(str(error)) from None
+        record.result(result, explain(result))
+        record.unofficial(
+            unofficial_reasons(options, record.values["synthetic"], report["unofficial"])
+        )
+        if options.mode in ("AccuracyOnly", "SubmissionRun"):
+            self._measure_accuracy(assets)
+
+    def _supervise(self, assets: Assets) -> None:
+        options, directory = self._options, self._directory
+        if options.audit:
+            (directory / "audit.config").write_text(audit_config(options.audit))
+        loadrun = self._write(
+            "loadrun.config.json",
+            loadrun_config(options, self._plan, assets, self._run_id, directory).to_json(),
+        )
+        instances = []
+        for planned in self._plan.instances:
+            config = netrun_config(options, planned, assets, self._run_id, directory)
+            name = f"netrun_{planned.index}"
+            path = self._write(f"{name}.config.json", config.to_json())
+            words = [sys.executable, "-m", "netrun", path]
+            environment = instance_environment(planned.processors)
+            instances.append(
+                Command(name, words, environment, planned.processors, planned.memory_node)
+            )
+        if options.in_process:
+            (only,) = instances
+            words = [sys.executable, "-m", "launch.single", loadrun, only.words[-1]]
+            command = Command("loadrun", words, only.environment, only.processors, only.memory_node)
+            instances = []
+        else:
+            words = [sys.executable, "-m", "loadrun", loadrun]
+            command = Command("loadrun", words, base_environment(), self._plan.loadrun)
+        with self._terminal.bar("testing") as bar:
+            supervisor = Supervisor(
+                self._run_id,
+                command,
+                instances,
+                directory=directory,
+                pinning=self._pinning,
+                max_restarts=options.max_restarts,
+                listener=RunWatcher(self._terminal, bar, directory / LOADRUN_REPORT),
+                signals=self._signals,
+            )
+            try:
+                supervisor.run()
+            finally:
+                self._record.outcome(supervisor.outcome)
+                self._record.engines(self._engine_reports())
+
+    def _engine_reports(self) -> dict[int, dict[str, Any]]:
+        reports = {}
+        for planned in self._plan.instances:
+            report = _read_json(self._directory / f"netrun_{planned.index}.json")
+            if report is not None:
+                reports[planned.index] = report
+        return reports
+
+    def _measure_accuracy(self, assets: Assets) -> None:
+        if assets.labels is None:
+            self._terminal.line("  note: the images have no labels: no accuracy (cure: --labels)")
+            return
+        model = models.get(self._options.model)
+        measured = accuracy(self._directory / "mlperf_log_accuracy.json", assets.labels)
+        official = not self._record.values["synthetic"]
+        target = model.fp32_accuracy * model.quality_target if official else None
+        self._record.accuracy(measured, target)
+
+    def _write(self, name: str, text: str) -> str:
+        path = self._directory / name
+        path.write_text(text)
+        return str(path)
+
+
+def _tidy_up(results: Path, terminal: Terminal) -> None:
+    """Remove what runs that were killed left behind."""
+    removed = reclaim()
+    if removed:
+        terminal.line(f"removed {len(removed)} shared-memory files of runs that died")
+    for place in file_abandoned(results):
+        terminal.line(f"an interrupted run's files are now in {place}")
+
+
+def _keep(error: Exception, record: Record, staging: Staging, terminal: Terminal) -> None:
+    """Keep the logs of a run that failed; input that was refused made no run."""
+    if isinstance(error, InputError):
+        return
+    status = INTERRUPTED if isinstance(error, InterruptedRunError) else FAILED
+    record.end(status, str(error) or type(error).__name__)
+    staging.write_record(record.values)
+    terminal.line(f"logs and run.json: {staging.keep_failed()}")
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

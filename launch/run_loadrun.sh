@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# One LoadGen test with N pinned instances: a thin front of `loadrun run`.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: run_loadrun.sh BATCH SCENARIO INSTANCES MODEL CORES MODE [AUDIT] [options]
+
+  BATCH      samples of a batch at most
+  SCENARIO   offline, server, multistream or singlestream
+  INSTANCES  worker processes
+  MODEL      resnet50 or mobilenet
+  CORES      processors of all instances together
+  MODE       PerformanceOnly, AccuracyOnly, SubmissionRun or FindPeakPerformance
+  AUDIT      a compliance test: TEST01 or TEST04
+  options    any of `loadrun run`, e.g. --fast, --weights FILE, --images DIR
+
+example: run_loadrun.sh 11 offline 14 resnet50 56 PerformanceOnly --fast
+TEXT
+}
+
+positional=0
+for word in "$@"; do
+    [[ $word == -* ]] && break
+    positional=$((positional + 1))
+done
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    usage
+    exit 0
+fi
+if ((positional < 6 || positional > 7)); then
+    echo "loadrun: error: run_loadrun.sh needs 6 or 7 arguments before options, got $positional" >&2
+    usage >&2
+    exit 2
+fi
+
+here=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
+if [[ -f $here/loadrun && -x $here/loadrun ]]; then
+    loadrun=$here/loadrun
+else
+    root=$(dirname -- "$here")
+    # shellcheck source=launch/setup.sh
+    . "$here/setup.sh"
+    loadrun_setup
+    loadrun=$root/.venv/bin/loadrun
+fi
+
+arguments=("--batch-size=$1" "--scenario=$2" "--instances=$3" "$4" "--cores=$5" "--mode=$6")
+((positional == 7)) && arguments+=("--audit=$7")
+shift "$positional"
+exec "$loadrun" run "${arguments[@]}" "$@"

@@ -1,0 +1,53 @@
+"""Signals as flags: handlers note what arrived, the loop that waits acts on it."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import signal
+import socket
+from types import FrameType
+from typing import Any
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Signals:
+    """Catches the signals that end a run, and SIGCHLD, while it is entered (main thread only).
+
+    `ending` is the first ending signal (None: none yet) and `count` how many came: a second one
+    asks to end without patience.
+    """
+
+    def __init__(self) -> None:
+        self.ending: signal.Signals | None = None
+        self.count = 0
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Signals:
+        self._read, self._write = socket.socketpair()
+        self._read.setblocking(False)
+        self._write.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+        for number in (*ENDING, signal.SIGCHLD):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        self._read.close()
+        self._write.close()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGCHLD:
+            self.ending = self.ending or signal.Signals(number)
+            self.count += 1
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until a signal arrives (a child that ended is one), at most `timeout_s`."""
+        select.select([self._read], [], [], timeout_s)
+        with contextlib.suppress(BlockingIOError):
+            while self._read.recv(4096):
+                pass

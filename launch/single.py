@@ -1,0 +1,44 @@
+"""SingleStream in one process: ``python -m launch.single LOADRUN.json NETRUN.json``.
+
+LoadGen and the engine share one process, because there is never a second query to serve
+meanwhile. Exit codes and report are those of loadrun.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from launch.errors import ExitCode
+from loadrun.config import LoadrunConfig
+from loadrun.process import run_in_process
+from netrun.config import NetrunConfig
+from netrun.engines import EngineError
+from netrun.single import load_engine
+
+
+def main(arguments: list[str]) -> int:
+    """Load the engine, then run LoadGen's test with it; returns the exit code."""
+    config = LoadrunConfig.load(arguments[0])
+    try:
+        infer = load_engine(NetrunConfig.load(Path(arguments[1])))
+    except EngineError as error:
+        print(f"loadrun: error: {error}", file=sys.stderr)
+        return ExitCode.FAILED
+
+    def answer(
+        positions: list[int], samples: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[Any], int]:
+        payload, length = infer(positions, samples)
+        assert isinstance(length, int), "classifiers answer all samples with equal lengths"
+        return np.frombuffer(payload, np.uint8), length
+
+    return run_in_process(config, answer)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

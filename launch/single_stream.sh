@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# LoadGen's SingleStream scenario in one process: a thin front of `loadrun single-stream`.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: single_stream.sh MODEL MODE [AUDIT] [options]
+
+  MODEL    resnet50 or mobilenet
+  MODE     PerformanceOnly, AccuracyOnly or SubmissionRun
+  AUDIT    a compliance test: TEST01 or TEST04
+  options  any of `loadrun single-stream`, e.g. --fast, --cores N, --weights FILE
+
+example: single_stream.sh resnet50 PerformanceOnly --fast
+TEXT
+}
+
+positional=0
+for word in "$@"; do
+    [[ $word == -* ]] && break
+    positional=$((positional + 1))
+done
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    usage
+    exit 0
+fi
+if ((positional < 2 || positional > 3)); then
+    echo "loadrun: error: single_stream.sh needs 2 or 3 arguments before options, got $positional" >&2
+    usage >&2
+    exit 2
+fi
+
+here=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
+if [[ -f $here/loadrun && -x $here/loadrun ]]; then
+    loadrun=$here/loadrun
+else
+    root=$(dirname -- "$here")
+    # shellcheck source=launch/setup.sh
+    . "$here/setup.sh"
+    loadrun_setup
+    loadrun=$root/.venv/bin/loadrun
+fi
+
+arguments=("$1" "--mode=$2")
+((positional == 3)) && arguments+=("--audit=$3")
+shift "$positional"
+exec "$loadrun" single-stream "${arguments[@]}" "$@"

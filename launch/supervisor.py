@@ -1,0 +1,325 @@
+"""Runs the processes of one run to their end, whatever that is.
+
+One loop acts: signal handlers only set flags, deaths are noticed by waiting for children, and
+everything else is read from the control block. Life of an instance as seen from here::
+
+    start -> (LOADED -> READY)  -> serving -> ended with the run
+                 |                    |
+          ends: the run fails     dies: state DEAD -> loadrun takes its batches back, resets its
+                                  rings, generation + 1 -> started again, at most max_restarts
+                                  times; when no instance is left, the run fails
+
+However the loop is left, no process and no segment stays behind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from launch.errors import InputError, InterruptedRunError, RunError
+from launch.pinning import Binding, Pinning, read_binding
+from launch.processes import Child, describe_end, end_all, error_line, start, wait_all
+from launch.signals import Signals
+from launch.tail import Tail
+from shm.control import ControlBlock, InstanceState, RunState
+from shm.reclaim import reclaim
+from shm.segment import SegmentMissing, ShmError
+
+STARTING_POLL_S = 0.02
+RUNNING_POLL_S = 0.25
+LEAVE_S = 5.0
+"""How long a process gets to leave by itself before it is killed."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """How to start one process and where it runs; `name` also names its log, ``<name>.log``."""
+
+    name: str
+    words: Sequence[str]
+    environment: dict[str, str]
+    processors: tuple[int, ...]
+    memory_node: int | None = None
+
+
+@dataclass
+class Death:
+    """An instance that died while the run went on; `at_s` counts from the run's start."""
+
+    instance: int
+    at_s: float
+    end: str
+    last_words: str
+    restarted: bool = False
+
+
+@dataclass
+class Outcome:
+    """What the supervisor saw, for run.json; filled as the run goes, also when it fails."""
+
+    bindings: dict[int, Binding] = field(default_factory=dict)
+    loadrun_binding: Binding | None = None
+    deaths: list[Death] = field(default_factory=list)
+    phases_s: dict[str, float] = field(default_factory=dict)
+    removed_segments: list[str] = field(default_factory=list)
+
+
+class Listener(Protocol):
+    """Who is told how the run goes."""
+
+    def phase(self, state: RunState) -> None:
+        """The run entered `state`; a test in one process has no states."""
+
+    def progress(self, samples: int | None) -> None:
+        """Called now and then; `samples` were answered in the test so far, None: not known."""
+
+    def notice(self, text: str) -> None:
+        """Something happened that the user should know at once."""
+
+    def loadrun_says(self, line: str) -> None:
+        """The loadrun process printed `line`."""
+
+
+@dataclass
+class _Instance:
+    index: int
+    command: Command
+    child: Child
+    restarts: int = 0
+    lost_generation: int | None = None  # set while loadrun still has to reset its rings
+    given_up: bool = False
+
+
+class Supervisor:
+    """Supervises one run of loadrun with its instances.
+
+    `loadrun` is the process that creates the segments of `run_id`; `instances` the commands of
+    the netrun processes, none for a scenario that runs in one process. Logs go to `directory`.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        loadrun: Command,
+        instances: Sequence[Command],
+        *,
+        directory: Path,
+        pinning: Pinning,
+        max_restarts: int,
+        listener: Listener,
+        signals: Signals,
+    ) -> None:
+        self.outcome = Outcome()
+        self._run_id = run_id
+        self._directory = directory
+        self._pinning = pinning
+        self._max_restarts = max_restarts
+        self._listener = listener
+        self._signals = signals
+        self._loadrun_command = loadrun
+        self._instance_commands = instances
+        self._instances: list[_Instance] = []
+        self._control: ControlBlock | None = None
+        self._state: RunState | None = None
+        self._samples_before = 0
+
+    def run(self) -> Outcome:
+        """Run until loadrun has ended well.
+
+        Raises InterruptedRunError on an ending signal, InputError where loadrun refuses its input,
+        RunError otherwise; `outcome` holds what was seen in every case.
+        """
+        self._started = time.monotonic()
+        self._loadrun = self._start(self._loadrun_command)
+        self._output = Tail(self._loadrun.log)
+        try:
+            for index, command in enumerate(self._instance_commands):
+                self._instances.append(_Instance(index, command, self._start(command)))
+            while True:
+                serving = self._state is RunState.RUNNING or not self._instance_commands
+                self._signals.wait(RUNNING_POLL_S if serving else STARTING_POLL_S)
+                if self._signals.ending is not None:
+                    raise InterruptedRunError(f"interrupted by {self._signals.ending.name}")
+                self._forward_output()
+                self._follow_state()
+                if self._loadrun_ended():
+                    break
+                self._look_after_instances()
+                self._listener.progress(self._answered())
+            # Workers leave by themselves once the run is STOPPING.
+            wait_all(
+                [i.child for i in self._instances],
+                self._signals,
+                timeout_s=LEAVE_S,
+                until_count=self._signals.count + 1,
+            )
+            return self.outcome
+        finally:
+            self._clean_up()
+
+    def _start(self, command: Command) -> Child:
+        return start(
+            command.name,
+            command.words,
+            log=self._directory / f"{command.name}.log",
+            environment=command.environment,
+            pinning=self._pinning,
+            processors=command.processors,
+            memory_node=command.memory_node,
+        )
+
+    def _elapsed(self) -> float:
+        return round(time.monotonic() - self._started, 3)
+
+    def _follow_state(self) -> None:
+        if self._control is None:
+            try:
+                self._control = ControlBlock.attach(self._run_id)
+            except SegmentMissing:
+                return  # loadrun has not created it yet
+            except ShmError as error:
+                raise RunError(str(error)) from None
+        state = RunState(self._control.run_state)
+        if state is not self._state:
+            self._state = state
+            self.outcome.phases_s[state.name.lower()] = self._elapsed()
+            if state is RunState.RUNNING:
+                self.outcome.loadrun_binding = read_binding(self._loadrun.pid)
+                self._samples_before = self._samples(self._control)
+            self._listener.phase(state)
+
+    def _answered(self) -> int | None:
+        if self._control is None or self._state is not RunState.RUNNING:
+            return None
+        return self._samples(self._control) - self._samples_before
+
+    def _samples(self, control: ControlBlock) -> int:
+        return sum(control.instance(i.index).samples for i in self._instances)
+
+    def _loadrun_ended(self) -> bool:
+        code = self._loadrun.ended()
+        if code is None:
+            return False
+        self._forward_output()
+        if code == 0:
+            return True
+        words = self._loadrun.last_words()
+        said = error_line(words)
+        if code == InputError.code:
+            raise InputError(said or "loadrun refused its configuration")
+        self._explain_from_instances()
+        told = f": {said}" if said else f"; its last lines:\n{words}" if words and code > 0 else ""
+        raise RunError(f"loadrun {describe_end(code)}{told}")
+
+    def _explain_from_instances(self) -> None:
+        """An instance that ended badly is the cause when loadrun gave up because of it."""
+        if self._state is RunState.RUNNING:
+            return
+        # The instance's end may be noticed a moment after loadrun's, which was told of it first.
+        wait_all([i.child for i in self._instances], self._signals, timeout_s=0.5)
+        for instance in self._instances:
+            code = instance.child.ended()
+            if code is not None and code != 0:
+                raise self._start_failed(instance, code)
+
+    def _start_failed(self, instance: _Instance, code: int) -> RunError:
+        words = instance.child.last_words()
+        return RunError(
+            f"instance {instance.index} {describe_end(code)} before it was ready"
+            + (f"; its last lines:\n{words}" if words else "; it printed nothing")
+        )
+
+    def _look_after_instances(self) -> None:
+        for instance in self._instances:
+            if instance.given_up:
+                continue
+            if instance.lost_generation is not None:
+                self._restart_when_reset(instance)
+                continue
+            code = instance.child.ended()
+            if code is None:
+                self._read_back(instance)
+                continue
+            self._follow_state()  # it may have changed since this turn began
+            if self._state is RunState.RUNNING:
+                self._note_death(instance, code)
+            elif self._state is not RunState.STOPPING:
+                raise self._start_failed(instance, code)
+        if self._instances and all(i.given_up for i in self._instances):
+            self._fail_without_instances()
+
+    def _read_back(self, instance: _Instance) -> None:
+        """Record the kernel's view of the binding once the instance is ready."""
+        if instance.index in self.outcome.bindings or self._control is None:
+            return
+        if self._control.instance(instance.index).state == InstanceState.READY:
+            binding = read_binding(instance.child.pid)
+            if binding is not None:
+                self.outcome.bindings[instance.index] = binding
+                if set(binding.processors) != set(instance.command.processors):
+                    self._listener.notice(
+                        f"instance {instance.index} runs on processors {binding.processors},"
+                        f" planned were {instance.command.processors}"
+                    )
+
+    def _note_death(self, instance: _Instance, code: int) -> None:
+        assert self._control is not None
+        record = self._control.instance(instance.index)
+        instance.lost_generation = record.generation
+        self.outcome.deaths.append(
+            Death(
+                instance.index,
+                self._elapsed(),
+                describe_end(code),
+                instance.child.last_words(),
+                restarted=instance.restarts < self._max_restarts,
+            )
+        )
+        # Last: loadrun acts on it at once.
+        record.state = InstanceState.DEAD
+        again = "restarting it" if self.outcome.deaths[-1].restarted else "not restarted any more"
+        self._listener.notice(
+            f"instance {instance.index} {describe_end(code)};"
+            f" its unanswered batches go to the others, {again}"
+        )
+
+    def _restart_when_reset(self, instance: _Instance) -> None:
+        assert self._control is not None
+        if self._control.instance(instance.index).generation == instance.lost_generation:
+            return
+        instance.lost_generation = None
+        if instance.restarts >= self._max_restarts:
+            instance.given_up = True
+            return
+        instance.restarts += 1
+        instance.child = self._start(instance.command)
+
+    def _fail_without_instances(self) -> None:
+        assert self._control is not None
+        for instance in self._instances:
+            self._control.instance(instance.index).state = InstanceState.FAILED
+        self._control.run_state = RunState.STOPPING
+        wait_all([self._loadrun], self._signals, timeout_s=LEAVE_S)
+        last = self.outcome.deaths[-1]
+        raise RunError(
+            f"no instance is left; instance {last.instance} {last.end}"
+            + (f"; its last lines:\n{last.last_words}" if last.last_words else "")
+        )
+
+    def _forward_output(self) -> None:
+        for line in self._output.lines():
+            self._listener.loadrun_says(line)
+
+    def _clean_up(self) -> None:
+        children = [i.child for i in self._instances]
+        # loadrun first: it is the one that unlinks its segments, and it tells the instances.
+        end_all([self._loadrun], self._signals, patience_s=LEAVE_S)
+        end_all(children, self._signals, patience_s=LEAVE_S)
+        if self._control is not None:
+            self._control.close()
+        self.outcome.removed_segments = reclaim(self._run_id)
+        self.outcome.phases_s["ended"] = self._elapsed()

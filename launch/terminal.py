@@ -1,0 +1,139 @@
+"""What the user sees: plain lines, boxes that cannot be missed, progress bars on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import textwrap
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+WIDTH = 96
+DRAWN_INTERVAL_S = 0.5
+PLAIN_INTERVAL_S = 15.0
+
+
+@contextlib.contextmanager
+def reader_may_be_gone() -> Iterator[None]:
+    """A closed terminal or pipe must not end a run: what is written to it is lost."""
+    with contextlib.suppress(OSError):
+        yield
+
+
+class Terminal:
+    """Writes for a person to `stream`; bars only where that is a terminal."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._bar: Bar | None = None
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person looks at it now."""
+        return self._stream.isatty()
+
+    def line(self, text: str = "") -> None:
+        """Write one or more lines; a bar in progress stays below them."""
+        with reader_may_be_gone():
+            if self._bar is None or not self._bar.console_print(text):
+                print(text, file=self._stream, flush=True)
+
+    def lines(self, texts: Iterable[str]) -> None:
+        """Write several lines."""
+        for text in texts:
+            self.line(text)
+
+    def box(self, title: str, text: str) -> None:
+        """Write `text` in a frame of asterisks headed by `title`."""
+        wrapped = [
+            piece
+            for paragraph in text.splitlines()
+            for piece in textwrap.wrap(paragraph, WIDTH - 8) or [""]
+        ]
+        rule = "*" * WIDTH
+        body = [f"**  {line:<{WIDTH - 8}}  **" for line in (title, *wrapped)]
+        self.lines([rule, *body, rule])
+
+    def bar(self, description: str, unit: str = "") -> Bar:
+        """A progress bar (a context manager): on a terminal drawn in place, else rare lines."""
+        self._bar = Bar(self, self._stream, description, unit)
+        return self._bar
+
+    def bar_closed(self) -> None:
+        """The bar no longer needs its place."""
+        self._bar = None
+
+
+class Bar:
+    """Progress of one thing; enter it, call `update`, leave it."""
+
+    def __init__(self, terminal: Terminal, stream: TextIO, description: str, unit: str) -> None:
+        self._terminal = terminal
+        self._stream = stream
+        self._description = description
+        self._unit = f" {unit}" if unit else ""
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._told = time.monotonic()
+
+    def __enter__(self) -> Bar:
+        if self._terminal.interactive:
+            self._draw()
+        return self
+
+    def _draw(self) -> None:
+        with reader_may_be_gone():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("{task.fields[detail]}"),
+                console=Console(file=self._stream),
+                transient=True,
+                # Drawing takes milliseconds of a processor that an instance may be using.
+                auto_refresh=False,
+            )
+            self._progress.start()
+            self._task = self._progress.add_task(self._description, total=None, detail="")
+
+    def __exit__(self, *exc: object) -> None:
+        if self._progress is not None:
+            with reader_may_be_gone():
+                self._progress.stop()
+            self._progress = None
+        self._terminal.bar_closed()
+
+    def update(self, done: float, total: float | None, detail: str = "") -> None:
+        """Show `done` of `total` (None: unknown), with `detail` beside it."""
+        with reader_may_be_gone():
+            self._update(done, total, detail)
+
+    def _update(self, done: float, total: float | None, detail: str) -> None:
+        if self._progress is not None and self._task is not None:
+            if time.monotonic() - self._told >= DRAWN_INTERVAL_S:
+                self._told = time.monotonic()
+                self._progress.update(
+                    self._task, completed=done, total=total, detail=detail, refresh=True
+                )
+        elif time.monotonic() - self._told >= PLAIN_INTERVAL_S:
+            self._told = time.monotonic()
+            share = f" {100 * min(done / total, 1):.0f}%" if total else ""
+            print(
+                f"{self._description}:{share} {detail}{self._unit}".rstrip(),
+                file=self._stream,
+                flush=True,
+            )
+
+    def console_print(self, text: str) -> bool:
+        """Write `text` above the drawn bar; False when none is drawn."""
+        if self._progress is None:
+            return False
+        self._progress.console.print(text, markup=False, highlight=False)
+        return True

@@ -1,0 +1,161 @@
+"""The command line: help, wrong words, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launch.audit import audit_config
+from launch.cli import COMMANDS, main
+from launch.environment import PACKAGE_ROOT
+from launch.errors import InputError
+from launch.options import find_sources, find_user_conf
+from loadrun.user_conf import parse_user_conf
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Run a command that must be refused; returns its one line."""
+    try:
+        code = main(list(words))
+    except SystemExit as end:
+        code = int(end.code or 0)
+    captured = capsys.readouterr()
+    assert code == 2
+    assert captured.out == ""
+    assert captured.err.startswith("loadrun: error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rnu"], "unknown command 'rnu' (nearest: run)"),
+        (["run"], "MODEL"),
+        (["run", "resnet50", "--intsances", "3"], "'--intsances' (nearest: --instances)"),
+        (["run", "resnet50", "--batch", "3"], "unknown option '--batch' (nearest: --batch-size)"),
+        (["run", "resnet50", "extra"], "unexpected argument 'extra'"),
+        (["run", "resnet5"], "unknown model 'resnet5' (nearest: resnet50"),
+        (["run", "resnet50", "--scenario", "offlne"], "nearest: Offline"),
+        (["run", "resnet50", "--mode", "acuracyonly"], "nearest: AccuracyOnly"),
+        (["run", "resnet50", "--policy", "round-robbin"], "nearest: round_robin"),
+        (["run", "resnet50", "--engine", "onedn"], "nearest: onednn"),
+        (["run", "resnet50", "--precision", "int4"], "nearest: int8"),
+        (["run", "resnet50", "--engine", "onednn", "--precision", "fp32"], "--engine pytorch"),
+        (["run", "resnet50", "--batch-size", "0"], "'0' is not a whole number of at least 1"),
+        (["run", "resnet50", "--instances", "two"], "--instances: 'two'"),
+        (["run", "resnet50", "--qps", "nan"], "'nan' is not a number above 0"),
+        (["run", "resnet50", "--time", "inf"], "'inf' is not a number above 0"),
+        (["run", "resnet50", "--max-latency", "5"], "Offline has no latency limit"),
+        (["run", "resnet50", "--through-ring"], "--through-ring is for SingleStream"),
+        (["run", "resnet50", "--strict", "--oversubscribe"], "exclude each other"),
+        (["run", "resnet50", "--mode", "findpeakperformance"], "Server only"),
+        (["run", "resnet50", "--audit", "TEST1"], "nearest: TEST01"),
+        (["run", "resnet50", "--audit", "TEST01", "--mode", "AccuracyOnly"], "PerformanceOnly"),
+        (["run", "resnet50", "--weights", "/no/such"], "--weights /no/such: no such file"),
+        (["run", "resnet50", "--images", "/no/such"], "--images /no/such: no such directory"),
+        (["run", "resnet50", "--labels", "setup.cfg"], "labels need --images"),
+        (["run", "resnet50", "--user-conf", "/no/such"], "--user-conf /no/such"),
+        (["run", "resnet50", "--instances", "4", "--cores", "2"], "--cores 4 or more"),
+        (["run", "resnet50", "--instances", "999", "--strict"], "--strict"),
+        (["single-stream", "resnet50", "--instances", "2"], "SingleStream has one query"),
+        (["topology", "--instances", "999", "--strict"], "leave out --strict"),
+    ],
+)
+def test_wrong_words_get_one_line(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(PACKAGE_ROOT)
+    assert said in refused(capsys, *words)
+
+
+def test_a_wrong_user_conf_names_file_and_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    conf = tmp_path / "user.conf"
+    conf.write_text("# mine\nresnet50.Offline.traget_qps = 3\n")
+    line = refused(capsys, "run", "resnet50", "--user-conf", str(conf))
+    assert f"{conf}:2:" in line
+    assert "target_qps" in line
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_is_quick_and_light(command: str) -> None:
+    code = (
+        "import sys; from launch.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'torch', 'rich', 'psutil', 'mlperf_loadgen'} & {*sys.modules}\n"
+        "assert not heavy, heavy"
+    )
+    words = [sys.executable, "-c", code, *command.split(), "--help"]
+    done = subprocess.run(words, cwd=PACKAGE_ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: loadrun")
+
+
+def test_no_command_shows_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "run" in capsys.readouterr().out
+
+
+def test_topology_shows_machine_and_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["topology", "--instances", "999"]) == 0
+    shown = capsys.readouterr().out
+    assert "Asked for: 999 instances" in shown
+    assert "plan: " in shown
+    assert main(["topology", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"topology", "plan", "pinning"} == {*found}
+
+
+def test_sources_from_options_and_environment(tmp_path: Path) -> None:
+    weights, images, labels = tmp_path / "w.pth", tmp_path / "images", tmp_path / "map.txt"
+    weights.touch()
+    labels.touch()
+    images.mkdir()
+    environment = {"LOADRUN_WEIGHTS": str(weights), "LOADRUN_IMAGES": str(images)}
+    sources = find_sources(None, None, str(labels), None, environment)
+    assert (sources.weights, sources.images, sources.labels) == (weights, images, labels)
+    with pytest.raises(InputError, match="LOADRUN_WEIGHTS /gone: no such file"):
+        find_sources(None, None, None, None, {"LOADRUN_WEIGHTS": "/gone"})
+
+
+def test_labels_of_the_environment_belong_to_its_images(tmp_path: Path) -> None:
+    (tmp_path / "map.txt").touch()
+    environment = {"LOADRUN_LABELS": str(tmp_path / "map.txt")}
+    sources = find_sources(None, str(tmp_path), None, None, environment)
+    assert (sources.images, sources.labels) == (tmp_path, None)
+
+
+def test_the_user_conf_of_the_repository_sets_nothing() -> None:
+    assert parse_user_conf(PACKAGE_ROOT / "user.conf").entries == ()
+
+
+def test_user_conf_of_the_current_directory_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_user_conf(None) == PACKAGE_ROOT / "user.conf"
+    (tmp_path / "user.conf").touch()
+    assert find_user_conf(None) == tmp_path / "user.conf"
+
+
+def test_audits_are_read_by_loadgen(tmp_path: Path) -> None:
+    import mlperf_loadgen as lg
+
+    path = tmp_path / "audit.config"
+    path.write_text(audit_config("test04"))
+    settings = lg.TestSettings()
+    assert settings.FromConfig(str(path), "*", "Offline", 2) == 0
+    assert settings.performance_issue_same
+    assert settings.performance_issue_same_index == 3
+    path.write_text(audit_config("TEST01"))
+    assert settings.FromConfig(str(path), "*", "Offline", 2) == 0
+    assert settings.accuracy_log_sampling_target == 4096

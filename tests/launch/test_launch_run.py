@@ -1,0 +1,259 @@
+"""Whole runs through the command line: LoadGen, rings and workers are real, the engine is not."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from launch.environment import PACKAGE_ROOT
+from launch.topology import read_topology
+from shm.reclaim import find_runs
+
+IMAGES = 24
+
+
+class Cli:
+    """Runs `loadrun` in a directory of its own, with a small folder of images."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.images = directory / "images"
+        self.images.mkdir()
+        generator = np.random.default_rng(7)
+        lines = []
+        for number in range(IMAGES):
+            pixels = generator.integers(0, 256, (64, 80, 3), np.uint8)
+            Image.fromarray(pixels).save(self.images / f"{number:03}.png")
+            lines.append(f"{number:03}.png {number}\n")
+        (self.images / "val_map.txt").write_text("".join(lines))
+        variables = {k: v for k, v in os.environ.items() if not k.startswith("LOADRUN_")}
+        self.environment = {
+            **variables,
+            "PYTHONPATH": str(PACKAGE_ROOT),
+            "LOADRUN_CACHE": str(directory / "cache"),
+        }
+        self.words: tuple[str, ...] = ("--images", str(self.images), "--engine", "sim")
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a test."""
+        return self.command(*words, *self.words)
+
+    def command(self, *words: str) -> subprocess.Popen[str]:
+        """Start any command."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "launch.cli", *words],
+            cwd=self.directory,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *words: str) -> tuple[int, str]:
+        process = self.start(*words)
+        output, _ = process.communicate(timeout=120)
+        return process.returncode, output
+
+    def record(self, place: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.directory / place / "run.json").read_text())
+        return found
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    before = {run.run_id for run in find_runs()}
+    yield Cli(tmp_path)
+    left = [p.cmdline() for p in psutil.process_iter() if tmp_path in _arguments(p)]
+    assert not left
+    assert {run.run_id for run in find_runs() if not run.alive} <= before
+
+
+def _arguments(process: psutil.Process) -> set[Path]:
+    with contextlib.suppress(psutil.Error):
+        return {parent for word in process.cmdline() for parent in Path(word).parents}
+    return set()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come about"
+        time.sleep(0.02)
+
+
+def test_offline_from_command_to_results(cli: Cli) -> None:
+    code, output = cli.run("run", "resnet50", "--fast", "--time", "1.5", "--batch-size", "2")
+    assert code == 0, output
+    assert "VALID" in output
+    assert "not official: --fast" in output
+    assert "harness efficiency" in output
+    assert output.splitlines()[-1] == "Completed"
+    home = cli.directory / "results/offline/resnet50"
+    for place in (home, home / "performance/run_1"):
+        for name in ("mlperf_log_summary.txt", "mlperf_log_detail.txt", "run.json"):
+            assert (place / name).stat().st_size > 0
+    record = cli.record("results/offline/resnet50")
+    assert (record["schema"], record["status"], record["error"]) == (1, "COMPLETE", None)
+    assert record["result"]["valid"] is True
+    assert record["harness_efficiency"] > 0
+    assert record["data"]["name"] == "images"
+    assert not record["synthetic"]
+    planned = {str(i["index"]): i["processors"] for i in record["plan"]["instances"]}
+    for index, binding in record["bindings"]["instances"].items():
+        assert binding["processors"] == planned[index]
+    assert sum(i["samples"] for i in record["instances"]) > 0
+    assert record["deaths"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["run", "mobilenet", "--scenario", "server", "--qps", "50"], "server/mobilenet"),
+        (["run", "resnet50", "--scenario", "multistream"], "multistream/resnet50"),
+        (["single-stream", "resnet50"], "singlestream/resnet50"),
+        (["single-stream", "resnet50", "--through-ring"], "singlestream/resnet50"),
+    ],
+    ids=["server", "multistream", "one process", "through a ring"],
+)
+def test_the_other_scenarios(cli: Cli, words: list[str], place: str) -> None:
+    code, output = cli.run(*words, "--fast", "--time", "1")
+    assert code in (0, 3), output
+    record = cli.record(f"results/{place}/performance/run_1")
+    assert record["status"] == "COMPLETE"
+    assert record["result"]["metric"]["value"] > 0
+    assert record["in_process"] == (words == ["single-stream", "resnet50"])
+    assert (code == 3) == (not record["result"]["valid"])
+    if code == 3:
+        assert "INVALID because" in output
+        assert "cure: " in output
+
+
+def test_accuracy_ends_with_the_official_line(cli: Cli) -> None:
+    code, output = cli.run("run", "resnet50", "--mode", "AccuracyOnly", "--count", "20")
+    assert code == 0, output
+    found = next(line for line in output.splitlines() if line.startswith("accuracy="))
+    assert found.endswith("total=20")
+    record = cli.record("results/offline/resnet50/accuracy")
+    assert record["accuracy"]["text"] == found
+    log = json.loads(
+        (cli.directory / "results/offline/resnet50/mlperf_log_accuracy.json").read_text()
+    )
+    assert sorted(entry["qsl_idx"] for entry in log) == list(range(20))
+    assert all(len(entry["data"]) == 8 for entry in log), "int32"
+
+
+def test_a_submission_run_fills_both_places(cli: Cli) -> None:
+    code, output = cli.run("run", "resnet50", "--mode", "submissionrun", "--fast", "--time", "1")
+    assert code == 0, output
+    assert "accuracy=" in output
+    for place in ("performance/run_1", "accuracy"):
+        assert cli.record(f"results/offline/resnet50/{place}")["mode"] == "SubmissionRun"
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run(cli: Cli) -> None:
+    process = cli.start("run", "resnet50", "--fast", "--time", "1")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    process.wait(timeout=60)
+    assert cli.record("results/offline/resnet50")["status"] == "COMPLETE"
+
+
+def test_json_of_an_audit_with_a_plan_too_large(cli: Cli) -> None:
+    words = ["run", "resnet50", "--instances", "999", "--cores", "3996", "--audit", "test04"]
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.cli", *words, "--json", "--fast", "--time", "1", *cli.words],
+        cwd=cli.directory,
+        env=cli.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    record = json.loads(done.stdout)
+    assert record["status"] == "COMPLETE"
+    assert record["settings"]["performance_issue_same"] is True
+    assert "audit TEST04" in record["unofficial_reasons"]
+    assert (cli.directory / "results/offline/resnet50/TEST04/performance/run_1/run.json").exists()
+    assert record["plan"]["fitted"]
+    assert len(record["plan"]["instances"]) == len(read_topology().cores)
+    assert "Asked for: 999 instances on 3996 processors" in done.stderr
+    assert "*" * 40 in done.stderr
+    assert done.stderr.splitlines()[-1] == "Completed"
+
+
+def test_weights_that_do_not_fit(cli: Cli) -> None:
+    weights = cli.directory / "weights.pth"
+    weights.write_bytes(b"these are no weights")
+    cli.words = ("--images", str(cli.images), "--weights", str(weights))
+    code, output = cli.run("run", "resnet50", "--fast")
+    assert code == 2, output
+    assert f"loadrun: error: {weights}: not a PyTorch state dictionary" in output
+    assert not (cli.directory / "results").exists()
+
+
+def test_an_interrupted_run_says_so(cli: Cli) -> None:
+    process = cli.start("run", "resnet50", "--time", "600")
+    home = cli.directory / "results/offline/resnet50"
+    wait_for(lambda: list(home.glob(".staging-*/netrun_0.json")))
+    # As a terminal does: to the whole group.
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, output
+    assert "interrupted by SIGINT" in output
+    (place,) = (home / "failed").iterdir()
+    record = json.loads((place / "run.json").read_text())
+    assert record["status"] == "INTERRUPTED"
+    assert not list(home.glob(".staging-*"))
+
+
+def test_interrupted_while_preparing(cli: Cli) -> None:
+    cli.words = ("--engine", "sim")  # synthetic images, which take seconds to draw
+    process = cli.start("run", "resnet50")
+    before = set(Path("/dev/shm").glob("sem.mp-*"))
+    tree: list[psutil.Process] = []
+
+    def drawing() -> bool:
+        tree[:] = psutil.Process(process.pid).children(recursive=True)
+        return len(tree) > 2  # the child that prepares, its pool's workers and semaphores
+
+    wait_for(drawing)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, output
+    _, alive = psutil.wait_procs(tree, timeout=10)
+    assert not alive
+    # The pool's semaphores are gone too.
+    wait_for(lambda: not set(Path("/dev/shm").glob("sem.mp-*")) - before, 20)
+
+
+def test_a_killed_launch_leaves_nothing_running(cli: Cli) -> None:
+    process = cli.start("run", "resnet50", "--time", "600")
+    home = cli.directory / "results/offline/resnet50"
+    wait_for(lambda: list(home.glob(".staging-*/netrun_0.json")))
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
+    process.kill()
+    process.communicate(timeout=30)
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+    # The next run, or this, files what it left.
+    clean = cli.command("clean")
+    output, _ = clean.communicate(timeout=30)
+    assert clean.returncode == 0, output
+    (place,) = (home / "failed").iterdir()
+    assert json.loads((place / "run.json").read_text())["status"] == "INTERRUPTED"

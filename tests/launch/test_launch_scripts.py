@@ -1,0 +1,209 @@
+"""run_loadrun.sh, single_stream.sh and the set-up they share, with a recording python3."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from launch.environment import PACKAGE_ROOT
+
+SCRIPTS = ("run_loadrun.sh", "single_stream.sh", "setup.sh")
+# Makes an environment whose pip and loadrun only note how they were called.
+PYTHON3 = """#!/bin/bash
+echo "python3 $*" >>"$CALLS"
+[[ $1 == -c ]] && exit "${VENV_STATUS:-0}"
+directory=${!#}
+mkdir -p "$directory/bin"
+cat >"$directory/bin/python" <<'PYTHON'
+#!/bin/bash
+echo "pip $*" >>"$CALLS"
+echo "Collecting something"
+[[ -z ${PIP_STATUS:-} ]] || echo "no such package: something" >&2
+sleep "${PIP_SLEEP:-0}"
+exit "${PIP_STATUS:-0}"
+PYTHON
+cat >"$directory/bin/loadrun" <<'LOADRUN'
+#!/bin/bash
+printf '[%s]\\n' "$@"
+exit 3
+LOADRUN
+chmod +x "$directory"/bin/*
+"""
+
+
+class Checkout:
+    """A checkout with the scripts alone; its path has a space and a quote in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "it's a checkout"
+        (self.root / "launch").mkdir(parents=True)
+        for name in SCRIPTS:
+            shutil.copy(PACKAGE_ROOT / "launch" / name, self.root / "launch")
+        (self.root / "setup.cfg").write_text("[metadata]\n")
+        self.calls = directory / "calls"
+        self.calls.touch()
+        tools = directory / "tools"
+        tools.mkdir()
+        for name, text in (("python3", PYTHON3), ("numactl", "#!/bin/sh\n")):
+            (tools / name).write_text(text)
+            (tools / name).chmod(0o755)
+        self.environment = {
+            "PATH": f"{tools}:{os.environ['PATH']}",
+            "CALLS": str(self.calls),
+            "HOME": str(directory),
+        }
+
+    def start(self, script: str, *words: str, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(self.root / "launch" / script), *words],
+            env={**self.environment, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, script: str, *words: str, **variables: str) -> tuple[int, str, str]:
+        process = self.start(script, *words, **variables)
+        output, errors = process.communicate(timeout=60)
+        return process.returncode, output, errors
+
+    def installs(self) -> int:
+        return sum(line.startswith("pip ") for line in self.calls.read_text().splitlines())
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+RUN = ("11", "offline", "14", "resnet50", "56", "PerformanceOnly")
+PASSED = (
+    "run",
+    "--batch-size=11",
+    "--scenario=offline",
+    "--instances=14",
+    "resnet50",
+    "--cores=56",
+    "--mode=PerformanceOnly",
+)
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "passed"),
+    [
+        (
+            "run_loadrun.sh",
+            [*RUN, "--fast", "--weights", "a b$(touch x).pth"],
+            [*PASSED, "--fast", "--weights", "a b$(touch x).pth"],
+        ),
+        (
+            "run_loadrun.sh",
+            [*RUN, "TEST01"],
+            [*PASSED, "--audit=TEST01"],
+        ),
+        (
+            "single_stream.sh",
+            ["resnet50", "AccuracyOnly", "--cores", "4"],
+            ["single-stream", "resnet50", "--mode=AccuracyOnly", "--cores", "4"],
+        ),
+        (
+            "single_stream.sh",
+            ["mobilenet", "PerformanceOnly", "TEST04"],
+            ["single-stream", "mobilenet", "--mode=PerformanceOnly", "--audit=TEST04"],
+        ),
+    ],
+)
+def test_arguments_and_exit_code_pass_through(
+    checkout: Checkout, script: str, words: list[str], passed: list[str]
+) -> None:
+    code, output, _ = checkout.run(script, *words)
+    assert code == 3
+    assert output.splitlines() == [f"[{word}]" for word in passed]
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("run_loadrun.sh", []),
+        ("run_loadrun.sh", [*RUN[:5], "--fast"]),
+        ("run_loadrun.sh", [*RUN, "TEST01", "more"]),
+        ("single_stream.sh", ["resnet50"]),
+        ("single_stream.sh", ["resnet50", "PerformanceOnly", "TEST01", "more"]),
+    ],
+)
+def test_wrong_numbers_of_arguments_show_the_usage(
+    checkout: Checkout, script: str, words: list[str]
+) -> None:
+    code, output, errors = checkout.run(script, *words)
+    assert (code, output) == (2, "")
+    assert errors.startswith("loadrun: error: ")
+    assert f"usage: {script}" in errors
+    assert not checkout.calls.read_text()
+
+
+@pytest.mark.parametrize("script", ["run_loadrun.sh", "single_stream.sh"])
+def test_help_sets_nothing_up(checkout: Checkout, script: str) -> None:
+    code, output, _ = checkout.run(script, "--help")
+    assert code == 0
+    assert output.startswith(f"usage: {script}")
+    assert not checkout.calls.read_text()
+
+
+def test_set_up_once_and_again_when_setup_cfg_changes(checkout: Checkout) -> None:
+    checkout.run("run_loadrun.sh", *RUN)
+    assert checkout.installs() == 1
+    calls = checkout.calls.read_text()
+    code, _, errors = checkout.run("single_stream.sh", "resnet50", "PerformanceOnly")
+    assert (code, errors) == (3, "")
+    assert checkout.calls.read_text() == calls, "no python3 is started when all is there"
+    (checkout.root / "setup.cfg").write_text("[metadata]\nname = loadrun\n")
+    checkout.run("run_loadrun.sh", *RUN)
+    assert checkout.installs() == 2
+    assert "--clear" not in checkout.calls.read_text().splitlines()[-2]
+
+
+def test_a_moved_checkout_is_set_up_anew(checkout: Checkout) -> None:
+    checkout.run("run_loadrun.sh", *RUN)
+    checkout.root = checkout.root.rename(checkout.root.with_name("moved"))
+    code, _, _ = checkout.run("run_loadrun.sh", *RUN)
+    assert code == 3
+    assert checkout.installs() == 2
+
+
+def test_two_at_once_install_once(checkout: Checkout) -> None:
+    both = [checkout.start("run_loadrun.sh", *RUN, PIP_SLEEP="0.5") for _ in range(2)]
+    for process in both:
+        process.communicate(timeout=60)
+        assert process.returncode == 3
+    assert checkout.installs() == 1
+
+
+def test_a_failed_set_up_shows_why_and_is_tried_again(checkout: Checkout) -> None:
+    code, output, errors = checkout.run("run_loadrun.sh", *RUN, PIP_STATUS="1")
+    assert (code, output) == (4, "")
+    assert "loadrun: error: installing packages failed" in errors
+    assert "no such package: something" in errors
+    assert "no such package" in (checkout.root / ".venv/setup.log").read_text()
+    code, _, _ = checkout.run("run_loadrun.sh", *RUN)
+    assert code == 3
+
+
+def test_installed_scripts_use_the_loadrun_beside_them(checkout: Checkout) -> None:
+    checkout.run("run_loadrun.sh", *RUN)
+    calls = checkout.calls.read_text()
+    binaries = checkout.root / ".venv/bin"
+    script = shutil.copy(checkout.root / "launch/single_stream.sh", binaries)
+    done = subprocess.run(
+        [script, "resnet50", "PerformanceOnly"],
+        env=checkout.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert done.stdout.startswith("[single-stream]")
+    assert checkout.calls.read_text() == calls

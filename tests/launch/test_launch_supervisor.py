@@ -1,0 +1,261 @@
+"""The supervisor over real loadrun and netrun processes: every end is an orderly one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from launch.environment import base_environment, instance_environment
+from launch.errors import InputError, InterruptedRunError, RunError
+from launch.pinning import find_pinning
+from launch.signals import Signals
+from launch.supervisor import Command, Supervisor
+from launch.topology import read_topology
+from loadrun.config import LoadrunConfig, Overrides
+from netrun.config import NetrunConfig, SimulatedService
+from shm.control import RunState
+from shm.reclaim import find_runs
+
+INSTANCES = 2
+PROCESSORS = [p.id for p in read_topology().allowed]
+
+
+class Script:
+    """A supervisor.Listener that notes what it hears and acts once the test runs."""
+
+    def __init__(self) -> None:
+        self.phases: list[RunState] = []
+        self.notices: list[str] = []
+        self.said: list[str] = []
+        self.act: Callable[[int], None] = lambda samples: None
+
+    def phase(self, state: RunState) -> None:
+        self.phases.append(state)
+
+    def progress(self, samples: int | None) -> None:
+        if samples is not None and samples > 0:
+            self.act(samples)
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+    def loadrun_says(self, line: str) -> None:
+        self.said.append(line)
+
+
+class Bench:
+    """Makes supervisors of a short Offline run with the `sim` engine."""
+
+    def __init__(self, directory: Path, signals: Signals) -> None:
+        self.directory = directory
+        self.run_id = f"t{secrets.token_hex(6)}"
+        self.script = Script()
+        self.signals = signals
+        self.seconds = 1.0
+        self.policy = "pull"
+        self.engine = "sim"
+        self.max_restarts = 3
+        self.samples = directory / "samples.npy"
+        np.save(self.samples, np.zeros((64, 4, 4, 3), np.uint8))
+
+    def supervisor(self) -> Supervisor:
+        loadrun = LoadrunConfig(
+            run_id=self.run_id,
+            model="resnet50",
+            scenario="Offline",
+            mode="PerformanceOnly",
+            log_dir=str(self.directory),
+            samples=str(self.samples),
+            sample_count=64,
+            report=str(self.directory / "loadrun.json"),
+            instances=INSTANCES,
+            batch_size=4,
+            policy=self.policy,
+            overrides=Overrides(min_duration_s=self.seconds, min_query_count=1),
+            start_timeout_s=30.0,
+        )
+        config = self.directory / "loadrun.config.json"
+        config.write_text(loadrun.to_json())
+        words = [sys.executable, "-m", "loadrun", str(config)]
+        return Supervisor(
+            self.run_id,
+            Command("loadrun", words, base_environment(), tuple(PROCESSORS)),
+            [self.instance(i) for i in range(INSTANCES)],
+            directory=self.directory,
+            pinning=find_pinning(read_topology()),
+            max_restarts=self.max_restarts,
+            listener=self.script,
+            signals=self.signals,
+        )
+
+    def instance(self, index: int) -> Command:
+        processor = PROCESSORS[index % len(PROCESSORS)]
+        config = NetrunConfig(
+            run_id=self.run_id,
+            instance=index,
+            model="resnet50",
+            engine=self.engine,
+            precision="int8",
+            artifact=str(self.directory / "artifact"),
+            batch_size=4,
+            threads=1,
+            report=str(self.directory / f"netrun_{index}.json"),
+            processors=[processor],
+            warmup_s=0.1,
+            sim=SimulatedService(base_ms=1.0, sample_ms=1.0, jitter=0.0),
+        )
+        path = self.directory / f"netrun_{index}.config.json"
+        path.write_text(config.to_json())
+        words = [sys.executable, "-m", "netrun", str(path)]
+        return Command(f"netrun_{index}", words, instance_environment([processor]), (processor,))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with Signals() as signals:
+        made = Bench(tmp_path, signals)
+        yield made
+    # Whatever happened: no process and no segment is left.
+    assert not psutil.Process().children(recursive=True)
+    assert made.run_id not in [run.run_id for run in find_runs()]
+
+
+def processes(bench: Bench, module: str) -> list[psutil.Process]:
+    """The bench's living processes of a module."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if f"-m {module} " in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def test_a_run_ends_by_itself(bench: Bench) -> None:
+    outcome = bench.supervisor().run()
+    assert outcome.deaths == []
+    assert outcome.removed_segments == []
+    assert bench.script.phases[-1] in (RunState.RUNNING, RunState.STOPPING)
+    assert any("expected duration" in line for line in bench.script.said)
+    assert set(outcome.bindings) == set(range(INSTANCES))
+    for index, binding in outcome.bindings.items():
+        assert binding.processors == (PROCESSORS[index % len(PROCESSORS)],)
+    assert bench.script.notices == []
+    assert (bench.directory / "mlperf_log_summary.txt").stat().st_size > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_run_in_order(bench: Bench, number: signal.Signals) -> None:
+    bench.seconds = 60.0
+    bench.script.act = lambda _: os.kill(os.getpid(), number)
+    with pytest.raises(InterruptedRunError, match=number.name):
+        bench.supervisor().run()
+
+
+def test_a_second_signal_ends_it_without_patience(bench: Bench) -> None:
+    bench.seconds = 60.0
+    stopped: list[psutil.Process] = []
+
+    def act(_: int) -> None:
+        # A stopped process cannot heed SIGTERM: only SIGKILL ends it.
+        for process in processes(bench, "netrun"):
+            process.suspend()
+            stopped.append(process)
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    bench.script.act = act
+    with pytest.raises(InterruptedRunError):
+        bench.supervisor().run()
+    assert stopped
+
+
+def test_a_killed_instance_is_restarted_and_the_run_completes(bench: Bench) -> None:
+    bench.seconds = 1.5
+    killed: list[int] = []
+
+    def act(_: int) -> None:
+        if not killed:
+            victim = processes(bench, "netrun")[0]
+            killed.append(victim.pid)
+            victim.kill()
+
+    bench.script.act = act
+    outcome = bench.supervisor().run()
+    (death,) = outcome.deaths
+    assert death.end == "was killed by SIGKILL"
+    assert death.restarted
+    assert "restarting it" in bench.script.notices[0]
+    summary = (bench.directory / "mlperf_log_summary.txt").read_text()
+    assert "SUT name" in summary
+
+
+def test_restarts_are_bounded(bench: Bench) -> None:
+    bench.max_restarts = 0
+    killed: list[int] = []
+
+    def act(_: int) -> None:
+        if not killed:
+            victim = processes(bench, "netrun")[0]
+            killed.append(victim.pid)
+            victim.kill()
+
+    bench.script.act = act
+    outcome = bench.supervisor().run()
+    (death,) = outcome.deaths
+    assert not death.restarted
+    assert "not restarted any more" in bench.script.notices[0]
+
+
+def test_without_any_instance_the_run_fails(bench: Bench) -> None:
+    bench.seconds = 60.0
+    bench.max_restarts = 1
+
+    def act(_: int) -> None:
+        for process in processes(bench, "netrun"):
+            process.kill()
+
+    bench.script.act = act
+    supervisor = bench.supervisor()
+    with pytest.raises(RunError, match="no instance is left"):
+        supervisor.run()
+    assert len(supervisor.outcome.deaths) == 2 * INSTANCES
+
+
+def test_a_killed_loadrun_fails_the_run_and_its_segments_go(bench: Bench) -> None:
+    bench.seconds = 60.0
+    bench.script.act = lambda _: processes(bench, "loadrun")[0].kill()
+    supervisor = bench.supervisor()
+    with pytest.raises(RunError, match="loadrun was killed by SIGKILL"):
+        supervisor.run()
+    assert any("arena" in name for name in supervisor.outcome.removed_segments)
+
+
+def test_an_instance_that_cannot_load_is_quoted(bench: Bench) -> None:
+    bench.engine = "onednn"
+    (bench.directory / "artifact").write_bytes(b"nothing of the kind")
+    with pytest.raises(RunError, match="before it was ready") as failure:
+        bench.supervisor().run()
+    assert str(bench.directory / "artifact") in str(failure.value)
+
+
+def test_what_loadrun_refuses_is_the_users_to_mend(bench: Bench) -> None:
+    bench.policy = "puul"
+    with pytest.raises(InputError, match="nearest: pull"):
+        bench.supervisor().run()
+
+
+def test_a_command_that_cannot_start(bench: Bench) -> None:
+    supervisor = bench.supervisor()
+    ghost = Command("netrun_1", ["/nonexistent"], base_environment(), ())
+    supervisor._instance_commands = [supervisor._instance_commands[0], ghost]
+    with pytest.raises(RunError, match="cannot start netrun_1"):
+        supervisor.run()
