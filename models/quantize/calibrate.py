@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.fx import GraphModule
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from models.program import Program
+from models.quantize.correct import correct_bias, float_weights, mean_inputs
 from models.quantize.deploy import export_network
 from models.quantize.lower import lower
 from models.quantize.quantizer import Int8Quantizer
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from models.model import SampleFormat
 
 BATCH = 8
+MEAN_SAMPLES = 32  # calibration samples that mean inputs are taken from
 Progress = Callable[[int, int], None]
 
 
@@ -29,9 +32,14 @@ def quantize(
     """Calibrate `network` on `samples` (uint8, n x `sample.shape`, n >= 8) and lower it.
 
     `progress` is called with (samples seen, samples in all). The flow is torchao's PT2E: export,
-    insert observers, run the samples, convert; a last incomplete batch of 8 is not used.
+    insert observers, run the samples, convert; a last incomplete batch of 8 is not used. Biases
+    are then corrected for what rounding the weights does to mean outputs.
     """
-    return lower(reference_graph(network, sample, samples, progress), sample.shape)
+    graph = export_network(network, sample, BATCH)
+    exact = float_weights(graph)
+    means = mean_inputs(graph, (pixels(batch) for batch in _batches(samples[:MEAN_SAMPLES])))
+    program = lower(_convert(graph, samples, progress), sample.shape)
+    return correct_bias(program, exact, means)
 
 
 def reference_graph(
@@ -41,14 +49,23 @@ def reference_graph(
 
     It takes float32 NCHW pixel tensors with a batch of 8.
     """
+    return _convert(export_network(network, sample, BATCH), samples, progress)
+
+
+def _convert(graph: GraphModule, samples: NDArray[np.uint8], progress: Progress) -> Any:
+    prepared = prepare_pt2e(graph, Int8Quantizer())
+    with torch.no_grad():
+        for count, batch in enumerate(_batches(samples), start=1):
+            prepared(pixels(batch))
+            progress(count * BATCH, len(samples) // BATCH * BATCH)
+    return convert_pt2e(prepared)
+
+
+def _batches(samples: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     if len(samples) < BATCH:
         raise ValueError(f"{len(samples)} calibration samples; at least {BATCH} are needed")
-    prepared = prepare_pt2e(export_network(network, sample, BATCH), Int8Quantizer())
-    with torch.no_grad():
-        for start in range(0, len(samples) - BATCH + 1, BATCH):
-            prepared(pixels(samples[start : start + BATCH]))
-            progress(min(start + BATCH, len(samples)), len(samples))
-    return convert_pt2e(prepared)
+    last = len(samples) - BATCH
+    return [samples[start : start + BATCH] for start in range(0, last + 1, BATCH)]
 
 
 def pixels(samples: NDArray[np.uint8]) -> torch.Tensor:

@@ -130,7 +130,7 @@ class _Lowering:
         weight = parameter(self.graph, dequantize.args[0])
         scales = parameter(self.graph, dequantize.args[1])
         values = torch.zeros(len(weight)) if bias is None else parameter(self.graph, bias)
-        name = str(bias.target).removesuffix(".bias") if isinstance(bias, Node) else node.name
+        name = q.layer_name(node)
         self.constants[f"{name}.weight"] = weight.detach().contiguous().numpy()
         self.constants[f"{name}.scales"] = scales.detach().float().numpy()
         self.constants[f"{name}.bias"] = values.detach().float().numpy()

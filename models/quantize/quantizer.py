@@ -93,6 +93,12 @@ def arguments(node: Node, defaults: Sequence[Any]) -> list[Any]:
     return [*node.args, *defaults[len(node.args) :]]
 
 
+def layer_name(node: Node) -> str:
+    """Name of a convolution or linear layer: its module's path, or the node's name."""
+    bias = node.args[2] if len(node.args) > 2 else None
+    return str(bias.target).removesuffix(".bias") if isinstance(bias, Node) else node.name
+
+
 def pad_amounts(node: Node) -> tuple[int, int, int, int]:
     """(top, bottom, left, right) of a zero-padding node."""
     left, right, top, bottom = [*node.args[1], 0, 0][:4]  # type: ignore[misc, union-attr]

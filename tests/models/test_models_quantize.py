@@ -14,7 +14,9 @@ from models import program
 from models.model import SampleFormat
 from models.program import Convolution, Linear, MaxPool
 from models.quantize.calibrate import pixels, quantize, reference_graph
+from models.quantize.correct import correct_bias, float_weights, mean_inputs
 from models.quantize.deploy import UnsupportedNetworkError, export_network
+from models.quantize.lower import lower
 
 SAMPLE = SampleFormat(
     height=32,
@@ -176,3 +178,20 @@ def test_a_border_that_is_not_the_padding_is_refused() -> None:
 def test_too_few_calibration_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 8"):
         quantize(small_network(), SAMPLE, random_samples(7), nothing)
+
+
+def test_bias_correction_removes_the_shift_of_rounded_weights() -> None:
+    network, samples = small_network(), random_samples(32)
+    graph = export_network(network, SAMPLE, 8)
+    exact = float_weights(graph)
+    batches = [pixels(samples[i : i + 8]) for i in range(0, 32, 8)]
+    means = mean_inputs(graph, batches)
+    lowered = lower(reference_graph(network, SAMPLE, samples, nothing), SAMPLE.shape)
+    corrected = correct_bias(lowered, exact, means)
+    scales = lowered.constants["c.scales"].reshape(-1, 1, 1, 1)
+    error = torch.from_numpy(lowered.constants["c.weight"] * scales - exact["c"])
+    inputs = torch.from_numpy(means["c"]).view(1, -1, 1, 1)
+    shift = F.conv2d(inputs, error).flatten().numpy()
+    moved = lowered.constants["c.bias"] - corrected.constants["c.bias"]
+    assert np.abs(shift).max() > 0
+    np.testing.assert_allclose(moved, shift, rtol=1e-3, atol=1e-6)

@@ -1,0 +1,73 @@
+"""Bias correction: rounded weights shift a layer's mean output; its bias takes the shift back.
+
+After a ReLU inputs have positive means, so the errors of the weights of one output channel do not
+average out: they add up to a constant, ``sum((quantised - exact) * mean input)``, which is known
+and can be subtracted (Nagel et al., Data-Free Quantization through Weight Equalization and Bias
+Correction, 2019, section 4.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.fx import GraphModule, Interpreter, Node
+
+from models.program import Program
+from models.quantize.deploy import parameter
+from models.quantize.quantizer import CONVOLUTIONS, LINEARS, calls, layer_name
+
+
+def float_weights(graph: GraphModule) -> dict[str, NDArray[np.float32]]:
+    """The weights of all layers of an exported graph, by layer name."""
+    return {
+        layer_name(node): parameter(graph, node.args[1]).detach().numpy().copy()
+        for node in graph.graph.nodes
+        if calls(node, CONVOLUTIONS + LINEARS)
+    }
+
+
+def mean_inputs(graph: GraphModule, batches: Iterable[Tensor]) -> dict[str, NDArray[np.float32]]:
+    """Mean of every layer's input per channel, over `batches`, by layer name."""
+    observing = _Observing(graph)
+    with torch.no_grad():
+        for batch in batches:
+            observing.run(batch)
+    return {name: torch.stack(means).mean(0).numpy() for name, means in observing.means.items()}
+
+
+def correct_bias(
+    program: Program,
+    exact: dict[str, NDArray[np.float32]],
+    means: dict[str, NDArray[np.float32]],
+) -> Program:
+    """`program` with the mean effect of weight rounding taken out of its biases."""
+    constants = dict(program.constants)
+    for name, weight in exact.items():
+        quantised = constants[f"{name}.weight"].astype(np.float32).reshape(weight.shape)
+        scales = constants[f"{name}.scales"].reshape(-1, *[1] * (weight.ndim - 1))
+        error = (quantised * scales - weight).reshape(*weight.shape[:2], -1).sum(-1)
+        mean = means[name]
+        # A depthwise channel has one input, its own; other layers weigh all inputs.
+        grouped = weight.shape[1] != len(mean)
+        shift = error[:, 0] * mean if grouped else error @ mean
+        constants[f"{name}.bias"] = constants[f"{name}.bias"] - shift.astype(np.float32)
+    return replace(program, constants=constants)
+
+
+class _Observing(Interpreter):  # type: ignore[misc]
+    def __init__(self, graph: GraphModule) -> None:
+        super().__init__(graph)
+        self.means: dict[str, list[Tensor]] = {}
+
+    def run_node(self, n: Node) -> Any:
+        if calls(n, CONVOLUTIONS + LINEARS):
+            source = self.env[n.args[0]]
+            positions = [d for d in range(source.dim()) if d != 1]
+            self.means.setdefault(layer_name(n), []).append(source.mean(positions))
+        return super().run_node(n)

@@ -1,0 +1,58 @@
+"""Whole runs from the command line, with real LoadGen, real processes and the real engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED_DATA = Path(os.environ.get("LOADRUN_SHARED_DATA", ROOT.parent / "shared" / "data"))
+WEIGHTS = {"resnet50": "resnet50_v1.5.pth", "mobilenet": "mobilenet_v1_1.0_224.pth"}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that has ended: its exit code, what it printed, and its run.json."""
+
+    code: int
+    output: str
+    record: dict[str, Any]
+
+    @property
+    def accuracy(self) -> float:
+        """Top-1, 0..1."""
+        return float(self.record["accuracy"]["value"])
+
+
+def loadrun(cache: Path, folder: Path, *words: str) -> Finished:
+    """``loadrun run WORDS`` in `folder`, with `cache`; stderr and stdout in one."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("LOADRUN_")}
+    results = folder / "results"
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.cli", "run", *words, "--results", str(results)],
+        cwd=folder,
+        env={**inherited, "LOADRUN_CACHE": str(cache), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    records = [p for p in results.glob("*/*/run.json") if p.parent.parent.parent == results]
+    assert len(records) == 1, done.stdout
+    return Finished(done.returncode, done.stdout, json.loads(records[0].read_text()))
+
+
+def real_data(model: str) -> list[str]:
+    """Options that choose the real weights and images of SHARED_DATA."""
+    images = SHARED_DATA / "imagenet_val650"
+    return [
+        *("--weights", str(SHARED_DATA / "weights" / WEIGHTS[model])),
+        *("--images", str(images), "--labels", str(images / "val_map.txt")),
+        *("--calibration", str(SHARED_DATA / "calibration200")),
+    ]

@@ -1,0 +1,100 @@
+"""The embedded default: every scenario on both models, with nothing downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from integration_run import Finished, loadrun
+
+MODELS = ("resnet50", "mobilenet")
+
+
+def in_shm() -> set[str]:
+    return {path.name for path in Path("/dev/shm").iterdir() if "loadrun" in path.name}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:
+    before = in_shm()
+    yield
+    assert in_shm() <= before
+
+
+def completed(finished: Finished, scenario: str) -> None:
+    """The run completed, whatever the verdict: how busy a test machine is decides on that."""
+    record = finished.record
+    assert record["status"] == "COMPLETE", finished.output
+    assert record["scenario"] == scenario
+    assert record["synthetic"] is True
+    assert "synthetic" in finished.output
+    assert finished.output.rstrip().endswith("Completed")
+    valid = record["result"]["valid"]
+    assert finished.code == (0 if valid else 3)
+    assert valid or record["result"]["invalid"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_offline(cache: Path, tmp_path: Path, model: str) -> None:
+    options = ["--instances", "2", "--cores", "2", "--batch-size", "8"]
+    finished = loadrun(cache, tmp_path, model, "--fast", "--time", "3", *options)
+    completed(finished, "Offline")
+    record = finished.record
+    assert record["result"]["valid"] is True
+    planned = len(record["plan"]["instances"])
+    samples = [instance["samples"] for instance in record["instances"]]
+    assert len(samples) == planned
+    assert min(samples) > 0
+    assert sum(samples) >= record["result"]["metric"]["value"] * 2
+    for instance, binding in zip(
+        record["plan"]["instances"], record["bindings"]["instances"].values(), strict=True
+    ):
+        assert binding["processors"] == instance["processors"]
+    assert 0.5 < record["harness_efficiency"] < 1.5
+    assert record["redispatched_samples"] == 0
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_server(cache: Path, tmp_path: Path, model: str) -> None:
+    options = ["--scenario", "server", "--batch-size", "2", "--qps", "15", "--max-latency", "500"]
+    finished = loadrun(cache, tmp_path, model, "--fast", "--time", "3", *options)
+    completed(finished, "Server")
+    latencies = finished.record["result"]["latencies_ns"]
+    assert 0 < latencies["p50"] <= latencies["p99"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_multi_stream(cache: Path, tmp_path: Path, model: str) -> None:
+    finished = loadrun(cache, tmp_path, model, "--scenario", "multistream", "--fast", "--time", "2")
+    completed(finished, "MultiStream")
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("through_ring", [False, True])
+def test_single_stream(cache: Path, tmp_path: Path, model: str, through_ring: bool) -> None:
+    options = ["--scenario", "singlestream", *(["--through-ring"] if through_ring else [])]
+    finished = loadrun(cache, tmp_path, model, *options, "--fast", "--time", "2")
+    completed(finished, "SingleStream")
+    assert finished.record["in_process"] is not through_ring
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_int8_is_as_accurate_as_fp32(cache: Path, tmp_path: Path, model: str) -> None:
+    options = ["--mode", "AccuracyOnly", "--count", "256"]
+    accuracies = {}
+    for precision in ("fp32", "int8"):
+        folder = tmp_path / precision
+        folder.mkdir()
+        finished = loadrun(cache, folder, model, *options, "--precision", precision)
+        assert finished.code == 0, finished.output
+        assert "synthetic" in finished.output
+        assert finished.record["accuracy"]["total"] == 256
+        accuracies[precision] = finished.accuracy
+    assert accuracies["fp32"] >= 0.9
+    assert accuracies["int8"] >= 0.99 * accuracies["fp32"]
