@@ -8,7 +8,7 @@ from launch.pinning import Pinning
 from launch.plan import Plan
 from launch.terminal import Terminal
 from launch.topology import format_list
-from models import Model
+from models.model import Model
 
 
 def announce(
@@ -43,7 +43,7 @@ def data_notices(options: RunOptions) -> list[str]:
         which = "weights are" if sources.weights is None else "images are"
         notices.append(f"only the {which} synthetic: the rate is real, accuracy means nothing")
     if calibrates_on_served_images(options):
-        notices.append("no --calibration: int8 ranges are taken from the first served images")
+        notices.append("no --calibration: int8 ranges are taken from served images")
     return notices
 
 
@@ -57,9 +57,16 @@ def calibrates_on_served_images(options: RunOptions) -> bool:
     )
 
 
-def unofficial_reasons(options: RunOptions, synthetic: bool, reported: list[str]) -> list[str]:
-    """Why the result is not official: options, data, and what the settings' check `reported`."""
+def unofficial_reasons(
+    options: RunOptions, images: int, synthetic: bool, reported: list[str]
+) -> list[str]:
+    """Why the result is not official: options, data, and what the settings' check `reported`.
+
+    `images` are in the data set.
+    """
     reasons = ["--fast"] if options.fast else []
+    if options.count is not None and not (options.accuracy_only and options.count >= images):
+        reasons.append(f"--count {options.count}")
     reasons += reported
     if options.engine in WITHOUT_ARTIFACT:
         reasons.append(f"engine {options.engine}")

@@ -8,7 +8,6 @@ the configuration names, written whole.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import sys
@@ -17,9 +16,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from launch.errors import ExitCode
 
@@ -93,7 +89,7 @@ def build(
     from models.imagenet.dataset import image_folder
     from models.imagenet.samples import prepare_samples
     from models.synthetic import build as build_synthetic
-    from netrun.build import ensure_artifact
+    from netrun.build import ensure_artifact, weights_hash
 
     def stage(name: str) -> Callable[[int, int], None]:
         return lambda done, total: progress(name, done, total)
@@ -114,24 +110,21 @@ def build(
     artifact = calibration = weights = None
     if needs_artifact:
         weights_path = Path(config.weights) if config.weights else synthetic.weights  # type: ignore[union-attr]
-        weights = DataFacts(weights_path.name, _sha256(weights_path), config.weights is None)
+        weights = DataFacts(weights_path.name, weights_hash(weights_path), config.weights is None)
         calibration_samples = None
         if config.precision == "int8":
+            most = CALIBRATION_IMAGES
             if config.calibration is not None:
-                chosen = image_folder(Path(config.calibration))
-            elif config.weights is None:
-                chosen = synthetic.calibration  # type: ignore[union-attr]
+                images = image_folder(Path(config.calibration))
+            elif config.weights is not None:
+                images = dataset
             else:
-                chosen = dataset
-            prepared = (
-                samples
-                if chosen is dataset
-                else prepare_samples(model, chosen, cache, stage("preprocessing calibration"))
-            )
-            calibration = chosen.name
-            synthetic_images = synthetic is not None and chosen is synthetic.calibration
-            most = SYNTHETIC_CALIBRATION_IMAGES if synthetic_images else CALIBRATION_IMAGES
-            calibration_samples = _spread(prepared.open(), most)
+                images = synthetic.calibration  # type: ignore[union-attr]
+                most = SYNTHETIC_CALIBRATION_IMAGES
+            calibration = images.name
+            calibration_samples = prepare_samples(
+                model, images.spread(most), cache, stage("preprocessing calibration images")
+            ).open()
         artifact = ensure_artifact(
             model.name,
             weights_path,
@@ -186,20 +179,6 @@ def main(arguments: list[str]) -> int:
     aside.write_text(json.dumps(asdict(assets)))
     aside.replace(result)
     return ExitCode.OK
-
-
-def _spread(samples: npt.NDArray[np.uint8], most: int) -> npt.NDArray[np.uint8]:
-    """At most `most` of the samples, evenly spread over all of them."""
-    count = min(most, len(samples))
-    return np.asarray(samples[np.arange(count) * len(samples) // count])
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 if __name__ == "__main__":

@@ -20,13 +20,20 @@ def overrides(options: RunOptions) -> Overrides:
     """What the options change of LoadGen's settings.
 
     --fast asks for 60 s and no number of queries; --time, --count and the others are more
-    specific and win over it. The images of AccuracyOnly are counted in `sample_count`.
+    specific and win over it. --count alone asks for no duration: LoadGen then makes that many
+    queries, and needs no bound, whose reaching it would log as an error. The images of
+    AccuracyOnly are counted in `sample_count`.
     """
     count = None if options.accuracy_only else options.count
+    duration_s = FAST_DURATION_S if options.fast else None
+    if options.time_s is not None:
+        duration_s = options.time_s
+    elif count is not None:
+        duration_s = 0.0
     return Overrides(
-        min_duration_s=options.time_s or (FAST_DURATION_S if options.fast else None),
+        min_duration_s=duration_s,
         min_query_count=count or (1 if options.fast else None),
-        max_query_count=count,
+        max_query_count=0 if count is not None and options.time_s is None else count,
         target_qps=options.qps,
         target_latency_ms=options.max_latency_ms,
     )

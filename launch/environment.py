@@ -1,7 +1,8 @@
 """The environment that child processes start with.
 
 Inherited settings of OpenMP and of the mathematics libraries would change a run without a trace
-in its results, so they are removed; what an instance needs is set from the plan.
+in its results, so they are removed; what an instance needs is set from the plan. One is kept and
+recorded: MAX_CPU_ISA, with which oneDNN can be held to an older instruction set.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 REMOVED = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "DNNL_", "ONEDNN_", "TORCH_")
+MAX_CPU_ISA = "ONEDNN_MAX_CPU_ISA"
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -21,7 +23,7 @@ def base_environment(inherited: Mapping[str, str] | None = None) -> dict[str, st
     process's last words.
     """
     source = os.environ if inherited is None else inherited
-    environment = {k: v for k, v in source.items() if not k.startswith(REMOVED)}
+    environment = {k: v for k, v in source.items() if k == MAX_CPU_ISA or not k.startswith(REMOVED)}
     environment["PYTHONPATH"] = os.pathsep.join(
         [str(PACKAGE_ROOT), *filter(None, [source.get("PYTHONPATH")])]
     )

@@ -7,6 +7,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+from launch.environment import MAX_CPU_ISA
 from launch.topology import Topology
 
 PACKAGES = ("loadrun", "mlcommons-loadgen", "torch", "torchao", "numpy", "posix_ipc", "psutil")
@@ -24,7 +25,7 @@ def versions() -> dict[str, str]:
 
 
 def host(topology: Topology) -> dict[str, object]:
-    """Facts about the machine; memory in bytes."""
+    """Facts about the machine; memory in bytes. `max_cpu_isa` is the user's bound for oneDNN."""
     shm = os.statvfs("/dev/shm")
     return {
         "name": platform.node(),
@@ -38,6 +39,7 @@ def host(topology: Topology) -> dict[str, object]:
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "shm_free_bytes": shm.f_bavail * shm.f_frsize,
         "governor": _governor(topology),
+        "max_cpu_isa": os.environ.get(MAX_CPU_ISA),
         "load_average": list(os.getloadavg()),
     }
 

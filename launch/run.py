@@ -133,9 +133,11 @@ class _Test:
             result = parse_result(self._directory)
         except LogError as error:
             raise RunError(str(error)) from None
-        record.result(result, explain(result))
+        record.result(result, explain(result, options.count))
         record.unofficial(
-            unofficial_reasons(options, record.values["synthetic"], report["unofficial"])
+            unofficial_reasons(
+                options, assets.sample_count, record.values["synthetic"], report["unofficial"]
+            )
         )
         if options.mode in ("AccuracyOnly", "SubmissionRun"):
             self._measure_accuracy(assets)

@@ -9,7 +9,7 @@ usage: run_loadrun.sh BATCH SCENARIO INSTANCES MODEL CORES MODE [AUDIT] [options
   BATCH      samples of a batch at most
   SCENARIO   offline, server, multistream or singlestream
   INSTANCES  worker processes
-  MODEL      resnet50 or mobilenet
+  MODEL      the network: see loadrun run --help
   CORES      processors of all instances together
   MODE       PerformanceOnly, AccuracyOnly, SubmissionRun or FindPeakPerformance
   AUDIT      a compliance test: TEST01 or TEST04

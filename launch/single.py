@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from launch.errors import ExitCode
 from loadrun.config import LoadrunConfig
@@ -29,15 +25,7 @@ def main(arguments: list[str]) -> int:
     except EngineError as error:
         print(f"loadrun: error: {error}", file=sys.stderr)
         return ExitCode.FAILED
-
-    def answer(
-        positions: list[int], samples: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[Any], int]:
-        payload, length = infer(positions, samples)
-        assert isinstance(length, int), "classifiers answer all samples with equal lengths"
-        return np.frombuffer(payload, np.uint8), length
-
-    return run_in_process(config, answer)
+    return run_in_process(config, infer)
 
 
 if __name__ == "__main__":

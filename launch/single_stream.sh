@@ -6,7 +6,7 @@ usage() {
     cat <<'TEXT'
 usage: single_stream.sh MODEL MODE [AUDIT] [options]
 
-  MODEL    resnet50 or mobilenet
+  MODEL    the network: see loadrun run --help
   MODE     PerformanceOnly, AccuracyOnly or SubmissionRun
   AUDIT    a compliance test: TEST01 or TEST04
   options  any of `loadrun single-stream`, e.g. --fast, --cores N, --weights FILE

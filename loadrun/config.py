@@ -23,7 +23,7 @@ class Overrides:
 
     `target_qps` is samples/s (Offline) or queries/s (the others). `target_latency_ms` is the limit
     of Server and the expected latency of SingleStream and MultiStream. In Offline, where LoadGen
-    issues one query, the two query counts count samples.
+    issues one query, the two query counts count samples. A `max_query_count` of 0 is no bound.
     """
 
     min_duration_s: float | None = None

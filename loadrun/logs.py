@@ -140,8 +140,11 @@ def _latencies(scenario: str, fields: dict[str, Any]) -> dict[str, int]:
     return found
 
 
-def explain(result: LoadgenResult) -> list[tuple[str, str]]:
-    """Return (reason, cure) for every condition that an INVALID test missed."""
+def explain(result: LoadgenResult, count: int | None = None) -> list[tuple[str, str]]:
+    """Return (reason, cure) for every condition that an INVALID test missed.
+
+    `count` is the number of queries (Offline: samples) that --count set.
+    """
     if result.valid is not False:
         return []
     fields, pairs = result.fields, []
@@ -160,26 +163,40 @@ def explain(result: LoadgenResult) -> list[tuple[str, str]]:
         )
     if result.min_duration_met is False:
         duration_s = float(fields.get("effective_min_duration_ms", 0)) / 1e3
-        cure = {
-            "Offline": "raise --qps (target_qps): LoadGen issues min_duration * target_qps samples",
-            "Server": "raise --count or --time: LoadGen stops at max_query_count or max_duration",
-        }.get(result.scenario, "lower target_latency in user.conf: LoadGen ran out of queries")
-        pairs.append((f"the test took less than its minimum of {duration_s:g} s", cure))
+        pairs.append(
+            (
+                f"the test took less than its minimum of {duration_s:g} s",
+                _too_short(result.scenario, count),
+            )
+        )
     if result.min_queries_met is False:
         wanted = fields.get("effective_min_query_count")
         issued = fields.get("result_query_count")
         pairs.append(
             (
                 f"{issued} queries were issued, fewer than the minimum of {wanted}",
-                "raise --time or lift --count; mlperf_log_detail.txt says why LoadGen stopped",
+                "raise max_query_count or max_duration in user.conf; mlperf_log_detail.txt says "
+                "why LoadGen stopped",
             )
         )
     if result.early_stopping_met is False:
         told = " ".join(str(fields.get("early_stopping_result", "")).replace("*", " ").split())
-        pairs.append(
-            (
-                f"too few queries for the confidence MLPerf asks for: {told}",
-                "run longer (--time), or lower --qps when queries miss the latency limit",
-            )
-        )
+        cure = f"run longer ({'--time' if count is None else '--count'})"
+        if result.scenario == "Server":
+            cure += ", or lower --qps when queries miss the latency limit"
+        pairs.append((f"too few queries for the confidence MLPerf asks for: {told}", cure))
     return pairs
+
+
+def _too_short(scenario: str, count: int | None) -> str:
+    """What lets a test take its minimum duration."""
+    if count is not None:
+        return f"raise --count or lower --time: the test ended after --count {count}"
+    if scenario == "Offline":
+        return "raise --qps (target_qps): LoadGen issues min_duration * target_qps samples"
+    if scenario == "Server":
+        return "raise max_query_count or max_duration in user.conf: LoadGen stopped there"
+    return (
+        "lower the expected latency (--max-latency; target_latency in user.conf) or leave it out: "
+        "LoadGen ran out of queries"
+    )

@@ -4,8 +4,8 @@ Everything that can wait or compute runs in a thread of its own; the main thread
 thread is done, something fails, or a signal comes. LoadGen cannot be stopped, so that in the two
 latter cases the main thread marks the run STOPPING, removes the segments and leaves the process.
 
-Exit codes: 0 the test completed (VALID or not: the report tells), 2 the configuration cannot be
-used, 4 the run failed, 130 interrupted.
+Exit codes: 0 the test completed (VALID or not: the report tells), 2 the configuration or /dev/shm
+cannot be used, 4 the run failed, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from loadrun.settings import (
     load_settings,
     unofficial,
 )
-from shm.segment import ShmError
+from shm.segment import DirectoryError, ShmError
 
 EXIT_COMPLETE, EXIT_USAGE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 2, 4, 130
 
@@ -48,7 +48,14 @@ _TIMER_SLACK_NS = 1
 _SWITCH_INTERVAL_S = 1e-4
 """LoadGen's thread and the completion thread pass the GIL back and forth."""
 
-_BAD_INPUT = (ConfigError, SettingsError, LibraryError, LogDirError, UnknownPolicyError)
+_BAD_INPUT = (
+    ConfigError,
+    SettingsError,
+    LibraryError,
+    LogDirError,
+    UnknownPolicyError,
+    DirectoryError,
+)
 
 MakeServing = Callable[[LoadrunConfig, int, tuple[int, ...]], Serving]
 
@@ -78,8 +85,9 @@ def run_in_process(config: LoadrunConfig, engine: Engine) -> int:
     """Run the test of `config` with `engine` in this process; return the exit code.
 
     `engine(positions, samples)` is called in one thread with up to batch_size arena positions and
-    the samples (uint8 [slots, *shape]); it returns the answers (C-contiguous) and bytes per sample.
-    To be called in the main thread: an interrupted or failed test ends the process.
+    the samples (uint8 [slots, *shape]); it returns the answers, an array or bytes, and the bytes
+    of each sample or one figure for all. To be called in the main thread: an interrupted or failed
+    test ends the process.
     """
 
     def make(config: LoadrunConfig, slots: int, sample_shape: tuple[int, ...]) -> Serving:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from loadrun.completion import CompletionThread
 from loadrun.config import LoadrunConfig
@@ -17,14 +16,14 @@ from loadrun.dispatch.dispatcher import Dispatcher
 from loadrun.dispatch.policies import make_policy
 from loadrun.library import SampleLibrary, Samples
 from loadrun.report import InstanceReport
-from loadrun.session import InProcessSUT, OnFailure, RingSUT, SystemUnderTest
+from loadrun.session import Answer, InProcessSUT, OnFailure, RingSUT, SystemUnderTest
 from loadrun.settings import Settings
 from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import RingGeometry, Rings
 
-Engine = Callable[[list[int], Samples], tuple[npt.NDArray[Any], int]]
-"""(positions of a batch, the samples) -> (C-contiguous answers, bytes per sample)."""
+Engine = Callable[[list[int], Samples], Answer]
+"""(positions of a batch, the samples) -> its answers."""
 
 _POLL_S = 0.005
 _LEFT = (InstanceState.STOPPED, InstanceState.FAILED, InstanceState.DEAD, InstanceState.ABSENT)
@@ -206,7 +205,7 @@ class InProcessServing:
         self._sut = InProcessSUT(library, self._infer, self._config.batch_size)
         return self._sut
 
-    def _infer(self, positions: list[int]) -> tuple[npt.NDArray[Any], int]:
+    def _infer(self, positions: list[int]) -> Answer:
         start = time.monotonic_ns()
         answer = self._engine(positions, self.arena)
         self._busy_ns += time.monotonic_ns() - start

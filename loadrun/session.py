@@ -8,20 +8,21 @@ that fails can only tell, and the process has to end.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import mlperf_loadgen as lg
 import numpy as np
-import numpy.typing as npt
 
 from loadrun.dispatch.dispatcher import Dispatcher
 from loadrun.library import SampleLibrary
 
-Payload = npt.NDArray[Any]
-Infer = Callable[[list[int]], tuple[Payload, int]]
-"""Arena positions of a batch -> (C-contiguous answers, bytes per sample)."""
+Answer = tuple[Any, Sequence[int] | int]
+"""The answers to a batch, one behind the other, as an array or bytes; the bytes of each sample, one
+figure if all are equally long."""
+Infer = Callable[[list[int]], Answer]
+"""Arena positions of a batch -> its answers."""
 OnFailure = Callable[[BaseException], None]
 
 
@@ -66,19 +67,29 @@ class InProcessSUT:
         positions = self._positions(indices)
         for start in range(0, len(ids), self._batch_size):
             batch = ids[start : start + self._batch_size]
-            payload, length = self._infer(positions[start : start + len(batch)])
-            address = np.ascontiguousarray(payload).ctypes.data
-            lg.QuerySamplesComplete(
-                [
-                    lg.QuerySampleResponse(response_id, address + length * number, length)
-                    for number, response_id in enumerate(batch)
-                ]
-            )
+            _complete(batch, *self._infer(positions[start : start + len(batch)]))
             self.samples += len(batch)
             self.batches += 1
 
     def flush(self) -> None:
         """Nothing is ever outstanding."""
+
+
+def _complete(ids: list[int], payload: Any, lengths: Sequence[int] | int) -> None:
+    """Hand the answers to LoadGen, which copies them. ValueError for lengths that do not fit."""
+    # This reference keeps the bytes alive during the call: a copy, where the payload is scattered.
+    answers = np.ascontiguousarray(
+        payload if isinstance(payload, np.ndarray) else np.frombuffer(payload, np.uint8)
+    )
+    each = [lengths] * len(ids) if isinstance(lengths, int) else lengths
+    if sum(each) > answers.nbytes:
+        raise ValueError(f"answers of {sum(each)} bytes in {answers.nbytes}")
+    address = answers.ctypes.data
+    responses = []
+    for response_id, length in zip(ids, each, strict=True):
+        responses.append(lg.QuerySampleResponse(response_id, address, length))
+        address += length
+    lg.QuerySamplesComplete(responses)
 
 
 class LogDirError(ValueError):

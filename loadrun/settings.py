@@ -264,7 +264,7 @@ def _bound_offline(test: lg.TestSettings, config: LoadrunConfig) -> None:
     of its own: max_query_count counts queries there.
     """
     most = config.overrides.max_query_count
-    if config.scenario != "Offline" or most is None:
+    if config.scenario != "Offline" or not most:
         return
     test.min_query_count = min(test.min_query_count, most)
     if test.min_duration_ms:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from pathlib import Path
 
 import torch
 
-from models.model import WeightsError
+from models.errors import WeightsError
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
@@ -21,8 +20,10 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such weights file") from None
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError):
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except Exception:
+        # Fed arbitrary bytes, torch's unpickler ends in whatever its instructions run into:
+        # UnpicklingError and RuntimeError, but also IndexError, KeyError, struct.error, ...
         raise WeightsError(
             f"{path}: not a PyTorch state dictionary (expected a file of tensors by name, "
             "as torch.save(network.state_dict(), file) writes it)"

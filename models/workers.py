@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import TypeVar
 
+from models.errors import InputError
+
 Task = TypeVar("Task")
 
 Progress = Callable[[int, int], None]
@@ -29,7 +31,8 @@ def for_each_chunk(
     """Call work(items) in worker processes, for CHUNK items at a time, in no certain order.
 
     `work` must be importable (a function of a module, or a functools.partial of one). The first
-    exception of any of them ends the whole and is raised here.
+    exception of any of them ends the whole and is raised here. Raises InputError where no worker
+    process can be had.
     """
     chunks = [items[i : i + CHUNK] for i in range(0, len(items), CHUNK)]
     processes = min(len(os.sched_getaffinity(0)), len(chunks))
@@ -41,7 +44,14 @@ def for_each_chunk(
         return
     # spawn: the caller may have threads (a progress bar, torch), which a fork would not carry.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _start_worker) as pool:
+    try:
+        pool = ProcessPoolExecutor(processes, context, _start_worker)
+    except OSError as error:
+        raise InputError(
+            f"cannot start worker processes: {error.strerror} (their semaphores need a writable "
+            "/dev/shm with room; 'df -h /dev/shm' shows it)"
+        ) from None
+    with pool:
         try:
             pending = {pool.submit(work, chunk): len(chunk) for chunk in chunks}
             done = 0

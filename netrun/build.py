@@ -44,11 +44,12 @@ def ensure_artifact(
 
     `calibration` holds int8 calibration samples, uint8 (n, H, W, C); it is not used by fp32 and
     bf16. `notice` is told when a corrupt file is replaced. Raises models.WeightsError for weights
-    that do not fit, EngineError where the engine cannot be used here.
+    that do not fit, models.InputError for samples that cannot be calibrated on, EngineError where
+    the engine cannot be used here or cannot execute the network.
     """
     origin: dict[str, Any] = {
         "model": model_name,
-        "weights": _file_hash(weights),
+        "weights": weights_hash(weights),
         "torch": importlib.metadata.version("torch"),
     }
     if precision != "int8":
@@ -66,10 +67,22 @@ def ensure_artifact(
 
     def quantise() -> None:
         from models.quantize.calibrate import quantize
+        from models.quantize.deploy import UnsupportedNetworkError
 
         model = models.get(model_name)
         network = model.load_weights(weights)
-        quantize(network, model.sample, samples, progress).save(source, origin)
+        try:
+            quantised = quantize(network, model.sample, samples, progress)
+        except UnsupportedNetworkError as error:
+            raise EngineError(
+                f"{model_name} cannot run in int8: {error}; choose --precision fp32 or bf16"
+            ) from None
+        except ValueError as error:
+            raise models.InputError(
+                f"{model_name} cannot be calibrated: {error}; give other images (--calibration "
+                "DIR) or choose --precision fp32 or bf16"
+            ) from None
+        quantised.save(source, origin)
 
     _ensure(source, program.KIND, quantise, notice)
     if engine != "onednn":
@@ -125,7 +138,8 @@ def _path(cache: Path, name: str, key: dict[str, Any]) -> Path:
     return cache / "artifacts" / f"{name}-{digest[:16]}"
 
 
-def _file_hash(path: Path) -> str:
+def weights_hash(path: Path) -> str:
+    """SHA-256 of a weights file; raises models.WeightsError where it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -52,8 +52,12 @@ def main(arguments: list[str]) -> int:
         _run(config)
     except LeaveError as reason:
         print(f"netrun {config.instance}: {reason}", file=sys.stderr)
-    except (EngineError, ShmError) as error:
-        print(f"netrun {config.instance}: error: {error}", file=sys.stderr)
+    except Exception as error:
+        # Engines end in errors of their libraries, too: one line, and launch sees to the rest.
+        known = isinstance(error, (EngineError, ShmError))
+        told = str(error) if known else f"{type(error).__name__}: {error}"
+        first = told.partition("\n")[0]
+        print(f"netrun {config.instance}: error: {first}", file=sys.stderr)
         _report_failure(config)
         return EXIT_FAILED
     return 0

@@ -28,12 +28,13 @@ the flag, so that a dying producer can never take another producer's wake-up wit
 from __future__ import annotations
 
 import contextlib
+import mmap
 from collections.abc import Callable, Iterable
 
 import posix_ipc
 
 from shm.fence import Fence
-from shm.segment import MODE, SegmentMissing, ShmError
+from shm.segment import MODE, SegmentMissing, ShmError, creating
 
 PARK_LIMIT_S = 0.1
 """Longest single sleep: what a producer killed between publish and post can cost."""
@@ -80,11 +81,10 @@ class Doorbell:
 
 
 def create_semaphore(name: str) -> None:
-    """Create a semaphore that stands at zero, mode 0600; ShmError when the name is taken."""
-    try:
+    """Create a semaphore that stands at zero, mode 0600; errors as those of Segment.create."""
+    # In memory it takes a page.
+    with creating(name, mmap.PAGESIZE):
         posix_ipc.Semaphore(name, posix_ipc.O_CREX, mode=MODE, initial_value=0).close()
-    except posix_ipc.ExistentialError:
-        raise ShmError(f"{name}: the semaphore exists already; a run id names one run") from None
 
 
 def open_semaphore(name: str) -> posix_ipc.Semaphore:

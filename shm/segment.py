@@ -7,6 +7,7 @@ import errno
 import mmap
 import os
 import re
+from collections.abc import Iterator
 from types import TracebackType
 
 import posix_ipc
@@ -26,8 +27,12 @@ class SegmentMissing(ShmError):  # noqa: N818 - an ordinary condition while a ru
     """The segment does not exist, or its creator has not finished it yet: worth a retry."""
 
 
-class SpaceError(ShmError):
-    """`/dev/shm` has no room for a segment.
+class DirectoryError(ShmError):
+    """`/dev/shm` does not take new files from this process; the message names the cure."""
+
+
+class SpaceError(DirectoryError):
+    """`/dev/shm` has no room for a segment or semaphore.
 
     `needed` and `available` are in bytes.
     """
@@ -69,17 +74,13 @@ class Segment:
         """Create a zeroed segment of `size` bytes, mode 0600, its space reserved.
 
         SpaceError when `/dev/shm` is too small for it (without the reservation the first write to
-        a page that has no room would be SIGBUS), ShmError when the name is taken. Whatever fails,
-        the name is removed again.
+        a page that has no room would be SIGBUS), DirectoryError when it is not to be written to,
+        ShmError when the name is taken. Whatever fails, the name is removed again.
         """
         if size <= 0:
             raise ValueError(f"{name}: size {size}: expected a positive number of bytes")
-        try:
+        with creating(name, size):
             shared = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=MODE)
-        except posix_ipc.ExistentialError:
-            raise ShmError(f"{name}: exists already; a run id names one run") from None
-        except posix_ipc.PermissionsError:
-            raise ShmError(f"{name}: no permission to create it in {SHM_DIRECTORY}") from None
         try:
             _reserve(name, shared.fd, size)
             mapping = mmap.mmap(shared.fd, size)
@@ -145,6 +146,30 @@ class Segment:
         self.unlink()
 
 
+@contextlib.contextmanager
+def creating(name: str, size: int) -> Iterator[None]:
+    """Say what a failed shm_open or sem_open of a new `name`, `size` bytes, means for the user."""
+    try:
+        yield
+    except posix_ipc.ExistentialError:
+        raise ShmError(f"{name}: exists already; a run id names one run") from None
+    except posix_ipc.PermissionsError:
+        raise _not_writable(name, errno.EACCES) from None
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise SpaceError(name, size, _available(SHM_DIRECTORY)) from None
+        if error.errno == errno.EROFS:
+            raise _not_writable(name, errno.EROFS) from None
+        raise ShmError(f"{name}: cannot be created: {error.strerror or error}") from None
+
+
+def _not_writable(name: str, code: int) -> DirectoryError:
+    return DirectoryError(
+        f"{name}: cannot be created in {SHM_DIRECTORY}: {os.strerror(code)}; as root, run "
+        f"'mount -o remount,rw,mode=1777 {SHM_DIRECTORY}'"
+    )
+
+
 def _reserve(name: str, fd: int, size: int) -> None:
     # Asked first: where /dev/shm is larger than the memory, a hopeless posix_fallocate would take
     # all of that memory before it failed.
@@ -159,8 +184,8 @@ def _reserve(name: str, fd: int, size: int) -> None:
         raise ShmError(f"{name}: cannot reserve {_mebibytes(size)}: {error.strerror}") from error
 
 
-def _available(fd: int) -> int:
-    file_system = os.fstatvfs(fd)
+def _available(place: int | str) -> int:
+    file_system = os.statvfs(place)
     return file_system.f_bavail * file_system.f_frsize
 
 

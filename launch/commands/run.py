@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
+import models
 from launch.errors import InputError
 from launch.options import (
     BATCH_SIZES,
@@ -51,7 +52,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("model", metavar="MODEL", help="resnet50 or mobilenet")
+    parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
     parser.add_argument(
         "--mode",
         default="PerformanceOnly",
@@ -156,13 +157,18 @@ def _add_test(group: argparse._ArgumentGroup) -> None:
         "--count",
         type=count,
         metavar="N",
-        help="queries of the test (Offline: samples; AccuracyOnly: images)",
+        help="queries of the test (Offline: samples; AccuracyOnly: images), however long they take;"
+        " not official",
     )
     group.add_argument(
         "--qps", type=positive, metavar="X", help="target_qps; default: from the measured rate"
     )
     group.add_argument(
-        "--max-latency", type=positive, metavar="MS", help="latency limit in milliseconds"
+        "--max-latency",
+        type=positive,
+        metavar="MS",
+        help="Server: latency limit in milliseconds; SingleStream, MultiStream: expected latency of"
+        " a query, from which LoadGen computes how many it makes; Offline has none",
     )
     group.add_argument(
         "--user-conf", metavar="FILE", help="LoadGen's user.conf; default: ./user.conf"
@@ -192,7 +198,6 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def read_options(arguments: argparse.Namespace) -> RunOptions:
     """The checked options of one run; InputError names the option, its value and the cure."""
-    import models
     from loadrun.dispatch.policies import NAMES as POLICIES
     from loadrun.scenarios import UnknownNameError, parse_mode, parse_scenario
     from netrun.engines import ENGINES, PRECISIONS, SUPPORTED

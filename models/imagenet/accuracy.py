@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.model import InputError
+from models.errors import InputError
 
 DTYPES = {"float32": np.float32, "int32": np.int32, "int64": np.int64}
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.errors import InputError
 from models.imagenet.labels import read_labels
-from models.model import InputError
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
 LABEL_FILES = ("val_map.txt", "labels.txt")
@@ -30,6 +29,15 @@ class DataSet:
     def __len__(self) -> int:
         return len(self.files)
 
+    def spread(self, most: int) -> DataSet:
+        """Return at most `most` of the images, evenly spread over all, as a data set of its own."""
+        count = len(self)
+        if count <= most:
+            return self
+        chosen = [i * count // most for i in range(most)]
+        labels = None if self.labels is None else [self.labels[i] for i in chosen]
+        return _data_set(self.name, self.synthetic, [self.files[i] for i in chosen], labels)
+
 
 def image_folder(images: Path, label_file: Path | None = None, synthetic: bool = False) -> DataSet:
     """Return the data set of a folder of images, in the order of its label file.
@@ -48,25 +56,23 @@ def image_folder(images: Path, label_file: Path | None = None, synthetic: bool =
         raise InputError(f"{images}: holds no images ({', '.join(IMAGE_SUFFIXES)})")
     if label_file is None:
         label_file = next((images / n for n in LABEL_FILES if (images / n).is_file()), None)
+    name = images.resolve().name
     if label_file is None:
-        return _data_set(images, synthetic, present, None)
+        return _data_set(name, synthetic, [images / file for file in present], None)
     labelled = read_labels(label_file)
-    missing = sorted({name for name, _ in labelled} - set(present))
+    missing = sorted({file for file, _ in labelled} - set(present))
     if missing:
         raise InputError(
             f"{label_file}: {len(missing)} of {len(labelled)} images are not in {images} "
             f"(first: {missing[0]})"
         )
-    names = [name for name, _ in labelled]
-    return _data_set(images, synthetic, names, [label for _, label in labelled])
+    files = [images / file for file, _ in labelled]
+    return _data_set(name, synthetic, files, [label for _, label in labelled])
 
 
-def _data_set(
-    folder: Path, synthetic: bool, names: Sequence[str], labels: list[int] | None
-) -> DataSet:
-    files = [folder / name for name in names]
+def _data_set(name: str, synthetic: bool, files: list[Path], labels: list[int] | None) -> DataSet:
     digest = hashlib.sha256()
-    for i, (name, file) in enumerate(zip(names, files, strict=True)):
+    for i, file in enumerate(files):
         label = -1 if labels is None else labels[i]
-        digest.update(f"{name} {label} {file.stat().st_size}\n".encode())
-    return DataSet(folder.resolve().name, synthetic, files, labels, digest.hexdigest())
+        digest.update(f"{file.name} {label} {file.stat().st_size}\n".encode())
+    return DataSet(name, synthetic, files, labels, digest.hexdigest())

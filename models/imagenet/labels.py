@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.model import InputError
+from models.errors import InputError
 
 CLASSES = 1000
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 import models
+from models.errors import InputError
 from models.files import locked, written_aside
 from models.imagenet.dataset import DataSet
-from models.model import InputError, Model, Pixels
+from models.model import Model, Pixels
 from models.workers import Progress, for_each_chunk, silent
 
 CHECKED_BYTES = 256 << 20

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from models.errors import InputError
 from models.files import folder_written_aside, locked, written_aside
 from models.imagenet.classifier import Classifier
 from models.imagenet.dataset import DataSet, image_folder
-from models.model import InputError, Model
+from models.model import Model
 from models.synthetic import images
 from models.workers import Progress, for_each_chunk, silent
 

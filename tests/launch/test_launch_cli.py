@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import models
 from launch.audit import audit_config
 from launch.cli import COMMANDS, main
 from launch.environment import PACKAGE_ROOT
@@ -98,6 +99,14 @@ def test_help_is_quick_and_light(command: str) -> None:
     words = [sys.executable, "-c", code, *command.split(), "--help"]
     done = subprocess.run(words, cwd=PACKAGE_ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: loadrun")
+
+
+def test_help_tells_models_and_what_the_latency_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"MODEL {' or '.join(models.names())}" in shown
+    assert "Server: latency limit in milliseconds; SingleStream, MultiStream: expected" in shown
 
 
 def test_no_command_shows_help(capsys: pytest.CaptureFixture[str]) -> None:

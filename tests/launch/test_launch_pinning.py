@@ -128,13 +128,16 @@ def test_environment_of_an_instance() -> None:
         "KMP_AFFINITY": "compact",
         "GOMP_SPINCOUNT": "0",
         "MKL_NUM_THREADS": "3",
+        "ONEDNN_VERBOSE": "1",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
         "PYTHONPATH": "/elsewhere",
     }
     environment = instance_environment([4, 5, 6], inherited)
     assert environment["OMP_NUM_THREADS"] == "3"
     assert environment["GOMP_CPU_AFFINITY"] == "4 5 6"
     assert environment["PATH"] == "/bin"
-    assert not {"OMP_PROC_BIND", "KMP_AFFINITY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS"} & {
+    assert environment["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    assert not {*inherited} - {"PATH", "PYTHONPATH", "OMP_NUM_THREADS", "ONEDNN_MAX_CPU_ISA"} & {
         *environment
     }
     assert environment["PYTHONPATH"].endswith(":/elsewhere")

@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from private_shm import in_private_shm
 
 from launch.environment import PACKAGE_ROOT
 from launch.topology import read_topology
@@ -147,6 +148,7 @@ def test_accuracy_ends_with_the_official_line(cli: Cli) -> None:
     assert code == 0, output
     found = next(line for line in output.splitlines() if line.startswith("accuracy="))
     assert found.endswith("total=20")
+    assert "not official: --count 20" in output
     record = cli.record("results/offline/resnet50/accuracy")
     assert record["accuracy"]["text"] == found
     log = json.loads(
@@ -154,6 +156,56 @@ def test_accuracy_ends_with_the_official_line(cli: Cli) -> None:
     )
     assert sorted(entry["qsl_idx"] for entry in log) == list(range(20))
     assert all(len(entry["data"]) == 8 for entry in log), "int32"
+
+
+@pytest.mark.parametrize("scenario", ["offline", "server"])
+def test_a_count_alone_sets_the_length_of_a_test(cli: Cli, scenario: str) -> None:
+    words = ["--scenario", scenario, "--count", "40", "--qps", "50"]
+    code, output = cli.run("run", "resnet50", *words)
+    record = cli.record(f"results/{scenario}/resnet50")
+    assert sum(i["samples"] for i in record["instances"]) == 40
+    assert record["result"]["errors"] == []
+    assert record["unofficial_reasons"][0] == "--count 40"
+    assert "minimum duration 0 s, below 600 s" in output
+    if scenario == "offline":
+        assert code == 0, output
+    else:  # 40 queries are too few for the 99th percentile
+        assert code == 3, output
+        assert "cure: run longer (--count)" in output
+
+
+def refused_in_private_shm(cli: Cli, options: str, *before: str) -> str:
+    """A run whose /dev/shm is a tmpfs with `options` must end before LoadGen starts."""
+    words = [sys.executable, "-m", "launch.cli", "run", "resnet50", "--fast", *cli.words]
+    done = subprocess.run(
+        [*in_private_shm(options), *before, *words],
+        cwd=cli.directory,
+        env=cli.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.startswith("loadrun: error: ")
+    assert done.stderr.count("\n") == 1
+    assert not (cli.directory / "results").exists()
+    return done.stderr
+
+
+def test_a_dev_shm_too_small_is_one_line(cli: Cli) -> None:
+    said = refused_in_private_shm(cli, "size=1m")
+    needed = 4096 + IMAGES * 230 * 230 * 3
+    assert f"needs 3.6 MiB ({needed} bytes) of shared memory" in said
+    assert "has 1.0 MiB (1048576 bytes) free" in said
+    assert "--shm-size" in said
+
+
+def test_a_full_dev_shm_is_one_line(cli: Cli) -> None:
+    fill = 'head -c 4096 /dev/zero >/dev/shm/full; exec "$@"'
+    said = refused_in_private_shm(cli, "size=4k", "sh", "-c", fill, "sh")
+    assert "No space left on device" in said
+    assert "/dev/shm" in said
 
 
 def test_a_submission_run_fills_both_places(cli: Cli) -> None:

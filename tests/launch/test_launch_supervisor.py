@@ -8,6 +8,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,11 +122,13 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
+    # Other tests' pools leave Python's tracker of semaphores running.
+    before = psutil.Process().children(recursive=True)
     with Signals() as signals:
         made = Bench(tmp_path, signals)
         yield made
     # Whatever happened: no process and no segment is left.
-    assert not psutil.Process().children(recursive=True)
+    assert psutil.Process().children(recursive=True) == before
     assert made.run_id not in [run.run_id for run in find_runs()]
 
 
@@ -196,6 +199,37 @@ def test_a_killed_instance_is_restarted_and_the_run_completes(bench: Bench) -> N
     assert "restarting it" in bench.script.notices[0]
     summary = (bench.directory / "mlperf_log_summary.txt").read_text()
     assert "SUT name" in summary
+
+
+BREAKS = """
+import sys
+from netrun import worker
+from netrun.engines.sim import SimulatedEngine
+
+class Breaks(SimulatedEngine):
+    served = 0
+
+    def infer(self, samples, positions):
+        # Some batches after the warm-up, 0.1 s of batches that take 5 ms each.
+        self.served += 1
+        if self.served > 50:
+            raise RuntimeError("the engine broke")
+        return super().infer(samples, positions)
+
+worker.create = lambda config: Breaks(config.batch_size, config.sim, config.instance)
+sys.exit(worker.main(sys.argv[1:]))
+"""
+
+
+def test_an_engine_that_breaks_is_a_death_of_its_instance(bench: Bench) -> None:
+    bench.max_restarts = 0
+    supervisor = bench.supervisor()
+    healthy, broken = supervisor._instance_commands
+    words = [sys.executable, "-c", BREAKS, broken.words[-1]]
+    supervisor._instance_commands = [healthy, replace(broken, words=words)]
+    (death,) = supervisor.run().deaths
+    assert (death.instance, death.end) == (1, "ended with exit code 4")
+    assert death.last_words == "netrun 1: error: RuntimeError: the engine broke"
 
 
 def test_restarts_are_bounded(bench: Bench) -> None:

@@ -172,14 +172,20 @@ def test_notices_about_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_reasons_that_a_result_is_not_official() -> None:
-    assert unofficial_reasons(options(), synthetic=False, reported=[]) == []
-    reasons = unofficial_reasons(
-        options("--fast", "--engine", "sim", "--audit", "TEST01"), True, ["too short"]
-    )
+    assert unofficial_reasons(options(), 99, synthetic=False, reported=[]) == []
+    words = ["--fast", "--count", "99", "--engine", "sim", "--audit", "TEST01"]
+    reasons = unofficial_reasons(options(*words), 99, True, ["too short"])
     assert reasons == [
         "--fast",
+        "--count 99",
         "too short",
         "engine sim",
         "synthetic weights or data",
         "audit TEST01",
     ]
+
+
+@pytest.mark.parametrize(("count", "reasons"), [("98", ["--count 98"]), ("99", [])])
+def test_accuracy_over_all_images_is_official(count: str, reasons: list[str]) -> None:
+    asked = options("--mode", "AccuracyOnly", "--count", count)
+    assert unofficial_reasons(asked, 99, synthetic=False, reported=[]) == reasons

@@ -61,6 +61,31 @@ def test_server_too_slow(make_run: MakeRun) -> None:
     }
 
 
+@pytest.mark.parametrize("scenario", ["SingleStream", "MultiStream", "Server"])
+def test_a_count_of_queries_is_kept_without_an_error(make_run: MakeRun, scenario: str) -> None:
+    overrides = Overrides(min_duration_s=0, min_query_count=30, max_query_count=0, target_qps=300)
+    run = make_run(scenario=scenario, overrides=overrides, instances=1)
+    run.run()
+    result = parse_result(run.config.log_dir)
+    assert result.fields["result_query_count"] == 30
+    assert result.errors == []
+    assert result.min_duration_met is True
+    # 30 queries are too few for any of the percentiles.
+    [cure] = [cure for reason, cure in explain(result, 30) if "confidence" in reason]
+    assert "(--count)" in cure
+    assert "--time" not in cure
+
+
+def test_a_count_too_small_for_the_time(make_run: MakeRun) -> None:
+    overrides = Overrides(min_duration_s=5, min_query_count=30, max_query_count=30, target_qps=300)
+    run = make_run(overrides=overrides)
+    run.run()
+    result = parse_result(run.config.log_dir)
+    [(reason, cure)] = explain(result, 30)
+    assert reason == "the test took less than its minimum of 5 s"
+    assert cure == "raise --count or lower --time: the test ended after --count 30"
+
+
 def test_single_stream_metric_prefers_early_stopping(tmp_path: Path) -> None:
     fields = {
         "effective_scenario": "SingleStream",

@@ -23,6 +23,7 @@ from loadrun_harness import (
     segments,
     wait_for,
 )
+from private_shm import in_private_shm
 
 from loadrun.config import LoadrunConfig, Overrides
 from loadrun.dispatch import policies
@@ -305,6 +306,28 @@ def test_bad_input_is_one_line(
     assert segments(config.run_id) == []
 
 
+def test_a_small_dev_shm_is_the_users_to_mend(
+    make_config: Callable[..., LoadrunConfig], tmp_path: Path
+) -> None:
+    config = make_config()
+    make_samples(Path(config.samples), config.sample_count)
+    path = tmp_path / "c.json"
+    path.write_text(config.to_json())
+    done = subprocess.run(
+        [*in_private_shm("size=4k"), sys.executable, "-m", "loadrun", str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "(7168 bytes) of shared memory" in done.stderr
+    assert "(4096 bytes) free" in done.stderr
+    assert "--shm-size" in done.stderr
+    assert not (Path(config.log_dir) / "mlperf_log_summary.txt").exists()
+
+
 def test_torch_is_not_imported() -> None:
     code = "import loadrun.process, sys; raise SystemExit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
@@ -355,6 +378,55 @@ def test_single_stream_in_one_process(make_run: MakeRun, mode: str) -> None:
         assert answered(run.accuracy_log()) == {index: index for index in range(64)}
     else:
         assert report["loadgen"]["valid"] is True
+
+
+SCATTERED = """
+import sys
+import numpy as np
+from pathlib import Path
+from loadrun.config import LoadrunConfig
+from loadrun.process import run_in_process
+
+def engine(positions, samples):
+    rows = samples.reshape(len(samples), -1)[positions, :4]
+    numbers = np.ascontiguousarray(rows).view(np.int32)[:, 0]
+    if sys.argv[2] == "bytes":
+        return numbers.tobytes(), 4
+    if sys.argv[2] == "scattered array":
+        return np.stack([numbers, numbers], 1)[:, 0], 4
+    # Each sample's answer has a length of its own.
+    answers = [number.tobytes() + bytes(number % 3) for number in numbers]
+    return b"".join(answers), [len(answer) for answer in answers]
+
+sys.exit(run_in_process(LoadrunConfig.from_json(Path(sys.argv[1]).read_text()), engine))
+"""
+
+
+@pytest.mark.parametrize("kind", ["bytes", "scattered array", "lengths"])
+def test_answers_of_every_kind_in_one_process(make_run: MakeRun, kind: str) -> None:
+    run = make_run(scenario="MultiStream", mode="AccuracyOnly", instances=1, batch_size=3)
+    path = run.directory / "c.json"
+    path.write_text(run.config.to_json())
+    subprocess.run([sys.executable, "-c", SCATTERED, str(path), kind], cwd=ROOT, check=True)
+    logged = {entry["qsl_idx"]: bytes.fromhex(entry["data"]) for entry in run.accuracy_log()}
+    extra = 3 if kind == "lengths" else 1
+    assert logged == {i: struct.pack("<i", i) + bytes(i % extra) for i in range(64)}
+
+
+def test_answers_shorter_than_their_lengths_fail_the_run(make_run: MakeRun) -> None:
+    run = make_run(scenario="SingleStream", instances=1, batch_size=1)
+    path = run.directory / "c.json"
+    path.write_text(run.config.to_json())
+    script = SCATTERED.replace("numbers.tobytes(), 4", "numbers.tobytes(), 5")
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path), "bytes"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert "answers of 5 bytes in 4" in done.stderr
 
 
 def test_an_engine_that_raises_fails_the_run(make_run: MakeRun) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.errors import InputError
 from models.imagenet.accuracy import Accuracy, accuracy
 from models.imagenet.labels import read_labels
-from models.model import InputError
 
 
 def write_log(path: Path, answers: list[tuple[int, int]], dtype: str = "int32") -> Path:

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 import models
+from models.errors import InputError
 from models.imagenet.preprocess import (
     decode,
     opencv_bilinear,
@@ -12,7 +13,6 @@ from models.imagenet.preprocess import (
     scaled_size,
     torchvision_square,
 )
-from models.model import InputError
 
 # Red channel; each value is (61 r + 97 c + 7 r^2 c) mod 256.
 SMALL = [

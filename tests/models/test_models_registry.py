@@ -34,6 +34,15 @@ def test_unknown_model_names_the_nearest() -> None:
     )
 
 
+def test_every_name_is_a_model_s_own() -> None:
+    assert [models.get(name).name for name in models.names()] == models.names()
+
+
+def test_names_cost_nothing() -> None:
+    program = "import sys, models; models.names(); assert not {'numpy', 'PIL'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_importing_does_not_import_torch() -> None:
     program = (
         "import sys, models, models.imagenet.samples, models.imagenet.accuracy, models.synthetic\n"

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 import models
+from models.errors import InputError
 from models.files import folder_written_aside, written_aside
 from models.imagenet.dataset import image_folder
 from models.imagenet.samples import prepare_samples
-from models.model import InputError
 
 COUNT = 40  # more than one chunk of work
 
@@ -49,6 +49,17 @@ def test_sha256_tells_labels_and_sizes_apart(tmp_path: Path) -> None:
         (tmp_path / "labels.txt").write_text(f"a.jpg {label}\n")
         hashes.add(image_folder(tmp_path).sha256)
     assert len(hashes) == 3
+
+
+def test_an_evenly_spread_part_is_a_data_set_of_its_own(images: Path) -> None:
+    dataset = image_folder(images)
+    part = dataset.spread(4)
+    assert [file.name for file in part.files] == ["39.png", "29.png", "19.png", "09.png"]
+    assert part.labels == [390, 290, 190, 90]
+    assert part.sha256 not in (dataset.sha256, dataset.spread(5).sha256)
+    assert part.sha256 == image_folder(images).spread(4).sha256
+    assert dataset.spread(COUNT) == dataset
+    assert dataset.spread(COUNT - 1).files == dataset.files[:-1]
 
 
 def test_folder_errors_name_what_is_wrong(tmp_path: Path, images: Path) -> None:

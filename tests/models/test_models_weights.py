@@ -1,11 +1,12 @@
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import models
-from models.model import WeightsError
+from models.errors import WeightsError
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +67,28 @@ def test_missing_file(tmp_path: Path) -> None:
     assert "no such weights file" in refused(tmp_path / "none.pth")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps([1, 2])])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not a checkpoint",
+        b"these are no weights",
+        pickle.dumps([1, 2]),
+        pickle.dumps(object),
+        b"PK\x03\x04 of an archive cut short",
+        *(bytes([code]) + b"\xff" * 30 for code in b"GJKTUXcjhqrtuse}]\x80\x8a\x8b"),
+        *(np.random.default_rng(seed).bytes(200) for seed in range(20)),
+    ],
+    ids=lambda content: content[:4].hex(),
+)
 def test_files_of_another_kind(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other"
     path.write_bytes(content)
     refused(path)
+
+
+def test_a_folder_is_no_file_of_weights(tmp_path: Path) -> None:
+    assert "cannot be read (Is a directory)" in refused(tmp_path)
 
 
 def test_truncated_file(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import models
+from launch.environment import base_environment
 from models.artifact import Artifact, read
 from netrun.build import ensure_artifact
 from netrun.config import NetrunConfig
@@ -137,6 +143,57 @@ def test_every_engine_answers_every_sample(
 def test_int8_without_calibration_is_refused(weights: Path, cache: Path) -> None:
     with pytest.raises(EngineError, match="--calibration"):
         build(weights, None, cache)
+
+
+def test_too_few_calibration_samples_are_refused(
+    weights: Path, samples: np.ndarray, cache: Path
+) -> None:
+    with pytest.raises(models.InputError, match=r"at least 8 .*--calibration DIR") as caught:
+        build(weights, samples[:7], cache)
+    assert "\n" not in str(caught.value)
+
+
+class Unusual(nn.Module):
+    """A network that int8 does not execute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 4, 3, 2), nn.Linear(4, 1001)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.sigmoid(self.stem(nn.functional.pad(x, (0, 1, 0, 1))))
+        return self.head(x.mean((2, 3)))
+
+
+def test_a_network_that_int8_cannot_execute_is_refused(
+    samples: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(MODEL), "network", lambda self: Unusual().eval())
+    path = tmp_path / "unusual.pth"
+    torch.save(Unusual().state_dict(), path)
+    with pytest.raises(EngineError, match=r"mobilenet cannot run in int8: .*--precision") as caught:
+        build(path, samples, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="SSE4.1 is an instruction set of x86")
+def test_the_users_bound_on_the_instruction_set_is_in_the_key() -> None:
+    code = (
+        "from netrun.engines.onednn import library, pack\n"
+        "print(pack.machine_facts(library.load(), 1, 1)['isa'])"
+    )
+    facts = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=Path(__file__).parents[2],
+            env=base_environment({**os.environ, **bound}),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for bound in ({}, {"ONEDNN_MAX_CPU_ISA": "SSE41"})
+    ]
+    assert facts[0] != facts[1]
 
 
 def test_weights_of_another_network_are_refused(

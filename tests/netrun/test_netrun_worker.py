@@ -79,10 +79,11 @@ class Run:
         self.record = self.control.instance(0)
         self.stack.callback(self.record.close)
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        words = command or ("-m", "netrun")
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "netrun", str(self.path)],
+                [sys.executable, *words, str(self.path)],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
@@ -96,9 +97,9 @@ class Run:
 
         wait_for(reached, state.name)
 
-    def serve(self) -> None:
+    def serve(self, *command: str) -> None:
         self.create_segments()
-        self.start()
+        self.start(*command)
         self.reach(InstanceState.LOADED)
         self.control.run_state = RunState.WARMUP
         self.reach(InstanceState.READY)
@@ -200,6 +201,44 @@ def test_an_artifact_that_cannot_be_loaded(make_run: Callable[..., Run], tmp_pat
     run.create_segments()
     assert run.start().wait(20) == 4
     assert f"netrun 0: error: {bad}" in run.log.read_text()
+    assert run.record.state is InstanceState.FAILED
+
+
+BREAKS = """
+import sys
+from netrun import worker
+from netrun.engines.null import NullEngine
+from netrun.engines.onednn.library import OneDNNError
+
+class Breaks(NullEngine):
+    def infer(self, samples, positions):
+        if positions == [13]:
+            raise OneDNNError("dnnl_primitive_execute: runtime error")
+        if positions == [14]:
+            raise ValueError("first line\\nsecond line")
+        return super().infer(samples, positions)
+
+worker.create = lambda config: Breaks(config.batch_size)
+sys.exit(worker.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("position", "said"),
+    [
+        (13, "netrun 0: error: OneDNNError: dnnl_primitive_execute: runtime error\n"),
+        (14, "netrun 0: error: ValueError: first line\n"),
+    ],
+)
+def test_an_engine_that_fails_while_serving(
+    make_run: Callable[..., Run], position: int, said: str
+) -> None:
+    run = make_run()
+    run.serve("-c", BREAKS)
+    assert run.ask([1])[0] == [1]
+    assert run.rings.request_producer(0).try_send([8], [position])
+    assert run.process.wait(10) == 4
+    assert run.log.read_text() == said
     assert run.record.state is InstanceState.FAILED
 
 

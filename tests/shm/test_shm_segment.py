@@ -2,13 +2,19 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from private_shm import in_private_shm
 from shm_run import SHM, files_of, scratch_run
 
 from shm.header import read_header, write_header
+from shm.ring import RingGeometry
 from shm.segment import Segment, SegmentMissing, ShmError, SpaceError, segment_name
 
 
@@ -92,6 +98,43 @@ def test_space_that_vanishes_during_reservation(
     with pytest.raises(SpaceError):
         Segment.create(segment_name(run_id, "arena"), 4096)
     assert files_of(run_id) == []
+
+
+CREATE = """
+import os, sys
+from shm.ring import RingGeometry, Rings
+from shm.segment import ShmError, Segment
+os.setuid(int(sys.argv[2]))
+try:
+    Rings.create(sys.argv[1], RingGeometry(1, 3, 4, 4))
+except ShmError as error:
+    print(type(error).__name__, error)
+print(os.listdir("/dev/shm"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "user", "said"),
+    [
+        ("size=4k", 0, r"SpaceError \S+rings: needs .* \(\d+ bytes\).* has .* \(4096 bytes\) free"),
+        # Room for the segment, and none for the semaphores.
+        (f"size={RingGeometry(1, 3, 4, 4).size}", 0, r"SpaceError \S+done: needs .* \(0 bytes\)"),
+        ("size=1m,ro", 0, r"DirectoryError .*Read-only file system; .*'mount -o remount,rw"),
+        ("size=1m,mode=755", 65534, r"DirectoryError .*Permission denied; .*mode=1777"),
+    ],
+    ids=["no room", "no room for semaphores", "read-only", "forbidden"],
+)
+def test_a_directory_that_takes_no_files(run_id: str, options: str, user: int, said: str) -> None:
+    done = subprocess.run(
+        [*in_private_shm(options), sys.executable, "-c", CREATE, run_id, str(user)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    error, left = done.stdout.splitlines()
+    assert re.match(said, error)
+    assert left == "[]"
 
 
 def test_close_with_views_alive_keeps_them_valid(run_id: str) -> None:

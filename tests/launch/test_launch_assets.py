@@ -1,0 +1,87 @@
+"""What is built for a run, and from which images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import models
+import netrun.build
+from launch import assets
+from launch.assets import AssetsConfig, build
+from netrun.engines import EngineError
+
+
+def folder_of(directory: Path, name: str, count: int) -> Path:
+    """Images of one colour each, which tells them apart."""
+    folder = directory / name
+    folder.mkdir()
+    for number in range(count):
+        Image.new("RGB", (240, 230), (number, 0, 0)).save(folder / f"{number:02}.png")
+    return folder
+
+
+def config_of(directory: Path, images: Path, calibration: Path | None) -> AssetsConfig:
+    weights = directory / "weights.pth"
+    weights.write_bytes(b"weights")
+    return AssetsConfig(
+        model="mobilenet",
+        weights=str(weights),
+        images=str(images),
+        labels=None,
+        calibration=str(calibration) if calibration else None,
+        engine="onednn",
+        precision="int8",
+        batch_size=1,
+        threads=1,
+        cache=str(directory / "cache"),
+        result=str(directory / "result.json"),
+    )
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["--calibration", "served images"])
+def test_calibration_images_are_chosen_before_they_are_preprocessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    images, calibration = folder_of(tmp_path, "val", 12), folder_of(tmp_path, "calibration", 24)
+    given: list[Any] = []
+
+    def ensure_artifact(model: str, path: Path, samples: Any, *rest: object) -> Path:
+        given.append(samples)
+        return tmp_path / "artifact"
+
+    monkeypatch.setattr(netrun.build, "ensure_artifact", ensure_artifact)
+    monkeypatch.setattr(assets, "CALIBRATION_IMAGES", 4)
+    config = config_of(tmp_path, images, calibration if own else None)
+    built: set[tuple[str, int]] = set()
+    made = build(config, lambda stage, done, total: built.add((stage, total)), print)
+    assert built == {("preprocessing images", 12), ("preprocessing calibration images", 4)}
+    assert made.calibration == ("calibration" if own else "val")
+    (samples,) = given
+    interior = models.get("mobilenet").sample.interior(np.asarray(samples))
+    assert interior[:, 0, 0, 0].tolist() == ([0, 6, 12, 18] if own else [0, 3, 6, 9])
+
+
+@pytest.mark.parametrize("error", [models.InputError, EngineError, models.WeightsError])
+def test_what_the_user_chose_is_refused_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: type[Exception],
+) -> None:
+    def ensure_artifact(*arguments: object) -> Path:
+        raise error("that will not do")
+
+    monkeypatch.setattr(netrun.build, "ensure_artifact", ensure_artifact)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(asdict(config_of(tmp_path, folder_of(tmp_path, "val", 1), None))))
+    assert assets.main([str(path)]) == 2
+    told = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]
+    assert told == ["error: that will not do"]
+    assert not (tmp_path / "result.json").exists()
