@@ -1,0 +1,1 @@
+"""Side-by-side throughput and latency of engines on the same cores."""

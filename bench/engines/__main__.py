@@ -1,0 +1,188 @@
+"""``python -m bench.engines --data DIR``: engines side by side, in alternating rounds.
+
+All contestants of a row are loaded, each in a process pinned to the same cores; then they take
+turns for a few seconds each, several rounds, so that a machine that changes its speed changes it
+for all. The figure is the median of the rounds; ratios are medians of the rounds' ratios.
+
+`--data` holds ``weights/``, ``imagenet_val650/`` and ``calibration200/``. OpenVINO and ONNX Runtime
+take part where they are installed (``pip install -e .[peers]``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+import models
+from bench.engines.contestants import CONTESTANTS
+
+WEIGHTS = {"resnet50": "resnet50_v1.5.pth", "mobilenet": "mobilenet_v1_1.0_224.pth"}
+BASELINE = "loadrun onednn int8"
+NEEDS = {"OpenVINO": ("openvino", "nncf"), "ONNX": ("onnxruntime", "onnx")}
+
+
+class Contestant:
+    """A contestant's process."""
+
+    def __init__(self, name: str, model: str, options: dict[str, Any], cores: list[int]) -> None:
+        self.name = name
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": str(len(cores)),
+            "GOMP_CPU_AFFINITY": " ".join(map(str, cores)),
+        }
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.engines.worker", name, model, json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=environment,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        )
+        self._answer()
+
+    def run(self, seconds: float) -> dict[str, float]:
+        """Rate and latencies over `seconds`."""
+        _pipe(self._process.stdin).write(f"{seconds}\n".encode())
+        _pipe(self._process.stdin).flush()
+        answer: dict[str, float] = self._answer()
+        return answer
+
+    def end(self) -> None:
+        """Let the process go."""
+        _pipe(self._process.stdin).close()
+        self._process.wait()
+
+    def _answer(self) -> Any:
+        line = _pipe(self._process.stdout).readline()
+        if not line:
+            self._log.seek(0)
+            sys.exit(f"{self.name} failed:\n{self._log.read().decode()[-2000:]}")
+        return json.loads(line)
+
+
+def main() -> None:
+    """Run the comparison, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of weights and images")
+    parser.add_argument("--models", nargs="+", default=["resnet50", "mobilenet"])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 16])
+    parser.add_argument("--cores", nargs="+", type=int, default=[0], help="processors to run on")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="a turn's length")
+    parser.add_argument("--only", nargs="+", help="contestants whose name contains one of these")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    options = parser.parse_args()
+    names = [name for name in CONTESTANTS if _takes_part(name, options.only)]
+    cache = Path(os.environ.get("LOADRUN_CACHE", Path.home() / ".cache" / "loadrun")) / "bench"
+    cache.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for model in options.models:
+        shared = _shared(model, options.data, cache)
+        for batch in options.batches:
+            setting = {**shared, "batch": batch, "threads": len(options.cores)}
+            contestants = [Contestant(name, model, setting, options.cores) for name in names]
+            rounds: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+            for _ in range(options.rounds):
+                for contestant in contestants:
+                    rounds[contestant.name].append(contestant.run(options.seconds))
+            for contestant in contestants:
+                contestant.end()
+            rows += _rows(model, batch, rounds)
+            for row in rows[-len(names) :]:
+                print(_line(row), flush=True)
+    if options.json is not None:
+        facts = {"command": sys.argv, "cores": options.cores, **_host(), "rows": rows}
+        options.json.write_text(json.dumps(facts, indent=1))
+
+
+def _takes_part(name: str, only: list[str] | None) -> bool:
+    needed = next((v for k, v in NEEDS.items() if name.startswith(k)), ())
+    installed = all(importlib.util.find_spec(module) for module in needed)
+    return installed and (only is None or any(part in name for part in only))
+
+
+def _shared(model: str, data: Path, cache: Path) -> dict[str, Any]:
+    chosen = models.get(model)
+    for name, folder, most in (
+        ("samples", "imagenet_val650", 256),
+        ("calibration", "calibration200", 200),
+    ):
+        path = cache / f"{model}-{name}.npy"
+        if not path.exists():
+            files = sorted((data / folder).glob("*.JPEG"))[:most]
+            np.save(path, np.stack([chosen.preprocess(file) for file in files]))
+    return {
+        "weights": str(data / "weights" / WEIGHTS[model]),
+        "samples": str(cache / f"{model}-samples.npy"),
+        "calibration": str(cache / f"{model}-calibration.npy"),
+        "cache": str(cache),
+    }
+
+
+def _rows(
+    model: str, batch: int, rounds: dict[str, list[dict[str, float]]]
+) -> list[dict[str, Any]]:
+    rows = []
+    baseline = rounds.get(BASELINE)
+    for name, results in rounds.items():
+        rates = [result["rate"] for result in results]
+        row: dict[str, Any] = {
+            "model": model,
+            "batch": batch,
+            "engine": name,
+            "rate": statistics.median(rates),
+            "rate_min": min(rates),
+            "rate_max": max(rates),
+            "p50_ms": statistics.median(result["p50_ms"] for result in results),
+            "p90_ms": statistics.median(result["p90_ms"] for result in results),
+        }
+        if baseline is not None:
+            pairs = zip(baseline, results, strict=True)
+            row["baseline_over_this"] = statistics.median(a["rate"] / b["rate"] for a, b in pairs)
+        rows.append(row)
+    return rows
+
+
+def _line(row: dict[str, Any]) -> str:
+    ratio = row.get("baseline_over_this")
+    ours = "" if ratio is None else f"  ours/this {ratio:.3f}"
+    return (
+        f"{row['model']:<10} batch {row['batch']:>2}  {row['engine']:<26}"
+        f" {row['rate']:8.1f} /s ({row['rate_min']:.1f} .. {row['rate_max']:.1f})"
+        f"  p50 {row['p50_ms']:7.2f} ms  p90 {row['p90_ms']:7.2f} ms{ours}"
+    )
+
+
+def _host() -> dict[str, Any]:
+    versions = {}
+    for name in ("torch", "torchao", "onednn-cpu-gomp", "openvino", "nncf", "onnxruntime"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    processor = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "")
+    return {"processor": processor, "kernel": platform.release(), "versions": versions}
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe
+
+
+if __name__ == "__main__":
+    main()
