@@ -86,7 +86,7 @@ def test_single_stream(cache: Path, tmp_path: Path, model: str, through_ring: bo
 
 @pytest.mark.parametrize("model", MODELS)
 def test_int8_is_as_accurate_as_fp32(cache: Path, tmp_path: Path, model: str) -> None:
-    options = ["--mode", "AccuracyOnly", "--count", "256"]
+    options = ["--mode", "AccuracyOnly", "--count", "128"]
     accuracies = {}
     for precision in ("fp32", "int8"):
         folder = tmp_path / precision
@@ -94,7 +94,7 @@ def test_int8_is_as_accurate_as_fp32(cache: Path, tmp_path: Path, model: str) ->
         finished = loadrun(cache, folder, model, *options, "--precision", precision)
         assert finished.code == 0, finished.output
         assert "synthetic" in finished.output
-        assert finished.record["accuracy"]["total"] == 256
+        assert finished.record["accuracy"]["total"] == 128
         accuracies[precision] = finished.accuracy
     assert accuracies["fp32"] >= 0.9
     assert accuracies["int8"] >= 0.99 * accuracies["fp32"]
