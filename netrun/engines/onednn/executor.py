@@ -107,11 +107,13 @@ class Executor:
         self._batches: dict[int, _Batch] = {}
         _, size = plan_buffers(self.program, batch_size)
         self._buffer = _huge_pages(size)
-        self._scratchpad = np.zeros(0, np.uint8)
+        # The last one is in use; primitives made earlier still hold those before it.
+        self._scratchpads = [np.zeros(0, np.uint8)]
 
     def prepare(self) -> None:
         """Create the primitives of every batch size up to `batch_size`."""
-        for batch in range(1, self.batch_size + 1):
+        # The largest first: its scratchpad serves the others.
+        for batch in range(self.batch_size, 0, -1):
             self._batch(batch)
 
     def run(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> NDArray[np.float32]:
@@ -190,10 +192,8 @@ class Executor:
         return data.view(tensor.numpy_dtype).reshape(shape)
 
     def _reserve_scratchpad(self, size: int) -> None:
-        if size > self._scratchpad.nbytes:
-            if self._batches:  # primitives already made hold the old one: keep it alive
-                self._retired = [*getattr(self, "_retired", []), self._scratchpad]
-            self._scratchpad = _huge_pages(size)
+        if size > self._scratchpads[-1].nbytes:
+            self._scratchpads.append(_huge_pages(size))
 
     def _step(
         self, kernel: Kernel, base: int, offsets: dict[str, int], input_memory: c_void_p
@@ -207,7 +207,7 @@ class Executor:
         arguments = [
             (dnn.ARG_SRC, source),
             (dnn.ARG_DST, lib.memory(kernel.output, base + offsets[operation.output])),
-            (dnn.ARG_SCRATCHPAD, lib.memory(kernel.scratchpad, self._scratchpad.ctypes.data)),
+            (dnn.ARG_SCRATCHPAD, lib.memory(kernel.scratchpad, self._scratchpads[-1].ctypes.data)),
         ]
         if kernel.weights is not None:
             name = operation.name
