@@ -24,7 +24,7 @@ def residual_program(seed: int = 0) -> Program:
     constants: dict[str, NDArray[Any]] = {}
 
     def layer(name: str, *shape: int) -> str:
-        constants[f"{name}.weight"] = random.integers(-127, 128, shape, dtype=np.int8)
+        constants[f"{name}.weight"] = within_pairs(random.integers(-127, 128, shape, np.int8))
         fan_in = math.prod(shape[1:])
         scales = random.uniform(0.5, 1.5, shape[0]) / (127 * math.sqrt(fan_in))
         constants[f"{name}.scales"] = scales.astype(np.float32)
@@ -55,6 +55,41 @@ def residual_program(seed: int = 0) -> Program:
         Convolution(layer("mean", 64, 1, 5, 5), "c", "mean", (1, 1), none, groups=64),
         Linear(layer("head", 10, 64), "mean", "logits"),
     )
+    return Program("pixels", "logits", tensors, operations, constants)
+
+
+def within_pairs(weight: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Neighbouring input channels whose weights sum to 128 at most, as quantisation makes them."""
+    even = weight[:, 0 : weight.shape[1] // 2 * 2 : 2].astype(np.int16)
+    weight[:, 1::2] = np.clip(weight[:, 1::2], -128 - even, 128 - even)
+    return weight
+
+
+def saturating_program() -> Program:
+    """Weights at the bound of every pair, (1, 127, 127, 1, ...), for pixels that are all 255."""
+    tensors = {
+        "pixels": Tensor((6, 6, 3), "u8", 1.0),
+        "stem": Tensor((4, 4, 16), "u8", 3000.0),
+        "square": Tensor((4, 4, 16), "u8", 2e7),
+        "point": Tensor((4, 4, 16), "u8", 4e10),
+        "logits": Tensor((4,), "f32"),
+    }
+    one, none = (1, 1, 1, 1), (0, 0, 0, 0)
+    operations: tuple[Operation, ...] = (
+        Convolution("stem", "pixels", "stem", (1, 1), none, clamp=math.inf),
+        Convolution("square", "stem", "square", (1, 1), one, clamp=math.inf),
+        Convolution("point", "square", "point", (1, 1), none, clamp=math.inf),
+        Linear("head", "point", "logits"),
+    )
+    shapes = {"stem": (16, 3, 3, 3), "square": (16, 16, 3, 3), "point": (16, 16, 1, 1)}
+    shapes["head"] = (4, 256)  # type: ignore[assignment]
+    constants: dict[str, NDArray[Any]] = {}
+    for name, shape in shapes.items():
+        channels = np.resize(np.array([1, 127, 127, 1], np.int8), shape[1])
+        spread = channels.reshape(1, -1, *[1] * (len(shape) - 2))
+        constants[f"{name}.weight"] = np.array(np.broadcast_to(spread, shape))
+        constants[f"{name}.scales"] = np.ones(shape[0], np.float32)
+        constants[f"{name}.bias"] = np.zeros(shape[0], np.float32)
     return Program("pixels", "logits", tensors, operations, constants)
 
 

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from netrun_programs import expected, residual_program
+from netrun_programs import expected, residual_program, saturating_program
 
 from models import artifact
 from models.artifact import ArtifactError
 from models.program import Convolution, Program, Tensor
+from netrun.engines.onednn import executor as executor_module
 from netrun.engines.onednn import pack
-from netrun.engines.onednn.executor import Executor, plan_buffers
+from netrun.engines.onednn.executor import Executor
+from netrun.engines.onednn.stages import Stage, chunks, cut, plan_buffers
 
 BATCH = 5
 
@@ -59,6 +61,16 @@ def test_results_are_those_of_the_arithmetic(
     assert np.ptp(exact) > 20 * one_rounding(program)  # the tolerance is far below the signal
 
 
+def test_sums_at_the_bound_of_a_pair_do_not_saturate(tmp_path: Path) -> None:
+    program = saturating_program()
+    pack.compile_program(program, tmp_path / "a", 2, threads=1, facts={})
+    executor = Executor(artifact.read(tmp_path / "a", pack.KIND), 2, threads=1)
+    white = np.full((2, 6, 6, 3), 255, np.uint8)
+    exact = expected(program, white)
+    np.testing.assert_allclose(executor.run(white, [0, 1]), exact, rtol=1e-6)
+    assert exact.max() < 255 * program.tensors["point"].scale * 256 * 127  # nothing is clipped
+
+
 def test_a_sample_answers_alike_in_every_batch(executor: Executor, arena: np.ndarray) -> None:
     alone = executor.run(arena, [11]).copy()
     for size in range(1, BATCH + 1):
@@ -66,6 +78,36 @@ def test_a_sample_answers_alike_in_every_batch(executor: Executor, arena: np.nda
             positions = [3] * size
             positions[place] = 11
             np.testing.assert_array_equal(executor.run(arena, positions)[place], alone[0])
+
+
+def test_results_do_not_depend_on_the_cache(
+    program: Program,
+    executor: Executor,
+    arena: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    positions = [30, 2, 9, 9, 17]
+    whole = executor.run(arena, positions).copy()
+    assert [stage.chunk for stage in executor.stages] == [BATCH]
+    cuts = set()
+    for cache in (1, 9_000, 20_000):
+        for module in (pack, executor_module):
+            monkeypatch.setattr(module, "cache_bytes", lambda threads, size=cache: size)
+        pack.compile_program(program, tmp_path / "a", BATCH, threads=1, facts={})
+        small = Executor(artifact.read(tmp_path / "a", pack.KIND), BATCH, threads=1)
+        cuts.add(tuple(stage.chunk for stage in small.stages))
+        np.testing.assert_array_equal(small.run(arena, positions), whole)
+        np.testing.assert_array_equal(small.run(arena, positions[:3]), whole[:3])
+    assert len(cuts) == 3
+
+
+def test_a_profile_names_every_operation(
+    program: Program, executor: Executor, arena: np.ndarray
+) -> None:
+    times = executor.profile(arena, [1, 5, 2])
+    assert len(times) == len(program.operations) == len(executor.kernels())
+    assert min(times) > 0
 
 
 def test_pytorch_executes_the_same_program(
@@ -109,7 +151,8 @@ def chain(sizes: list[int], residuals: list[bool]) -> Program:
     tensors = {f"t{i}": Tensor((1, 1, size), "u8") for i, size in enumerate(sizes)}
     operations: list[Convolution] = []
     for i in range(len(sizes) - 1):
-        residual = f"t{i - 1}" if i and residuals[i] and sizes[i - 1] == sizes[i + 1] else None
+        # Never the samples themselves: they are read only.
+        residual = f"t{i - 1}" if i > 1 and residuals[i] and sizes[i - 1] == sizes[i + 1] else None
         taken = {operation.residual for operation in operations}
         operations.append(
             Convolution(
@@ -124,34 +167,89 @@ def chain(sizes: list[int], residuals: list[bool]) -> Program:
     st.lists(st.sampled_from([64, 100, 3000]), min_size=2, max_size=12),
     st.lists(st.booleans(), min_size=12, max_size=12),
     st.integers(1, 9),
+    st.sampled_from([1, 500, 4000, 9000, 1 << 20]),
 )
 def test_living_tensors_never_share_bytes(
-    sizes: list[int], residuals: list[bool], batch: int
+    sizes: list[int], residuals: list[bool], batch: int, cache: int
 ) -> None:
     program = chain(sizes, residuals)
-    offsets, size = plan_buffers(program, batch)
-    contents: dict[str, np.ndarray] = {}
-    buffer = np.zeros(size, np.uint8)
-    for marker, name in enumerate(program.tensors, start=1):
-        start, length = offsets[name], _bytes(program, name)
-        assert start % 64 == 0
-        assert start + length * batch <= size
-        contents[name] = buffer[start : start + length * batch]
-        if name == program.input:
-            contents[name][:] = marker
     markers = {name: marker for marker, name in enumerate(program.tensors, start=1)}
-    for operation in program.operations:
+    between = {program.input: np.full((batch, sizes[0]), markers[program.input], np.uint8)}
+    stages = cut(program, batch, cache)
+    assert [o for stage in stages for o in stage.operations] == list(program.operations)
+    for stage in stages:
+        source = between[stage.source]
+        in_place = stage.output in plan_buffers(program, stage, 1).at_source
+        output = source if in_place else np.zeros((batch, _bytes(program, stage.output)), np.uint8)
+        for start, end in chunks(batch, stage.chunk):
+            follow(program, stage, source[start:end], output[start:end], markers)
+        between[stage.output] = output
+    assert (between[program.output] == markers[program.output]).all()
+
+
+def follow(
+    program: Program,
+    stage: Stage,
+    source: np.ndarray,
+    output: np.ndarray,
+    markers: dict[str, int],
+) -> None:
+    """Write markers as a chunk would write results; each reader must find what it expects."""
+    count = len(source)
+    buffers = plan_buffers(program, stage, count)
+    inside = np.zeros(buffers.size, np.uint8)
+
+    def content(name: str) -> np.ndarray:
+        if name in buffers.at_source:
+            return source
+        if name in buffers.at_output:
+            return output
+        start = buffers.inside[name]
+        assert start % 64 == 0
+        return inside[start : start + _bytes(program, name) * count]
+
+    for operation in stage.operations:
         assert isinstance(operation, Convolution)
-        assert (contents[operation.source] == markers[operation.source]).all()
+        assert (content(operation.source) == markers[operation.source]).all()
         if operation.residual is not None:
-            assert (contents[operation.residual] == markers[operation.residual]).all()
-            assert offsets[operation.residual] == offsets[operation.output]
-        contents[operation.output][:] = markers[operation.output]
-    assert (contents[program.output] == markers[program.output]).all()
+            residual = content(operation.residual)
+            assert (residual == markers[operation.residual]).all()
+            assert np.shares_memory(residual, content(operation.output))
+        result = content(operation.output)
+        assert result.size == _bytes(program, operation.output) * count
+        result[:] = markers[operation.output]
 
 
 def _bytes(program: Program, name: str) -> int:
     return int(np.prod(program.tensors[name].shape))
+
+
+def test_stages_follow_the_size_of_activations() -> None:
+    program = chain([100_000, 100_000, 30_000, 10_000, 5_000, 1_000], [False] * 6)
+    stages = cut(program, 16, 150_000)
+    # 200, 130, 40, 15 and 6 kB a sample: 0, 1, 3, 10 and 25 of them fit.
+    assert [(stage.source, stage.chunk) for stage in stages] == [
+        *[("t0", 1), ("t2", 2), ("t3", 8), ("t4", 16)],
+    ]
+    assert [stage.chunk for stage in cut(program, 1, 150_000)] == [1]
+
+
+def test_no_cut_inside_a_residual_block() -> None:
+    program = residual_program()
+    for cache in (1, 5_000, 100_000):
+        for stage in cut(program, 8, cache):
+            names = [operation.name for operation in stage.operations]
+            assert names.count("project") == names.count("a") == names.count("b")
+
+
+@given(st.integers(1, 100), st.integers(1, 40))
+def test_chunks_are_few_equal_and_whole(count: int, most: int) -> None:
+    parts = list(chunks(count, most))
+    assert [i for start, end in parts for i in range(start, end)] == list(range(count))
+    sizes = [end - start for start, end in parts]
+    assert len(sizes) == -(-count // most)
+    assert max(sizes) <= most
+    assert max(sizes) - min(sizes) <= 1
 
 
 def test_a_residual_that_is_read_again_is_refused() -> None:
@@ -166,5 +264,19 @@ def test_a_residual_that_is_read_again_is_refused() -> None:
         ),
         {},
     )
+    (stage,) = cut(program, 1, 1 << 20)
     with pytest.raises(ValueError, match="residual is read again"):
-        plan_buffers(program, 1)
+        plan_buffers(program, stage, 1)
+
+
+def test_samples_are_never_written_over() -> None:
+    tensors = {name: Tensor((1, 1, 8), "u8") for name in "abc"}
+    none = (0, 0, 0, 0)
+    operations = (
+        Convolution("x", "a", "b", (1, 1), none),
+        Convolution("y", "b", "c", (1, 1), none, residual="a"),
+    )
+    program = Program("a", "c", tensors, operations, {})
+    (stage,) = cut(program, 1, 1 << 20)
+    with pytest.raises(ValueError, match="over the samples"):
+        plan_buffers(program, stage, 1)

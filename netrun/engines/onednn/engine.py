@@ -41,8 +41,8 @@ class OneDNNEngine:
         return Answer(*self._model.postprocess(self._executor.run(samples, positions)))
 
     def describe(self) -> dict[str, Any]:
-        """oneDNN's version and how often each kernel is used at the largest batch."""
+        """oneDNN's version, how often each kernel is used, stages as (operations, chunk)."""
         lib = dnn.load()
-        kernels = self._executor.kernels(self._executor.batch_size)
-        chosen = Counter(kernel.implementation(lib) for kernel in kernels)
-        return {"onednn": lib.version, "kernels": dict(chosen.most_common())}
+        chosen = Counter(kernel.implementation(lib) for kernel in self._executor.kernels())
+        stages = [[len(stage.operations), stage.chunk] for stage in self._executor.stages]
+        return {"onednn": lib.version, "kernels": dict(chosen.most_common()), "stages": stages}

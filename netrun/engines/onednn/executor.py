@@ -1,88 +1,75 @@
 """A static executor: everything is created before the first sample; a batch is a loop over calls.
 
-Buffers of activations are planned once per batch size. A residual addition accumulates in place, so
-its output takes over the residual's buffer.
+A batch goes through the program's stages, through each in chunks (see `stages`). Every stage and
+chunk size has primitives and buffers of its own; only the addresses of what a chunk reads and
+writes change between chunks.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from ctypes import c_void_p
 from dataclasses import dataclass
 from itertools import pairwise
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.artifact import Artifact, ArtifactError
-from models.program import Convolution, Linear, Operation, Program, from_description
+from models.program import Convolution, Linear, from_description
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.pack import machine_facts
 from netrun.engines.onednn.primitives import Kernel, make_kernel
+from netrun.engines.onednn.stages import (
+    Stage,
+    cache_bytes,
+    chunks,
+    cut,
+    plan_buffers,
+    sample_bytes,
+)
 
 LINE = 64
 HUGE_PAGE = 2 << 20
 
 
-def plan_buffers(program: Program, batch: int) -> tuple[dict[str, int], int]:
-    """Offsets of all activations in one buffer, and its size in bytes.
+class _Operand:
+    """What a chunk reads or writes: memories that move together from chunk to chunk."""
 
-    A tensor's bytes are free again after its last reader; the first gap that fits is taken. A
-    convolution with a residual writes over it: both have the same offset.
-    """
-    last_use = {program.output: len(program.operations)}
-    for step, operation in enumerate(program.operations):
-        for name in _reads(operation):
-            last_use[name] = max(step, last_use.get(name, 0))
-    offsets: dict[str, int] = {}
-    live: dict[str, tuple[int, int]] = {}  # tensor -> (start, end)
+    def __init__(self) -> None:
+        self.memories: list[c_void_p] = []
+        self._address = 0
 
-    def place(name: str) -> None:
-        tensor = program.tensors[name]
-        size = int(np.prod(tensor.shape)) * batch * tensor.numpy_dtype.itemsize
-        size += -size % LINE
-        start = 0
-        for begin, end in sorted(live.values()):
-            if begin - start >= size:
-                break
-            start = max(start, end)
-        offsets[name], live[name] = start, (start, start + size)
-
-    place(program.input)
-    top = live[program.input][1]
-    for step, operation in enumerate(program.operations):
-        residual = operation.residual if isinstance(operation, Convolution) else None
-        if residual is None:
-            place(operation.output)
-        else:
-            if last_use[residual] > step:
-                raise ValueError(f"{operation.name}: its residual is read again later")
-            offsets[operation.output], live[operation.output] = (
-                offsets[residual],
-                live.pop(residual),
-            )
-        top = max(top, live[operation.output][1])
-        for name in [n for n in live if last_use.get(n, step) <= step]:
-            del live[name]
-    return offsets, top
-
-
-def _reads(operation: Operation) -> list[str]:
-    residual = operation.residual if isinstance(operation, Convolution) else None
-    return [operation.source] if residual is None else [operation.source, residual]
+    def move(self, lib: dnn.Library, address: int) -> None:
+        """Let all memories view the bytes at `address`."""
+        if address != self._address:
+            for memory in self.memories:
+                lib.set_address(memory, address)
+            self._address = address
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """A program made ready for one batch size."""
+class _Chunk:
+    """A stage made ready for one chunk size."""
 
     steps: list[tuple[c_void_p, int, Any]]
-    input_memory: c_void_p
-    staging: NDArray[np.uint8]  # where samples are gathered that do not lie side by side
-    output: NDArray[np.float32]
+    source: _Operand
+    output: _Operand
     kernels: list[Kernel]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A chunk's place in a batch: its samples, and where it reads (None: the arena) and writes."""
+
+    chunk: _Chunk
+    start: int
+    end: int
+    source: int | None
+    output: int
 
 
 class Executor:
@@ -102,11 +89,17 @@ class Executor:
         shapes = compiled.facts["weight_shapes"]
         weights = {n: np.broadcast_to(np.int8(0), tuple(s)) for n, s in shapes.items()}
         self.program = from_description(compiled.facts["program"], weights)
+        self.stages = cut(self.program, batch_size, cache_bytes(threads))
         self._layouts = self._weight_layouts()
         self._constants: dict[str, c_void_p] = {}
-        self._batches: dict[int, _Batch] = {}
-        _, size = plan_buffers(self.program, batch_size)
-        self._buffer = _huge_pages(size)
+        self._chunks: dict[tuple[int, int], _Chunk] = {}  # by stage and size
+        self._batches: dict[int, list[_Part]] = {}
+        sizes = [plan_buffers(self.program, stage, stage.chunk).size for stage in self.stages]
+        self._inside = _huge_pages(max(sizes))
+        self._outputs = self._place_outputs()
+        self._gathered = np.zeros(
+            (self.stages[0].chunk, *self._shape(self.program.input)), np.uint8
+        )
         # The last one is in use; primitives made earlier still hold those before it.
         self._scratchpads = [np.zeros(0, np.uint8)]
 
@@ -122,92 +115,150 @@ class Executor:
         `samples` is C-contiguous uint8 (n, H, W, C). Samples that lie side by side are read where
         they are; others are gathered first.
         """
-        batch = self._batches.get(len(positions)) or self._batch(len(positions))
+        execute, stream = self._lib.execute, self._lib.stream
+        for part in self._batches.get(len(positions)) or self._batch(len(positions)):
+            self._aim(part, samples, positions)
+            for primitive, count, arguments in part.chunk.steps:
+                if execute(primitive, stream, count, arguments):
+                    raise dnn.OneDNNError("a primitive failed")
+        result: NDArray[np.float32] = self._outputs[-1][: len(positions)]
+        return result
+
+    def profile(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> list[float]:
+        """Seconds that each operation takes for one batch, all chunks of it, in program order."""
+        spent = dict.fromkeys((operation.name for operation in self.program.operations), 0.0)
+        execute, stream = self._lib.execute, self._lib.stream
+        for part in self._batch(len(positions)):
+            self._aim(part, samples, positions)
+            for kernel, (primitive, count, arguments) in zip(
+                part.chunk.kernels, part.chunk.steps, strict=True
+            ):
+                begin = perf_counter()
+                execute(primitive, stream, count, arguments)
+                spent[kernel.operation.name] += perf_counter() - begin
+        return list(spent.values())
+
+    def kernels(self) -> list[Kernel]:
+        """The kernels of each stage's largest chunk, in program order."""
+        return [
+            kernel
+            for index, stage in enumerate(self.stages)
+            for kernel in self._chunk(index, stage.chunk).kernels
+        ]
+
+    def _aim(self, part: _Part, samples: NDArray[np.uint8], positions: Sequence[int]) -> None:
+        source = part.source
+        if source is None:
+            source = self._samples(samples, positions[part.start : part.end])
+        part.chunk.source.move(self._lib, source)
+        part.chunk.output.move(self._lib, part.output)
+
+    def _samples(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> int:
+        """The address where the samples at `positions` lie one behind the other."""
         first = positions[0]
         if positions[-1] - first + 1 == len(positions) and _consecutive(positions):
-            address = samples.ctypes.data + first * samples.strides[0]
-        else:
-            np.take(samples, positions, axis=0, out=batch.staging, mode="clip")
-            address = batch.staging.ctypes.data
-        self._lib.set_address(batch.input_memory, address)
-        execute, stream = self._lib.execute, self._lib.stream
-        for primitive, count, arguments in batch.steps:
-            if execute(primitive, stream, count, arguments):
-                raise dnn.OneDNNError("a primitive failed")
-        return batch.output
-
-    def kernels(self, batch: int) -> list[Kernel]:
-        """The kernels chosen for a batch size, in execution order."""
-        return self._batch(batch).kernels
+            return int(samples.ctypes.data) + first * samples.strides[0]
+        gathered = self._gathered[: len(positions)]
+        np.take(samples, positions, axis=0, out=gathered, mode="clip")
+        return int(gathered.ctypes.data)
 
     def _weight_layouts(self) -> dict[str, c_void_p]:
         layouts: dict[str, c_void_p] = {}
-        for operation in self.program.operations:
-            if isinstance(operation, (Convolution, Linear)):
-                weights = make_kernel(self._lib, self.program, operation, self.batch_size).weights
-                assert weights is not None
-                packed = self._compiled.arrays[f"{operation.name}.packed"]
-                if self._lib.size(weights) != packed.nbytes:
-                    raise ArtifactError(f"{self._compiled.path}: {operation.name} has another size")
-                layouts[operation.name] = weights
+        for stage in self.stages:
+            for operation in stage.operations:
+                if isinstance(operation, (Convolution, Linear)):
+                    weights = make_kernel(self._lib, self.program, operation, stage.chunk).weights
+                    assert weights is not None
+                    packed = self._compiled.arrays[f"{operation.name}.packed"]
+                    if self._lib.size(weights) != packed.nbytes:
+                        path = self._compiled.path
+                        raise ArtifactError(f"{path}: {operation.name} has another size")
+                    layouts[operation.name] = weights
         return layouts
 
-    def _constant(self, name: str, descriptor: c_void_p) -> c_void_p:
-        if name not in self._constants:
-            address = self._compiled.arrays[name].ctypes.data
-            self._constants[name] = self._lib.memory(descriptor, address)
-        return self._constants[name]
+    def _place_outputs(self) -> list[NDArray[Any]]:
+        """Room for every stage's output of a whole batch. Two buffers serve by turns.
 
-    def _batch(self, batch: int) -> _Batch:
+        A stage that accumulates in place onto its source writes where it reads.
+        """
+        needed = [sample_bytes(self.program, stage.output) for stage in self.stages]
+        turns: list[int] = []
+        for stage in self.stages:
+            in_place = stage.output in plan_buffers(self.program, stage, 1).at_source
+            turns.append(turns[-1] if in_place else 1 - turns[-1] if turns else 0)
+        buffers = [
+            _huge_pages(
+                self.batch_size
+                * max([n for n, t in zip(needed, turns, strict=True) if t == turn], default=0)
+            )
+            for turn in (0, 1)
+        ]
+        outputs = []
+        for stage, size, turn in zip(self.stages, needed, turns, strict=True):
+            data = buffers[turn][: size * self.batch_size]
+            dtype = self.program.tensors[stage.output].numpy_dtype
+            outputs.append(data.view(dtype).reshape(self.batch_size, *self._shape(stage.output)))
+        return outputs
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return self.program.tensors[name].shape
+
+    def _batch(self, batch: int) -> list[_Part]:
         if not 1 <= batch <= self.batch_size:
             raise ValueError(f"a batch of {batch}; this executor takes 1 to {self.batch_size}")
         if batch not in self._batches:
-            self._batches[batch] = self._build(batch)
+            self._batches[batch] = list(self._parts(batch))
         return self._batches[batch]
 
-    def _build(self, batch: int) -> _Batch:
+    def _parts(self, batch: int) -> Iterator[_Part]:
+        for index, stage in enumerate(self.stages):
+            output = self._outputs[index]
+            for start, end in chunks(batch, stage.chunk):
+                source = None if index == 0 else _address(self._outputs[index - 1], start)
+                chunk = self._chunk(index, end - start)
+                yield _Part(chunk, start, end, source, _address(output, start))
+
+    def _chunk(self, index: int, size: int) -> _Chunk:
+        key = (index, size)
+        if key not in self._chunks:
+            self._chunks[key] = self._build(self.stages[index], size)
+        return self._chunks[key]
+
+    def _build(self, stage: Stage, size: int) -> _Chunk:
         lib, program = self._lib, self.program
         kernels = [
-            make_kernel(lib, program, operation, batch, self._layouts.get(operation.name))
-            for operation in program.operations
+            make_kernel(lib, program, operation, size, self._layouts.get(operation.name))
+            for operation in stage.operations
         ]
         self._reserve_scratchpad(max(lib.size(kernel.scratchpad) for kernel in kernels))
-        offsets, _ = plan_buffers(program, batch)
-        base = self._buffer.ctypes.data
-        input_memory = lib.memory(kernels[0].source, base + offsets[program.input])
-        steps = [self._step(kernel, base, offsets, input_memory) for kernel in kernels]
-        return _Batch(
-            steps,
-            input_memory,
-            self._view(program.input, offsets, batch),
-            self._view(program.output, offsets, batch),
-            kernels,
-        )
+        buffers = plan_buffers(program, stage, size)
+        source, output = _Operand(), _Operand()
 
-    def _view(self, name: str, offsets: dict[str, int], batch: int) -> NDArray[Any]:
-        tensor = self.program.tensors[name]
-        shape = (batch, *tensor.shape)
-        size = int(np.prod(shape)) * tensor.numpy_dtype.itemsize
-        data = self._buffer[offsets[name] : offsets[name] + size]
-        return data.view(tensor.numpy_dtype).reshape(shape)
+        def memory(name: str, descriptor: c_void_p) -> c_void_p:
+            offset = buffers.inside.get(name, 0)
+            made = lib.memory(descriptor, _address(self._inside, offset))
+            if name in buffers.at_source:
+                source.memories.append(made)
+            elif name in buffers.at_output:
+                output.memories.append(made)
+            return made
+
+        steps = [self._step(kernel, memory) for kernel in kernels]
+        return _Chunk(steps, source, output, kernels)
 
     def _reserve_scratchpad(self, size: int) -> None:
         if size > self._scratchpads[-1].nbytes:
             self._scratchpads.append(_huge_pages(size))
 
     def _step(
-        self, kernel: Kernel, base: int, offsets: dict[str, int], input_memory: c_void_p
+        self, kernel: Kernel, memory: Callable[[str, c_void_p], c_void_p]
     ) -> tuple[c_void_p, int, Any]:
         lib, operation = self._lib, kernel.operation
-        source = (
-            input_memory
-            if operation.source == self.program.input
-            else lib.memory(kernel.source, base + offsets[operation.source])
-        )
+        scratchpad = lib.memory(kernel.scratchpad, _address(self._scratchpads[-1], 0))
         arguments = [
-            (dnn.ARG_SRC, source),
-            (dnn.ARG_DST, lib.memory(kernel.output, base + offsets[operation.output])),
-            (dnn.ARG_SCRATCHPAD, lib.memory(kernel.scratchpad, self._scratchpads[-1].ctypes.data)),
+            (dnn.ARG_SRC, memory(operation.source, kernel.source)),
+            (dnn.ARG_DST, memory(operation.output, kernel.output)),
+            (dnn.ARG_SCRATCHPAD, scratchpad),
         ]
         if kernel.weights is not None:
             name = operation.name
@@ -219,6 +270,16 @@ class Executor:
             ]
         primitive = lib.create("dnnl_primitive_create", kernel.descriptor)
         return primitive, len(arguments), dnn.exec_args(*arguments)
+
+    def _constant(self, name: str, descriptor: c_void_p) -> c_void_p:
+        if name not in self._constants:
+            address = _address(self._compiled.arrays[name], 0)
+            self._constants[name] = self._lib.memory(descriptor, address)
+        return self._constants[name]
+
+
+def _address(array: NDArray[Any], row: int) -> int:
+    return int(array.ctypes.data) + row * array.strides[0]
 
 
 def _consecutive(positions: Sequence[int]) -> bool:

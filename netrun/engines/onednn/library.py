@@ -146,8 +146,9 @@ class Library:
         self._dll.dnnl_primitive_desc_query_md.restype = c_void_p
         self._dll.dnnl_memory_desc_get_size.argtypes = [c_void_p]
         self._dll.dnnl_memory_desc_get_size.restype = c_size_t
-        # Called once per primitive and batch: bound here so that the loop has nothing to look up.
+        # Called for every primitive and chunk: bound here so that loops have nothing to look up.
         self.execute = self._dll.dnnl_primitive_execute
+        self._set_address = self._dll.dnnl_memory_set_data_handle
         self.engine = self.create("dnnl_engine_create", 1, 0)
         self.stream = self.create("dnnl_stream_create", self.engine, 1)
 
@@ -214,7 +215,8 @@ class Library:
 
     def set_address(self, memory: c_void_p, address: int) -> None:
         """Move a memory to other bytes."""
-        self.call("dnnl_memory_set_data_handle", memory, address)
+        if self._set_address(memory, address):
+            raise OneDNNError("a memory could not be moved")
 
 
 def dims(values: tuple[int, ...]) -> Any:

@@ -17,13 +17,20 @@ from models import artifact
 from models.program import Convolution, Linear, Program
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.primitives import folded_constants, make_kernel, plain_weights
+from netrun.engines.onednn.stages import cache_bytes, cut
 
 KIND = "onednn-int8"
 
 
 def machine_facts(lib: dnn.Library, batch_size: int, threads: int) -> dict[str, Any]:
     """What, besides the program, decides the layout of packed weights."""
-    return {"library": lib.version, "isa": lib.isa, "batch_size": batch_size, "threads": threads}
+    return {
+        "library": lib.version,
+        "isa": lib.isa,
+        "cache": cache_bytes(threads),
+        "batch_size": batch_size,
+        "threads": threads,
+    }
 
 
 def compile_program(
@@ -33,10 +40,11 @@ def compile_program(
     lib = dnn.load()
     lib.set_threads(threads)
     arrays: dict[str, NDArray[Any]] = {}
-    for operation in program.operations:
-        if isinstance(operation, (Convolution, Linear)):
-            arrays.update(folded_constants(program, operation))
-            arrays[f"{operation.name}.packed"] = _packed(lib, program, operation, batch_size)
+    for stage in cut(program, batch_size, cache_bytes(threads)):
+        for operation in stage.operations:
+            if isinstance(operation, (Convolution, Linear)):
+                arrays.update(folded_constants(program, operation))
+                arrays[f"{operation.name}.packed"] = _packed(lib, program, operation, stage.chunk)
     # Shapes alone are needed to build kernels again; the plain weights stay behind.
     shapes = {n: list(a.shape) for n, a in program.constants.items() if n.endswith(".weight")}
     header = {
@@ -49,9 +57,9 @@ def compile_program(
 
 
 def _packed(
-    lib: dnn.Library, program: Program, operation: Convolution | Linear, batch_size: int
+    lib: dnn.Library, program: Program, operation: Convolution | Linear, samples: int
 ) -> NDArray[np.uint8]:
-    kernel = make_kernel(lib, program, operation, batch_size)
+    kernel = make_kernel(lib, program, operation, samples)
     assert kernel.weights is not None
     plain = np.ascontiguousarray(program.constants[f"{operation.name}.weight"])
     packed = np.zeros(lib.size(kernel.weights), np.uint8)

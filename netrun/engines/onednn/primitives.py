@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from ctypes import c_void_p
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -72,11 +72,7 @@ def make_kernel(
     if isinstance(operation, Convolution):
         descriptor = _convolution(lib, program, operation, source, output, weights)
     elif isinstance(operation, Linear):
-        flat = replace(
-            program.tensors[operation.source], shape=weight_shape(program, operation)[1:]
-        )
-        source = activation_descriptor(lib, flat, batch)
-        descriptor = _linear(lib, program, operation, source, output, weights)
+        descriptor, source, output = _linear(lib, program, operation, batch, weights)
     else:
         descriptor = _max_pool(lib, operation, source, output)
     weighted = isinstance(operation, (Convolution, Linear))
@@ -92,15 +88,23 @@ def make_kernel(
 
 def plain_weights(lib: dnn.Library, program: Program, operation: Convolution | Linear) -> c_void_p:
     """Descriptor of the weights as the program stores them: dense, output channel first."""
-    shape = weight_shape(program, operation)
+    shape = weight_shape(lib, program, operation)
     strides = tuple(int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(len(shape)))
     return lib.descriptor(shape, "s8", strides)
 
 
-def weight_shape(program: Program, operation: Convolution | Linear) -> tuple[int, ...]:
-    """Logical weight shape: (out, in), (out, in, kh, kw) or, grouped, (g, out/g, in/g, kh, kw)."""
+def weight_shape(
+    lib: dnn.Library, program: Program, operation: Convolution | Linear
+) -> tuple[int, ...]:
+    """Shape of the weights that the kernel asks for.
+
+    (out, in, kh, kw); grouped (g, out / g, in / g, kh, kw); linear (out, in), or (out, in, 1, 1)
+    where a convolution computes it.
+    """
     shape = program.constants[f"{operation.name}.weight"].shape
-    groups = operation.groups if isinstance(operation, Convolution) else 1
+    if isinstance(operation, Linear):
+        return (*shape, 1, 1) if _convolved(lib, shape) else shape
+    groups = operation.groups
     return shape if groups == 1 else (groups, shape[0] // groups, *shape[1:])
 
 
@@ -134,7 +138,7 @@ def _convolution(
         algorithm = dnn.ELTWISE_RELU if bound >= 255 else dnn.ELTWISE_CLIP
         upper = 0.0 if math.isinf(bound) or bound >= 255 else bound
         lib.call("dnnl_post_ops_append_eltwise", post_ops, algorithm, 0.0, upper)
-    shape = weight_shape(program, operation)
+    shape = weight_shape(lib, program, operation)
     attributes = _attributes(lib, scales_mask=1 if operation.groups == 1 else 3)
     lib.call("dnnl_primitive_attr_set_post_ops", attributes, post_ops)
     top, bottom, left, right = operation.padding
@@ -150,22 +154,60 @@ def _convolution(
 
 
 def _linear(
+    lib: dnn.Library, program: Program, operation: Linear, batch: int, weights: c_void_p | None
+) -> tuple[c_void_p, c_void_p, c_void_p]:
+    """Primitive descriptor, source and output of a linear layer."""
+    shape = program.constants[f"{operation.name}.weight"].shape
+    types = (program.tensors[operation.source].dtype, program.tensors[operation.output].dtype)
+    attributes = _attributes(lib, scales_mask=1)
+    if not _convolved(lib, shape):
+        return _inner_product(lib, shape, types, batch, attributes, weights)
+    # Samples stand side by side as the columns of one row, so that a kernel takes several at once.
+    source, output = (
+        lib.descriptor((1, size, 1, batch), dtype, (size * batch, 1, size * batch, size))
+        for size, dtype in zip(shape[::-1], types, strict=True)
+    )
+    descriptor = lib.create(
+        "dnnl_convolution_forward_primitive_desc_create",
+        *(lib.engine, dnn.FORWARD_INFERENCE, dnn.CONVOLUTION_DIRECT, source),
+        weights or lib.any_descriptor((*shape, 1, 1), "s8"),
+        lib.descriptor(shape[:1], "f32", (1,)),
+        output,
+        *(dnn.dims((1, 1)), dnn.dims((0, 0)), dnn.dims((0, 0)), dnn.dims((0, 0)), attributes),
+    )
+    return descriptor, source, output
+
+
+def _inner_product(
     lib: dnn.Library,
-    program: Program,
-    operation: Linear,
-    source: c_void_p,
-    output: c_void_p,
-    weights: c_void_p | None,
-) -> c_void_p:
-    shape = weight_shape(program, operation)
-    return lib.create(
+    shape: tuple[int, ...],
+    types: tuple[str, str],
+    batch: int,
+    attributes: c_void_p,
+    weights: c_void_p | None = None,
+) -> tuple[c_void_p, c_void_p, c_void_p]:
+    source, output = (
+        lib.descriptor((batch, size), dtype, (size, 1))
+        for size, dtype in zip(shape[::-1], types, strict=True)
+    )
+    descriptor = lib.create(
         "dnnl_inner_product_forward_primitive_desc_create",
         *(lib.engine, dnn.FORWARD_INFERENCE, source),
         weights or lib.any_descriptor(shape, "s8"),
-        lib.descriptor((shape[0],), "f32", (1,)),
-        output,
-        _attributes(lib, scales_mask=1),
+        lib.descriptor(shape[:1], "f32", (1,)),
+        *(output, attributes),
     )
+    return descriptor, source, output
+
+
+def _convolved(lib: dnn.Library, shape: tuple[int, ...]) -> bool:
+    """Whether a 1x1 convolution computes a linear layer of this weight shape.
+
+    Without VNNI oneDNN's inner product is a general matrix product that packs its weights anew on
+    every call, which costs several times the product itself.
+    """
+    descriptor, _, _ = _inner_product(lib, shape, ("u8", "f32"), 1, _attributes(lib, 1))
+    return "gemm" in lib.implementation(descriptor)
 
 
 def _max_pool(lib: dnn.Library, operation: MaxPool, source: c_void_p, output: c_void_p) -> c_void_p:
