@@ -23,7 +23,7 @@ from models import artifact, program
 from models.files import locked
 from netrun.engines import EngineError
 
-QUANTISATION = 1  # raised when the same inputs would give another program
+QUANTISATION = 2  # raised when the same inputs would give another program
 Progress = Callable[[int, int], None]
 Notice = Callable[[str], None]
 

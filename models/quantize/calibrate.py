@@ -13,16 +13,17 @@ from torch.fx import GraphModule
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from models.program import Program
-from models.quantize.correct import correct_bias, float_weights, mean_inputs
+from models.quantize.correct import correct_bias, float_weights
 from models.quantize.deploy import export_network
-from models.quantize.lower import lower
-from models.quantize.quantizer import Int8Quantizer
+from models.quantize.lower import lower, quantised_weight
+from models.quantize.quantizer import CONVOLUTIONS, LINEARS, Int8Quantizer, calls, layer_name
+from models.quantize.rounding import round_weights
+from models.quantize.statistics import InputStatistics
 
 if TYPE_CHECKING:
     from models.model import SampleFormat
 
 BATCH = 8
-MEAN_SAMPLES = 32  # calibration samples that mean inputs are taken from
 Progress = Callable[[int, int], None]
 
 
@@ -32,13 +33,15 @@ def quantize(
     """Calibrate `network` on `samples` (uint8, n x `sample.shape`, n >= 8) and lower it.
 
     `progress` is called with (samples seen, samples in all). The flow is torchao's PT2E: export,
-    insert observers, run the samples, convert; a last incomplete batch of 8 is not used. Biases
-    are then corrected for what rounding the weights does to mean outputs.
+    insert observers, run the samples, convert; a last incomplete batch of 8 is not used. On the
+    way the layers' inputs are observed: weights are rounded by their covariance, and biases are
+    then corrected for what rounding does to mean outputs.
     """
     graph = export_network(network, sample, BATCH)
     exact = float_weights(graph)
-    means = mean_inputs(graph, (pixels(batch) for batch in _batches(samples[:MEAN_SAMPLES])))
-    program = lower(_convert(graph, samples, progress), sample.shape)
+    converted, statistics = _convert(graph, samples, progress)
+    program = lower(converted, sample.shape)
+    means = {name: mean.numpy() for name, mean in statistics.means().items()}
     return correct_bias(program, exact, means)
 
 
@@ -49,16 +52,27 @@ def reference_graph(
 
     It takes float32 NCHW pixel tensors with a batch of 8.
     """
-    return _convert(export_network(network, sample, BATCH), samples, progress)
+    return _convert(export_network(network, sample, BATCH), samples, progress)[0]
 
 
-def _convert(graph: GraphModule, samples: NDArray[np.uint8], progress: Progress) -> Any:
+def _convert(
+    graph: GraphModule, samples: NDArray[np.uint8], progress: Progress
+) -> tuple[GraphModule, InputStatistics]:
+    exact = float_weights(graph)
     prepared = prepare_pt2e(graph, Int8Quantizer())
+    statistics = InputStatistics(prepared)
     with torch.no_grad():
         for count, batch in enumerate(_batches(samples), start=1):
-            prepared(pixels(batch))
+            statistics.run(pixels(batch))
             progress(count * BATCH, len(samples) // BATCH * BATCH)
-    return convert_pt2e(prepared)
+    converted = convert_pt2e(prepared)
+    for node in converted.graph.nodes:
+        if calls(node, CONVOLUTIONS + LINEARS):
+            name = layer_name(node)
+            rounded = round_weights(torch.from_numpy(exact[name]), statistics.take_covariance(name))
+            for place, value in zip(quantised_weight(converted, node), rounded, strict=True):
+                place.copy_(value)
+    return converted, statistics
 
 
 def _batches(samples: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:

@@ -8,15 +8,12 @@ Correction, 2019, section 4.2).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule
 
 from models.program import Program
 from models.quantize.deploy import parameter
@@ -32,19 +29,10 @@ def float_weights(graph: GraphModule) -> dict[str, NDArray[np.float32]]:
     }
 
 
-def mean_inputs(graph: GraphModule, batches: Iterable[Tensor]) -> dict[str, NDArray[np.float32]]:
-    """Mean of every layer's input per channel, over `batches`, by layer name."""
-    observing = _Observing(graph)
-    with torch.no_grad():
-        for batch in batches:
-            observing.run(batch)
-    return {name: torch.stack(means).mean(0).numpy() for name, means in observing.means.items()}
-
-
 def correct_bias(
     program: Program,
-    exact: dict[str, NDArray[np.float32]],
-    means: dict[str, NDArray[np.float32]],
+    exact: Mapping[str, NDArray[np.float32]],
+    means: Mapping[str, NDArray[np.float32]],
 ) -> Program:
     """`program` with the mean effect of weight rounding taken out of its biases."""
     constants = dict(program.constants)
@@ -58,16 +46,3 @@ def correct_bias(
         shift = error[:, 0] * mean if grouped else error @ mean
         constants[f"{name}.bias"] = constants[f"{name}.bias"] - shift.astype(np.float32)
     return replace(program, constants=constants)
-
-
-class _Observing(Interpreter):  # type: ignore[misc]
-    def __init__(self, graph: GraphModule) -> None:
-        super().__init__(graph)
-        self.means: dict[str, list[Tensor]] = {}
-
-    def run_node(self, n: Node) -> Any:
-        if calls(n, CONVOLUTIONS + LINEARS):
-            source = self.env[n.args[0]]
-            positions = [d for d in range(source.dim()) if d != 1]
-            self.means.setdefault(layer_name(n), []).append(source.mean(positions))
-        return super().run_node(n)

@@ -36,6 +36,15 @@ def lower(graph: GraphModule, input_shape: tuple[int, int, int]) -> Program:
     return _Lowering(graph, input_shape).run()
 
 
+def quantised_weight(graph: GraphModule, node: Node) -> tuple[torch.Tensor, torch.Tensor]:
+    """The int8 weight and the scales that a convolution or linear node of the graph reads."""
+    dequantize = node.args[1]
+    if not q.calls(dequantize, (decomposed.dequantize_per_channel.default,)):
+        raise UnsupportedNetworkError(f"{node.name}: its weight is not quantised")
+    assert isinstance(dequantize, Node)
+    return parameter(graph, dequantize.args[0]), parameter(graph, dequantize.args[1])
+
+
 class _Lowering:
     def __init__(self, graph: GraphModule, input_shape: tuple[int, int, int]) -> None:
         self.graph = graph
@@ -123,12 +132,8 @@ class _Lowering:
 
     def _layer(self, node: Node) -> str:
         """Stores the constants of a convolution or linear node; returns the layer's name."""
-        dequantize, bias = node.args[1], node.args[2] if len(node.args) > 2 else None
-        if not q.calls(dequantize, (decomposed.dequantize_per_channel.default,)):
-            raise UnsupportedNetworkError(f"{node.name}: its weight is not quantised")
-        assert isinstance(dequantize, Node)
-        weight = parameter(self.graph, dequantize.args[0])
-        scales = parameter(self.graph, dequantize.args[1])
+        bias = node.args[2] if len(node.args) > 2 else None
+        weight, scales = quantised_weight(self.graph, node)
         values = torch.zeros(len(weight)) if bias is None else parameter(self.graph, bias)
         name = q.layer_name(node)
         self.constants[f"{name}.weight"] = weight.detach().contiguous().numpy()
@@ -138,9 +143,9 @@ class _Lowering:
 
     def _convolution(self, node: Node) -> dict[str, Any]:
         _, _, _, stride, padding, dilation, groups = q.arguments(node, q.CONVOLUTION_DEFAULTS)
-        if _pair(dilation) != (1, 1):
+        if q.pair(dilation) != (1, 1):
             raise UnsupportedNetworkError(f"{node.name}: dilation {dilation}")
-        vertical, horizontal = _pair(padding)
+        vertical, horizontal = q.pair(padding)
         top, bottom, left, right = 0, 0, 0, 0
         pad = _origin(node.args[0])
         if q.calls(pad, q.PADS):  # asymmetric padding, as TensorFlow's SAME at stride 2
@@ -149,7 +154,7 @@ class _Lowering:
             "type": Convolution,
             "name": self._layer(node),
             "source": self._stored(node.args[0]),
-            "stride": _pair(stride),
+            "stride": q.pair(stride),
             "padding": (top + vertical, bottom + vertical, left + horizontal, right + horizontal),
             "groups": groups,
         }
@@ -172,21 +177,21 @@ class _Lowering:
     def _max_pool(self, node: Node) -> dict[str, Any]:
         defaults = (None, None, node.args[1], [0, 0], [1, 1], False)
         source, kernel, stride, padding, dilation, ceil_mode = q.arguments(node, defaults)
-        if ceil_mode or _pair(dilation) != (1, 1):
+        if ceil_mode or q.pair(dilation) != (1, 1):
             raise UnsupportedNetworkError(f"{node.name}: dilation or ceil_mode")
-        vertical, horizontal = _pair(padding)
+        vertical, horizontal = q.pair(padding)
         return {
             "type": MaxPool,
             "name": node.name,
             "source": self._stored(source),
-            "kernel": _pair(kernel),
-            "stride": _pair(stride),
+            "kernel": q.pair(kernel),
+            "stride": q.pair(stride),
             "padding": (vertical, vertical, horizontal, horizontal),
         }
 
     def _average_pool(self, node: Node) -> dict[str, Any]:
         everywhere = (
-            _pair(node.args[1]) == (1, 1)
+            q.pair(node.args[1]) == (1, 1)
             if q.calls(node, (q.aten.adaptive_avg_pool2d.default,))
             else sorted(d % 4 for d in node.args[1]) == [2, 3]  # type: ignore[union-attr, operator]
         )
@@ -230,11 +235,6 @@ def _sample_shape(node: Node) -> tuple[int, ...]:
     """Per-sample shape of a node's value: (C, H, W) as (H, W, C), vectors as they are."""
     shape = tuple(int(size) for size in node.meta["val"].shape[1:])
     return (*shape[1:], shape[0])
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    values = [value] * 2 if isinstance(value, int) else list(value)
-    return (values * 2)[0], (values * 2)[1]
 
 
 def _upper_bound(node: Node) -> float:

@@ -6,7 +6,7 @@ The scheme is the one int8 convolution kernels of x86 (VNNI) and Arm (I8MM) run 
 tensor                       representation
 ===========================  ======================================================
 network input                uint8 pixels as they are: scale 1, zero point 0
-weights                      int8, symmetric, one scale per output channel
+weights                      int8, symmetric, one scale per output channel (see `rounding`)
 activation after ReLU(6)     uint8, zero point 0
 other activations            int8, symmetric (zero point 0)
 bias, accumulators           float32 bias, int32 accumulators
@@ -91,6 +91,12 @@ def calls(node: object, targets: Iterable[object]) -> bool:
 def arguments(node: Node, defaults: Sequence[Any]) -> list[Any]:
     """The positional arguments of a call, with defaults for those it leaves out."""
     return [*node.args, *defaults[len(node.args) :]]
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """A size for both directions, given as one integer or as a list of one or two."""
+    values = [value] * 2 if isinstance(value, int) else list(value)
+    return (values * 2)[0], (values * 2)[1]
 
 
 def layer_name(node: Node) -> str:

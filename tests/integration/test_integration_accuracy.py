@@ -49,10 +49,10 @@ def test_int8_is_about_as_accurate(cache: Path, tmp_path: Path, model: str) -> N
     assert lines[-1] == "Completed"
     # MLPerf asks for 99% of fp32. With 650 images one standard deviation of this ratio is 0.8%:
     # the error of the outputs, below, tells far more than the count of right answers.
-    assert finished.record["accuracy"]["good"] >= 0.982 * FP32[model]
+    assert finished.record["accuracy"]["good"] >= 0.99 * FP32[model]
 
 
-@pytest.mark.parametrize(("model", "largest"), [("resnet50", 0.008), ("mobilenet", 0.03)])
+@pytest.mark.parametrize(("model", "largest"), [("resnet50", 0.004), ("mobilenet", 0.004)])
 def test_int8_outputs_follow_fp32(cache: Path, model: str, largest: float) -> None:
     network = models.get(model)
     weights = SHARED_DATA / "weights" / WEIGHTS[model]

@@ -14,9 +14,11 @@ from models import program
 from models.model import SampleFormat
 from models.program import Convolution, Linear, MaxPool
 from models.quantize.calibrate import pixels, quantize, reference_graph
-from models.quantize.correct import correct_bias, float_weights, mean_inputs
+from models.quantize.correct import correct_bias, float_weights
 from models.quantize.deploy import UnsupportedNetworkError, export_network
 from models.quantize.lower import lower
+from models.quantize.rounding import pairs_are_exact
+from models.quantize.statistics import InputStatistics
 
 SAMPLE = SampleFormat(
     height=32,
@@ -113,8 +115,10 @@ def test_quantised_weights_stand_for_the_float_weights() -> None:
     exact = network.get_parameter("c.weight").detach().numpy()
     scales = lowered.constants["c.scales"].reshape(-1, 1, 1, 1)
     restored = lowered.constants["c.weight"].astype(np.float32) * scales
-    assert np.abs(restored - exact).max() <= scales.max() / 2 * 1.001
-    assert np.abs(lowered.constants["c.weight"]).max(axis=(1, 2, 3)).min() == 127
+    # A weight makes up for the errors of others, so it may be a few steps from its own value.
+    assert np.abs(restored - exact).max() <= 8 * scales.max()
+    assert np.abs(restored - exact).mean() <= scales.max()
+    assert np.abs(lowered.constants["c.weight"]).max(axis=(1, 2, 3)).min() >= 64
 
 
 def test_int8_follows_fp32() -> None:
@@ -184,8 +188,11 @@ def test_bias_correction_removes_the_shift_of_rounded_weights() -> None:
     network, samples = small_network(), random_samples(32)
     graph = export_network(network, SAMPLE, 8)
     exact = float_weights(graph)
-    batches = [pixels(samples[i : i + 8]) for i in range(0, 32, 8)]
-    means = mean_inputs(graph, batches)
+    observed = InputStatistics(graph)
+    with torch.no_grad():
+        for start in range(0, 32, 8):
+            observed.run(pixels(samples[start : start + 8]))
+    means = {name: mean.numpy() for name, mean in observed.means().items()}
     lowered = lower(reference_graph(network, SAMPLE, samples, nothing), SAMPLE.shape)
     corrected = correct_bias(lowered, exact, means)
     scales = lowered.constants["c.scales"].reshape(-1, 1, 1, 1)
@@ -195,3 +202,10 @@ def test_bias_correction_removes_the_shift_of_rounded_weights() -> None:
     moved = lowered.constants["c.bias"] - corrected.constants["c.bias"]
     assert np.abs(shift).max() > 0
     np.testing.assert_allclose(moved, shift, rtol=1e-3, atol=1e-6)
+
+
+def test_no_layer_of_a_program_can_saturate() -> None:
+    lowered = quantize(small_network(), SAMPLE, random_samples(16), nothing)
+    weights = [v for name, v in lowered.constants.items() if name.endswith(".weight")]
+    assert len(weights) == 7  # and the mean's, which is grouped
+    assert all(pairs_are_exact(weight) for weight in weights if weight.shape[1] > 1)
