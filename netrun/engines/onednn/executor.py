@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ctypes import c_void_p
 from dataclasses import dataclass
 from itertools import pairwise
-from time import perf_counter
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
@@ -124,19 +124,32 @@ class Executor:
         result: NDArray[np.float32] = self._outputs[-1][: len(positions)]
         return result
 
-    def profile(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> list[float]:
-        """Seconds that each operation takes for one batch, all chunks of it, in program order."""
-        spent = dict.fromkeys((operation.name for operation in self.program.operations), 0.0)
+    def profile(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> NDArray[np.int64]:
+        """Nanoseconds that each operation takes in one pass over a batch, in program order.
+
+        All run one after the other, so caches are as in a real pass. Each call of a chunk's kernel
+        includes the call and the clock, about a microsecond.
+        """
+        spent = dict.fromkeys((operation.name for operation in self.program.operations), 0)
         execute, stream = self._lib.execute, self._lib.stream
         for part in self._batch(len(positions)):
             self._aim(part, samples, positions)
             for kernel, (primitive, count, arguments) in zip(
                 part.chunk.kernels, part.chunk.steps, strict=True
             ):
-                begin = perf_counter()
+                begin = perf_counter_ns()
                 execute(primitive, stream, count, arguments)
-                spent[kernel.operation.name] += perf_counter() - begin
-        return list(spent.values())
+                spent[kernel.operation.name] += perf_counter_ns() - begin
+        return np.array(list(spent.values()), np.int64)
+
+    def calls(self, batch: int) -> NDArray[np.int64]:
+        """How many chunks of a batch each operation is called for, in program order."""
+        counts = [
+            sum(1 for _ in chunks(batch, stage.chunk))
+            for stage in self.stages
+            for _ in stage.operations
+        ]
+        return np.array(counts, np.int64)
 
     def kernels(self) -> list[Kernel]:
         """The kernels of each stage's largest chunk, in program order."""

@@ -1,0 +1,1 @@
+"""How fast this machine could be, and how fast each layer of a program is."""

@@ -1,0 +1,119 @@
+"""``python -m netrun.roofline CONFIG.json``: measure peak, bandwidth and every layer.
+
+Peak, bandwidth and the program take turns in rounds, so that a machine that changes its speed
+changes it for all. Progress goes to standard output, one JSON object a line; the result to the file
+that the configuration names, whole.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models import artifact
+from models.files import written_aside
+from models.program import Program
+from netrun.engines.onednn import library as dnn
+from netrun.engines.onednn.executor import Executor
+from netrun.engines.onednn.pack import KIND
+from netrun.parent import die_with_parent
+from netrun.roofline.bandwidth import Bandwidth
+from netrun.roofline.config import RooflineConfig
+from netrun.roofline.layers import Passes, touched_bytes, useful_macs
+from netrun.roofline.peak import probes
+
+ROUND_S = 1.0
+LEAST_ROUNDS = 3
+LEAST_PASSES = 3
+"""Passes of a round at least, however long one takes."""
+
+
+def measure(config: RooflineConfig, progress: Callable[[float, float], None]) -> dict[str, Any]:
+    """The machine's limits and every layer's work and time, as JSON values.
+
+    Raises artifact.ArtifactError for an artifact that does not fit, dnn.OneDNNError where the
+    library cannot be used.
+    """
+    threads = len(config.processors)
+    compiled = artifact.read(Path(config.artifact), KIND)
+    executor = Executor(compiled, config.batch_size, threads)
+    passes = Passes(executor, np.load(config.samples, mmap_mode="r"))
+    bandwidth = Bandwidth(config.processors)
+    read, copy = 0.0, 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        tries = probes(threads, Path(folder))
+    began = time.monotonic()
+    rounds = 0
+    while rounds < LEAST_ROUNDS or time.monotonic() - began < config.seconds:
+        progress(min(time.monotonic() - began, config.seconds), config.seconds)
+        read, copy = max(read, bandwidth.read()), max(copy, bandwidth.copy())
+        for probe in tries:
+            probe.measure()
+        passes.warm()
+        ends, least = time.monotonic() + ROUND_S, len(passes) + LEAST_PASSES
+        while len(passes) < least or time.monotonic() < min(ends, began + config.seconds):
+            passes.measure()
+        rounds += 1
+    rates = sorted((probe.rate() for probe in tries), key=lambda rate: -rate.macs_per_s)
+    return {
+        "library": dnn.load().version,
+        "rounds": rounds,
+        "passes": len(passes),
+        "probes": [asdict(rate) for rate in rates],
+        "read_bytes_per_s": read,
+        "copy_bytes_per_s": copy,
+        "array_bytes": bandwidth.bytes,
+        "whole_s": passes.whole_ns() / 1e9,
+        "macs_with_padding": sum(executor.program.macs().values()),
+        "layers": _layers(executor, passes),
+    }
+
+
+def _layers(executor: Executor, passes: Passes) -> list[dict[str, Any]]:
+    lib, program, batch = dnn.load(), executor.program, executor.batch_size
+    return [
+        {
+            "name": kernel.operation.name,
+            "source": _shape(program, kernel.operation.source),
+            "output": _shape(program, kernel.operation.output),
+            "kernel": kernel.implementation(lib),
+            "macs": useful_macs(program, kernel.operation) * batch,
+            "bytes": touched_bytes(program, kernel.operation, batch),
+            "seconds": float(ns) / 1e9,
+        }
+        for kernel, ns in zip(executor.kernels(), passes.kernels_ns(), strict=True)
+    ]
+
+
+def _shape(program: Program, name: str) -> list[int]:
+    return list(program.tensors[name].shape)
+
+
+def main(arguments: list[str]) -> int:
+    """Measure as the configuration file says; exit code 4 with one line for a failure."""
+    die_with_parent()
+    config = RooflineConfig.load(Path(arguments[0]))
+
+    def progress(done: float, total: float) -> None:
+        print(json.dumps({"done": done, "total": total}), flush=True)
+
+    try:
+        result = measure(config, progress)
+    except (artifact.ArtifactError, dnn.OneDNNError) as error:
+        print(f"error: {error}", flush=True)
+        return 4
+    with written_aside(Path(config.result)) as aside:
+        aside.write_text(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
