@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
 
 from launch.environment import MAX_CPU_ISA
 from launch.topology import Topology
 
+CPUINFO = Path("/proc/cpuinfo")
+FEATURES = {
+    "avx2": "AVX2",
+    "avx_vnni": "AVX-VNNI",
+    "avx512f": "AVX512",
+    "avx512_vnni": "AVX512-VNNI",
+    "amx_int8": "AMX-INT8",
+}
+"""Instruction sets that int8 kernels use, by the kernel's name for them."""
 PACKAGES = ("loadrun", "mlcommons-loadgen", "torch", "torchao", "numpy", "posix_ipc", "psutil")
 
 
@@ -22,6 +32,16 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def features(cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
+    """Instruction sets of the processor that matter to int8; empty where the system is silent."""
+    try:
+        found = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), re.M)
+    except OSError:
+        return ()
+    flags = set(found.group(1).split()) if found else set()
+    return tuple(name for flag, name in FEATURES.items() if flag in flags)
 
 
 def host(topology: Topology) -> dict[str, object]:
