@@ -6,12 +6,13 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 from launch.assets import Assets, AssetsConfig
 from launch.cache import cache_directory
 from launch.environment import base_environment
 from launch.errors import InputError, InterruptedRunError, RunError
-from launch.options import RunOptions
+from launch.options import Sources
 from launch.processes import Child, describe_end, end_all, error_line, start
 from launch.signals import Signals
 from launch.tail import Tail
@@ -21,8 +22,32 @@ POLL_S = 0.1
 LEAVE_S = 5.0
 
 
+class Needs(Protocol):
+    """The options that decide what has to be there."""
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+
+    @property
+    def sources(self) -> Sources:
+        """Weights, images, calibration images."""
+
+    @property
+    def engine(self) -> str:
+        """What executes the model."""
+
+    @property
+    def precision(self) -> str:
+        """int8, bf16 or fp32."""
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a batch at most."""
+
+
 def prepare(
-    options: RunOptions, threads: int, directory: Path, terminal: Terminal, signals: Signals
+    options: Needs, threads: int, directory: Path, terminal: Terminal, signals: Signals
 ) -> Assets:
     """Build what `options` needs, or find it built; log and configuration go to `directory`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import textwrap
 import time
@@ -11,8 +12,11 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+    from rich.table import Table
 
 WIDTH = 96
+WIDEST = 1000
+"""More columns than a table needs."""
 DRAWN_INTERVAL_S = 0.5
 PLAIN_INTERVAL_S = 15.0
 
@@ -36,6 +40,14 @@ class Terminal:
         """Whether a person looks at it now."""
         return self._stream.isatty()
 
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal; None where the stream is none, and lines may be of any length.
+
+        COLUMNS, where set, is what the user wants.
+        """
+        return shutil.get_terminal_size().columns if self.interactive else None
+
     def line(self, text: str = "") -> None:
         """Write one or more lines; a bar in progress stays below them."""
         with reader_may_be_gone():
@@ -57,6 +69,14 @@ class Terminal:
         rule = "*" * WIDTH
         body = [f"**  {line:<{WIDTH - 8}}  **" for line in (title, *wrapped)]
         self.lines([rule, *body, rule])
+
+    def table(self, table: Table) -> None:
+        """Write a table: folded to a terminal's width, else as wide as its contents."""
+        with reader_may_be_gone():
+            from rich.console import Console
+
+            width = self.width or WIDEST
+            Console(file=self._stream, highlight=False, width=width).print(table, markup=False)
 
     def bar(self, description: str, unit: str = "") -> Bar:
         """A progress bar (a context manager): on a terminal drawn in place, else rare lines."""

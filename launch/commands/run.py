@@ -62,7 +62,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_plan(parser.add_argument_group("plan"))
     _add_engine(parser.add_argument_group("engine"))
-    _add_data(parser.add_argument_group("model and data"))
+    add_data(parser.add_argument_group("model and data"))
     _add_test(parser.add_argument_group("test"))
     _add_output(parser.add_argument_group("output"))
 
@@ -133,7 +133,8 @@ def _add_engine(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_data(group: argparse._ArgumentGroup) -> None:
+def add_data(group: argparse._ArgumentGroup) -> None:
+    """Add where weights and images come from."""
     group.add_argument("--weights", metavar="FILE", help="fp32 weights [LOADRUN_WEIGHTS]")
     group.add_argument("--images", metavar="DIR", help="images to serve [LOADRUN_IMAGES]")
     group.add_argument(

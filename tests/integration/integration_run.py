@@ -29,12 +29,11 @@ class Finished:
         return float(self.record["accuracy"]["value"])
 
 
-def loadrun(cache: Path, folder: Path, *words: str) -> Finished:
-    """``loadrun run WORDS`` in `folder`, with `cache`; stderr and stdout in one."""
+def command(cache: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """``loadrun WORDS`` in `folder`, with `cache`; stderr and stdout in one."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("LOADRUN_")}
-    results = folder / "results"
-    done = subprocess.run(
-        [sys.executable, "-m", "launch.cli", "run", *words, "--results", str(results)],
+    return subprocess.run(
+        [sys.executable, "-m", "launch.cli", *words],
         cwd=folder,
         env={**inherited, "LOADRUN_CACHE": str(cache), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -43,6 +42,12 @@ def loadrun(cache: Path, folder: Path, *words: str) -> Finished:
         timeout=400,
         check=False,
     )
+
+
+def loadrun(cache: Path, folder: Path, *words: str) -> Finished:
+    """``loadrun run WORDS`` in `folder`, with `cache`."""
+    results = folder / "results"
+    done = command(cache, folder, "run", *words, "--results", str(results))
     records = [p for p in results.glob("*/*/run.json") if p.parent.parent.parent == results]
     assert len(records) == 1, done.stdout
     return Finished(done.returncode, done.stdout, json.loads(records[0].read_text()))

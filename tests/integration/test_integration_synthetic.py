@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration_run import Finished, loadrun
+from integration_run import Finished, command, loadrun
+
+from launch.cli import main
+from launch.roofline import picture
 
 MODELS = ("resnet50", "mobilenet")
 
@@ -98,3 +102,33 @@ def test_int8_is_as_accurate_as_fp32(cache: Path, tmp_path: Path, model: str) ->
         accuracies[precision] = finished.accuracy
     assert accuracies["fp32"] >= 0.9
     assert accuracies["int8"] >= 0.99 * accuracies["fp32"]
+
+
+def test_roofline(cache: Path, tmp_path: Path) -> None:
+    done = command(cache, tmp_path, "roofline", "mobilenet", "--time", "0.1")
+    assert done.returncode == 0, done.stdout
+    assert "weights: synthetic" in done.stdout
+    results = tmp_path / "results/roofline"
+    assert (results / "mobilenet.png").read_bytes().startswith(b"\x89PNG")
+    values = json.loads((results / "mobilenet.json").read_text())
+    assert values["synthetic"] is True
+    assert len(values["layers"]) == 29
+    for layer in values["layers"]:
+        assert any(line.startswith(f"{layer['name']} ") for line in done.stdout.splitlines())
+    # 0.569 GMAC with padding, as the network is known.
+    assert values["machine"]["macs_with_padding"] == pytest.approx(0.569e9, rel=0.005)
+    assert 0 < values["total"]["share_of_peak"] < 1
+
+
+def test_roofline_without_matplotlib(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOADRUN_CACHE", str(cache))
+    monkeypatch.setattr(picture, "available", lambda: False)
+    words = ["--time", "0.1", "--batch-size", "2", "--json", "-", "--results", str(tmp_path)]
+    assert main(["roofline", "mobilenet", *words]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["batch_size"] == 2
+    assert "features.26 " in captured.err
+    assert "picture not written: pip install 'loadrun[report]'\n" in captured.err
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -1,0 +1,1 @@
+"""What `loadrun roofline` does: measure, judge against the machine's limits, show."""
