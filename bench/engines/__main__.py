@@ -149,21 +149,28 @@ def _rows(
             "rate_max": max(rates),
             "p50_ms": statistics.median(result["p50_ms"] for result in results),
             "p90_ms": statistics.median(result["p90_ms"] for result in results),
+            "cpu_ms": statistics.median(result["cpu_ms"] for result in results),
         }
         if baseline is not None:
-            pairs = zip(baseline, results, strict=True)
+            pairs = list(zip(baseline, results, strict=True))
             row["baseline_over_this"] = statistics.median(a["rate"] / b["rate"] for a, b in pairs)
+            row["p90_over_this"] = statistics.median(a["p90_ms"] / b["p90_ms"] for a, b in pairs)
+            row["cpu_over_this"] = statistics.median(a["cpu_ms"] / b["cpu_ms"] for a, b in pairs)
         rows.append(row)
     return rows
 
 
 def _line(row: dict[str, Any]) -> str:
-    ratio = row.get("baseline_over_this")
-    ours = "" if ratio is None else f"  ours/this {ratio:.3f}"
+    ours = ""
+    if "baseline_over_this" in row:
+        ours = (
+            f"  ours/this: rate {row['baseline_over_this']:.3f} p90 {row['p90_over_this']:.3f}"
+            f" cpu {row['cpu_over_this']:.3f}"
+        )
     return (
         f"{row['model']:<10} batch {row['batch']:>2}  {row['engine']:<26}"
         f" {row['rate']:8.1f} /s ({row['rate_min']:.1f} .. {row['rate_max']:.1f})"
-        f"  p50 {row['p50_ms']:7.2f} ms  p90 {row['p90_ms']:7.2f} ms{ours}"
+        f"  p50 {row['p50_ms']:7.2f}  p90 {row['p90_ms']:7.2f}  cpu {row['cpu_ms']:7.2f} ms{ours}"
     )
 
 

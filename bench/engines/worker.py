@@ -1,7 +1,8 @@
 """One contestant in its own process: loads, then runs for as long as it is told, again and again.
 
 Protocol on stdin / stdout, a JSON value a line: the parent sends seconds, the worker answers with
-``{"rate": samples/s, "p50_ms": ..., "p90_ms": ...}`` of the batches inferred in that time.
+``{"rate": samples/s, "p50_ms": ..., "p90_ms": ..., "cpu_ms": ...}`` of the batches inferred in that
+time; cpu_ms is the processor time of a sample, all threads together.
 """
 
 from __future__ import annotations
@@ -26,16 +27,19 @@ def main() -> None:
     for line in sys.stdin:
         seconds = float(json.loads(line))
         times: list[float] = []
+        spent = time.process_time()
         start = now = time.perf_counter()
         while now - start < seconds:
             infer(len(times))
             before, now = now, time.perf_counter()
             times.append(now - before)
+        spent = time.process_time() - spent
         ordered = sorted(times)
         answer = {
             "rate": len(times) * options["batch"] / (now - start),
             "p50_ms": 1e3 * ordered[len(ordered) // 2],
             "p90_ms": 1e3 * ordered[len(ordered) * 9 // 10],
+            "cpu_ms": 1e3 * spent / (len(times) * options["batch"]),
         }
         print(json.dumps(answer), file=answers, flush=True)
 
