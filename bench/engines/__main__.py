@@ -26,9 +26,9 @@ from typing import IO, Any
 import numpy as np
 
 import models
+from bench.data import CALIBRATION, VALIDATION, WEIGHTS, images
 from bench.engines.contestants import CONTESTANTS
 
-WEIGHTS = {"resnet50": "resnet50_v1.5.pth", "mobilenet": "mobilenet_v1_1.0_224.pth"}
 BASELINE = "loadrun onednn int8"
 NEEDS = {"OpenVINO": ("openvino", "nncf"), "ONNX": ("onnxruntime", "onnx")}
 
@@ -118,12 +118,12 @@ def _takes_part(name: str, only: list[str] | None) -> bool:
 def _shared(model: str, data: Path, cache: Path) -> dict[str, Any]:
     chosen = models.get(model)
     for name, folder, most in (
-        ("samples", "imagenet_val650", 256),
-        ("calibration", "calibration200", 200),
+        ("samples", VALIDATION, 256),
+        ("calibration", CALIBRATION, 200),
     ):
         path = cache / f"{model}-{name}.npy"
         if not path.exists():
-            files = sorted((data / folder).glob("*.JPEG"))[:most]
+            files = images(data, folder)[:most]
             np.save(path, np.stack([chosen.preprocess(file) for file in files]))
     return {
         "weights": str(data / "weights" / WEIGHTS[model]),
