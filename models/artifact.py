@@ -3,9 +3,10 @@
 Layout (little endian)::
 
     offset      size   what
-    0           8      magic b"LOADRUN\\x01" (the last byte is the format's version)
+    0           8      magic b"LOADRUN\\x02" (the last byte is the format's version)
     8           8      length of the JSON header, uint64
-    16          n      JSON: kind, facts, sha256 of the data, arrays: name -> dtype, shape, offset
+    16          32     SHA-256 of the JSON header
+    48          n      JSON: kind, facts, sha256 of the data, arrays: name -> dtype, shape, offset
     ...                zeros up to the next multiple of 4096
     data        ...    the arrays, each at a multiple of 64 (a cache line) from `data`
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.files import written_aside
+from models.errors import InputError
+from models.files import locked, written_aside
 
-MAGIC = b"LOADRUN\x01"
+MAGIC = b"LOADRUN\x02"
+HEADER = 48
 PAGE = 4096
 LINE = 64
 Arrays = Mapping[str, NDArray[Any]]
@@ -72,7 +75,8 @@ def write(path: Path, kind: str, facts: Mapping[str, Any], arrays: Arrays) -> No
         }
     ).encode()
     with written_aside(path) as aside, aside.open("wb") as file:
-        file.write(MAGIC + len(header).to_bytes(8, "little") + header)
+        file.write(MAGIC + len(header).to_bytes(8, "little"))
+        file.write(hashlib.sha256(header).digest() + header)
         file.write(b"\0" * (-file.tell() % PAGE))
         file.writelines(chunks)
 
@@ -86,13 +90,18 @@ def read(path: Path, kind: str, *, verify: bool = True) -> Artifact:
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: cannot be opened ({error})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise ArtifactError(f"{path}: cannot be opened ({reason})") from None
     view = memoryview(mapped)
     try:
         if bytes(view[:8]) != MAGIC:
             raise ValueError("not an artifact of this version")
-        end = 16 + int.from_bytes(view[8:16], "little")
-        header = json.loads(bytes(view[16:end]))
+        end = HEADER + int.from_bytes(view[8:16], "little")
+        text = bytes(view[HEADER:end])
+        # It holds scales and shapes: a wrong digit there is as bad as one in the data.
+        if hashlib.sha256(text).digest() != view[16:HEADER]:
+            raise ValueError("is truncated or its header is corrupt")
+        header = json.loads(text)
         start = end + -end % PAGE
         if header["kind"] != kind:
             raise ValueError(f"holds {header['kind']!r}, not {kind!r}")
@@ -104,7 +113,35 @@ def read(path: Path, kind: str, *, verify: bool = True) -> Artifact:
         arrays = {name: _array(data, entry) for name, entry in header["arrays"].items()}
         return Artifact(path, kind, dict(header["facts"]), arrays)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{path}: {error}; delete it and it is built anew") from None
+        raise ArtifactError(f"{path}: {error}") from None
+
+
+def ensure(path: Path, kind: str, build: Callable[[], None], notice: Callable[[str], None]) -> bool:
+    """Make sure that a whole file of `kind` is at `path`; returns whether it was built now.
+
+    Of several processes one builds and the others wait, which `notice` is told, as it is told of
+    a corrupt file that is built anew. A file that is whole is found without a lock, so a cache may
+    be read-only. Raises models.InputError where a directory is in the way.
+    """
+    if _whole(path, kind):
+        return False
+    if path.is_dir():
+        raise InputError(f"{path}: a directory is where a file belongs; delete it")
+    with locked(path, lambda: notice(f"{path}: another process builds it; waiting for that")):
+        if _whole(path, kind, notice):
+            return False
+        build()
+    return True
+
+
+def _whole(path: Path, kind: str, notice: Callable[[str], None] | None = None) -> bool:
+    try:
+        read(path, kind)
+    except ArtifactError as error:
+        if notice is not None and path.exists():
+            notice(f"{error}: building it anew")
+        return False
+    return True
 
 
 def _array(data: memoryview, entry: dict[str, Any]) -> NDArray[Any]:

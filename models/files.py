@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def locked(target: Path) -> Iterator[None]:
+def locked(target: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Let one process at a time build `target`; others wait here and then find it built.
 
-    The lock is on a file beside it and ends with its holder, however that ends.
+    The lock is on a file beside it and ends with its holder, however that ends; what a killed
+    holder had written aside is removed. `waiting` is called before waiting for another process.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with (target.parent / f".{target.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting is not None:
+                waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for orphan in target.parent.glob(f"{glob.escape(_aside(target))}*"):
+            if orphan.is_dir():
+                shutil.rmtree(orphan, ignore_errors=True)
+            else:
+                orphan.unlink(missing_ok=True)
         yield
 
 
@@ -27,7 +39,7 @@ def locked(target: Path) -> Iterator[None]:
 def written_aside(target: Path) -> Iterator[Path]:
     """Yield the path of a file to write; it takes target's place when all went well."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=_aside(target), dir=target.parent)
     os.close(handle)
     aside = Path(name)
     try:
@@ -44,10 +56,14 @@ def written_aside(target: Path) -> Iterator[Path]:
 def folder_written_aside(target: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; it becomes `target`, which must not exist, at the end."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    aside = Path(tempfile.mkdtemp(prefix=_aside(target), dir=target.parent))
     try:
         yield aside
         aside.rename(target)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+def _aside(target: Path) -> str:
+    return f".{target.name}.aside-"

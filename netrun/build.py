@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,16 @@ from numpy.typing import NDArray
 
 import models
 from models import artifact, program
-from models.files import locked
 from netrun.engines import EngineError
 
 QUANTISATION = 2  # raised when the same inputs would give another program
 Progress = Callable[[int, int], None]
 Notice = Callable[[str], None]
+Made = Callable[[Path, bool], None]
+
+
+def untold(path: Path, built: bool) -> None:
+    """Tell nobody."""
 
 
 def ensure_artifact(
@@ -39,13 +44,15 @@ def ensure_artifact(
     cache: Path,
     progress: Progress,
     notice: Notice = print,
+    made: Made = untold,
 ) -> Path:
     """The artifact for `engine`, found in `cache` or built there.
 
     `calibration` holds int8 calibration samples, uint8 (n, H, W, C); it is not used by fp32 and
-    bf16. `notice` is told when a corrupt file is replaced. Raises models.WeightsError for weights
-    that do not fit, models.InputError for samples that cannot be calibrated on, EngineError where
-    the engine cannot be used here or cannot execute the network.
+    bf16. `notice` is told when a corrupt file is replaced, `made` of each file, the program first,
+    and whether it was built now. Raises models.WeightsError for weights that do not fit,
+    models.InputError for samples that cannot be calibrated on, EngineError where the engine cannot
+    be used here or cannot execute the network.
     """
     origin: dict[str, Any] = {
         "model": model_name,
@@ -54,7 +61,12 @@ def ensure_artifact(
     }
     if precision != "int8":
         path = _path(cache, f"{model_name}-float", origin)
-        return _ensure(path, "network", lambda: _save_network(model_name, weights, path), notice)
+
+        def save() -> None:
+            _save_network(model_name, weights, path)
+
+        made(path, artifact.ensure(path, "network", save, notice))
+        return path
     if calibration is None:
         raise EngineError("int8 needs calibration images: give --calibration DIR")
     samples = np.ascontiguousarray(calibration)
@@ -62,6 +74,7 @@ def ensure_artifact(
         "calibration": hashlib.sha256(samples.tobytes()).hexdigest(),
         "torchao": importlib.metadata.version("torchao"),
         "quantisation": QUANTISATION,
+        "sample": asdict(models.get(model_name).sample),
     }
     source = _path(cache, f"{model_name}-int8", origin)
 
@@ -84,10 +97,10 @@ def ensure_artifact(
             ) from None
         quantised.save(source, origin)
 
-    _ensure(source, program.KIND, quantise, notice)
+    made(source, artifact.ensure(source, program.KIND, quantise, notice))
     if engine != "onednn":
         return source
-    return _compile(source, origin, batch_size, threads, cache, notice)
+    return _compile(source, origin, batch_size, threads, cache, notice, made)
 
 
 def _compile(
@@ -97,6 +110,7 @@ def _compile(
     threads: int,
     cache: Path,
     notice: Notice,
+    made: Made,
 ) -> Path:
     from netrun.engines.onednn import library, pack
 
@@ -111,26 +125,14 @@ def _compile(
         loaded, _ = program.load(source)
         pack.compile_program(loaded, path, batch_size, threads, origin)
 
-    return _ensure(path, pack.KIND, build, notice)
+    made(path, artifact.ensure(path, pack.KIND, build, notice))
+    return path
 
 
 def _save_network(model_name: str, weights: Path, path: Path) -> None:
     from netrun.engines.pytorch import save_network
 
     save_network(models.get(model_name).load_weights(weights), path, {"weights": weights.name})
-
-
-def _ensure(path: Path, kind: str, build: Callable[[], None], notice: Notice) -> Path:
-    """Build `path` unless it is there and whole; of two processes one builds, the other waits."""
-    with locked(path):
-        if path.exists():
-            try:
-                artifact.read(path, kind)
-                return path
-            except artifact.ArtifactError as error:
-                notice(f"{error}: building it anew")
-        build()
-    return path
 
 
 def _path(cache: Path, name: str, key: dict[str, Any]) -> Path:

@@ -53,7 +53,9 @@ class PyTorchEngine:
             else:
                 dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
                 self._forward = _floating(self._model, artifact.read(path, NETWORK), dtype)
-        except (artifact.ArtifactError, KeyError, ValueError, RuntimeError) as error:
+        except artifact.ArtifactError as error:
+            raise EngineError(f"{error}; start again, and it is built anew") from None
+        except (KeyError, ValueError, RuntimeError) as error:
             raise EngineError(str(error).splitlines()[0]) from None
 
     def prepare(self) -> None:

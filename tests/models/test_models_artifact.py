@@ -1,15 +1,20 @@
 """Artifact files: what is written is read back, and nothing broken is ever accepted."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models import artifact
 from models.artifact import ArtifactError
+from models.errors import InputError
+from models.files import written_aside
 
 ARRAYS: dict[str, NDArray[Any]] = {
     "weight": np.arange(-60, 60, dtype=np.int8).reshape(2, 3, 4, 5),
@@ -18,9 +23,13 @@ ARRAYS: dict[str, NDArray[Any]] = {
 }
 
 
+def write(path: Path) -> None:
+    artifact.write(path, "test", {"origin": "here", "n": 3}, ARRAYS)
+
+
 def written(folder: Path) -> Path:
     path = folder / "one"
-    artifact.write(path, "test", {"origin": "here", "n": 3}, ARRAYS)
+    write(path)
     return path
 
 
@@ -55,6 +64,33 @@ def test_every_flipped_byte_of_the_data_is_found(tmp_path: Path) -> None:
             artifact.read(path, "test")
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artifact")
+
+
+@settings(max_examples=100)
+@given(st.data())
+def test_no_flipped_bit_goes_unnoticed(folder: Path, data: st.DataObject) -> None:
+    path = written(folder)
+    damaged = bytearray(path.read_bytes())
+    header = int.from_bytes(damaged[8:16], "little") + artifact.HEADER
+    # Half of the tries hit the header, which is the smaller part.
+    end = data.draw(st.sampled_from([header, len(damaged)]))
+    damaged[data.draw(st.integers(0, end - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(damaged)
+    try:
+        opened = artifact.read(path, "test")
+    except ArtifactError as error:
+        assert str(path) in str(error)
+        assert "\n" not in str(error)
+        return
+    # It hit the zeros that fill the header's last page.
+    assert opened.facts == {"origin": "here", "n": 3}
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(opened.arrays[name], array)
+
+
 @pytest.mark.parametrize("length", [0, 5, 16, 40, 4096, 4100])
 def test_a_truncated_file_is_refused(tmp_path: Path, length: int) -> None:
     path = written(tmp_path)
@@ -81,3 +117,71 @@ def test_another_kind_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="absent"):
         artifact.read(tmp_path / "absent", "test")
+
+
+def damage(path: Path, how: str) -> None:
+    """Put something at `path` that is no whole artifact of the kind "test"."""
+    whole = path.read_bytes()
+    if how == "another kind":
+        artifact.write(path, "other", {}, ARRAYS)
+    elif how == "another format":
+        path.write_bytes(whole.replace(artifact.MAGIC, b"LOADRUN\x01"))
+    elif how == "header":
+        path.write_bytes(whole.replace(b'"n": 3', b'"n": 2'))
+    elif how == "data":
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    elif how == "truncated":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif how == "garbage":
+        path.write_bytes(os.urandom(5000))
+    elif how == "empty":
+        path.write_bytes(b"")
+
+
+DAMAGES = ("another kind", "another format", "header", "data", "truncated", "garbage", "empty")
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_what_is_damaged_is_built_anew_with_one_notice(tmp_path: Path, how: str) -> None:
+    path = written(tmp_path)
+    whole = path.read_bytes()
+    damage(path, how)
+    notices: list[str] = []
+    assert artifact.ensure(path, "test", lambda: write(path), notices.append)
+    assert path.read_bytes() == whole
+    (notice,) = notices
+    assert notice.startswith(f"{path}: ")
+    assert notice.endswith(": building it anew")
+    assert "\n" not in notice
+    assert not artifact.ensure(path, "test", never, notices.append)
+    assert len(notices) == 1
+
+
+def never() -> None:
+    raise AssertionError("it is there already")
+
+
+def test_a_directory_in_its_place_is_named_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "one"
+    path.mkdir()
+    (path / "precious").write_text("not ours")
+    with pytest.raises(InputError, match="a directory is where a file belongs") as caught:
+        artifact.ensure(path, "test", never, print)
+    assert str(path) in str(caught.value)
+    assert (path / "precious").exists()
+
+
+def test_a_failed_build_leaves_what_was_there(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    damage(path, "data")
+    broken = path.read_bytes()
+
+    def build() -> None:
+        with written_aside(path) as aside:
+            aside.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        artifact.ensure(path, "test", build, lambda text: None)
+    assert path.read_bytes() == broken
+    assert {p.name for p in tmp_path.iterdir()} == {"one", ".one.lock"}

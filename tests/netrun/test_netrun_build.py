@@ -82,25 +82,6 @@ def test_the_second_time_it_is_found(weights: Path, samples: np.ndarray, cache: 
     assert opened(first).facts["model"] == "mobilenet"
 
 
-def test_whatever_shapes_it_is_in_its_name(
-    weights: Path, samples: np.ndarray, cache: Path, tmp_path: Path
-) -> None:
-    other_weights = tmp_path / "other.pth"
-    torch.manual_seed(1)
-    torch.save(MODEL.network().state_dict(), other_weights)
-    other_samples = samples.copy()
-    other_samples[0, 100, 100, 0] ^= 1
-    paths = {
-        build(weights, samples, cache),
-        build(weights, samples, cache, batch_size=3),
-        build(weights, other_samples, cache),
-        build(other_weights, samples, cache),
-        build(weights, samples, cache, engine="pytorch"),
-        build(weights, None, cache, precision="fp32", engine="pytorch"),
-    }
-    assert len(paths) == 6
-
-
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
 def test_a_corrupt_one_is_built_anew_with_a_notice(
     weights: Path, samples: np.ndarray, cache: Path, damage: str

@@ -7,6 +7,7 @@ in its facts and is compared when it is loaded.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,34 @@ from netrun.engines.onednn.primitives import folded_constants, make_kernel, plai
 from netrun.engines.onednn.stages import cache_bytes, cut
 
 KIND = "onednn-int8"
+PACKING = 1  # raised when the same program would give another artifact
+_IDENTITY = re.compile(r"^(vendor_id|cpu family|model|cache size)\s*: (.*)$", re.MULTILINE)
 
 
 def machine_facts(lib: dnn.Library, batch_size: int, threads: int) -> dict[str, Any]:
     """What, besides the program, decides the layout of packed weights."""
     return {
+        "packing": PACKING,
         "library": lib.version,
         "isa": lib.isa,
+        "processor": processor(),
         "cache": cache_bytes(threads),
         "batch_size": batch_size,
         "threads": threads,
     }
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
+    """Maker, family, model and cache size of the first processor.
+
+    Kernels block weights by the size of caches, so that two processors with the same instruction
+    set may want other layouts.
+    """
+    try:
+        first = cpuinfo.read_text().partition("\n\n")[0]
+    except OSError:
+        return []
+    return [value for _, value in _IDENTITY.findall(first)]
 
 
 def compile_program(
