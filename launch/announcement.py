@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from launch.assets import WITHOUT_ARTIFACT
+from launch.instructions import read_instruction_set
 from launch.options import RunOptions
 from launch.pinning import Pinning
 from launch.plan import Plan
@@ -31,7 +32,16 @@ def announce(
         terminal.box("PLAN", notice)
     if pinning.notice:
         terminal.line(f"  note: {pinning.notice}")
+    if options.precision == "int8" and options.engine not in WITHOUT_ARTIFACT:
+        announce_instructions(terminal)
     terminal.lines(f"  note: {text}" for text in data_notices(options))
+
+
+def announce_instructions(terminal: Terminal) -> None:
+    """Say so where the processor lacks what makes int8 fast."""
+    instructions = read_instruction_set()
+    if instructions is not None and instructions.notice:
+        terminal.line(f"  note: {instructions.notice}")
 
 
 def data_notices(options: RunOptions) -> list[str]:

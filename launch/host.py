@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from launch.environment import MAX_CPU_ISA
+from launch.instructions import read_instruction_set
 from launch.topology import Topology
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -45,8 +46,13 @@ def features(cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
 
 
 def host(topology: Topology) -> dict[str, object]:
-    """Facts about the machine; memory in bytes. `max_cpu_isa` is the user's bound for oneDNN."""
+    """Facts about the machine; memory in bytes.
+
+    `max_cpu_isa` is the user's bound for oneDNN, `isa` the instruction set that it uses with it
+    (None where the processor is no x86).
+    """
     shm = os.statvfs("/dev/shm")
+    instructions = read_instruction_set()
     return {
         "name": platform.node(),
         "architecture": platform.machine(),
@@ -60,6 +66,8 @@ def host(topology: Topology) -> dict[str, object]:
         "shm_free_bytes": shm.f_bavail * shm.f_frsize,
         "governor": _governor(topology),
         "max_cpu_isa": os.environ.get(MAX_CPU_ISA),
+        "isa": instructions.name if instructions else None,
+        "vnni": instructions.vnni if instructions else None,
         "load_average": list(os.getloadavg()),
     }
 

@@ -14,6 +14,7 @@ from launch.announcement import announce, unofficial_reasons
 from launch.assets import Assets
 from launch.audit import audit_config
 from launch.configs import LOADRUN_REPORT, loadrun_config, netrun_config
+from launch.engine import check_engine
 from launch.environment import base_environment, instance_environment
 from launch.errors import ExitCode, InputError, InterruptedRunError, RunError
 from launch.options import RunOptions
@@ -46,6 +47,7 @@ def run(options: RunOptions) -> ExitCode:
             parse_user_conf(options.user_conf, models=(model.mlperf_name,))
         except UserConfError as error:
             raise InputError(str(error)) from None
+    check_engine(options.engine)
     topology = read_topology()
     plan = plan_for(options, topology)
     pinning = find_pinning(topology)

@@ -29,7 +29,9 @@ class OneDNNEngine:
         try:
             compiled = artifact.read(Path(config.artifact), KIND)
             self._executor = Executor(compiled, config.batch_size, config.threads)
-        except (artifact.ArtifactError, dnn.OneDNNError, KeyError, ValueError) as error:
+        except artifact.ArtifactError as error:
+            raise EngineError(f"{error}; start again, and it is built anew") from None
+        except (dnn.OneDNNError, KeyError, ValueError) as error:
             raise EngineError(str(error)) from None
 
     def prepare(self) -> None:
@@ -41,8 +43,15 @@ class OneDNNEngine:
         return Answer(*self._model.postprocess(self._executor.run(samples, positions)))
 
     def describe(self) -> dict[str, Any]:
-        """oneDNN's version, how often each kernel is used, stages as (operations, chunk)."""
+        """oneDNN's version and instruction set, uses of each kernel, and stages.
+
+        A stage is (number of operations, samples of a chunk).
+        """
         lib = dnn.load()
         chosen = Counter(kernel.implementation(lib) for kernel in self._executor.kernels())
-        stages = [[len(stage.operations), stage.chunk] for stage in self._executor.stages]
-        return {"onednn": lib.version, "kernels": dict(chosen.most_common()), "stages": stages}
+        return {
+            "onednn": lib.version,
+            "isa": dnn.ISA_NAMES.get(lib.isa, hex(lib.isa)),
+            "kernels": dict(chosen.most_common()),
+            "stages": [[len(stage.operations), stage.chunk] for stage in self._executor.stages],
+        }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import importlib.util
+import platform
 from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int64, c_size_t, c_void_p
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,22 @@ POOLING_MAX = 0x1FF
 SCRATCHPAD_USER = 1
 ARG_SRC, ARG_DST, ARG_WEIGHTS, ARG_BIAS, ARG_SCRATCHPAD, ARG_SCALES = 1, 17, 33, 41, 80, 4096
 QUERY_IMPLEMENTATION, QUERY_WEIGHTS, QUERY_SCRATCHPAD = 8, 131, 136
+ISA_NAMES = {
+    0x1: "SSE41",
+    0x3: "AVX",
+    0x7: "AVX2",
+    0xF: "AVX2_VNNI",
+    0x1F: "AVX2_VNNI_2",
+    0x27: "AVX512_CORE",
+    0x67: "AVX512_CORE_VNNI",
+    0xE7: "AVX512_CORE_BF16",
+    0x1EF: "AVX512_CORE_FP16",
+    0xFEF: "AVX512_CORE_AMX",
+    0x1FEF: "AVX512_CORE_AMX_FP16",
+}
+"""``dnnl_cpu_isa_t``: bits of what an instruction set includes, and the names that
+ONEDNN_MAX_CPU_ISA knows them by."""
+VNNI_BITS = 0x48  # of AVX2_VNNI and of AVX512_CORE_VNNI
 STATUS = {
     1: "out of memory",
     2: "invalid arguments",
@@ -97,8 +114,14 @@ def find_library() -> Path:
     try:
         files = importlib.metadata.files(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
+        if platform.machine() != "x86_64":
+            raise OneDNNError(
+                f"{DISTRIBUTION} exists for x86-64 only, and this is {platform.machine()}: choose"
+                " --engine pytorch"
+            ) from None
         raise OneDNNError(
-            f"{DISTRIBUTION} is not installed: pip install {DISTRIBUTION}, or --engine pytorch"
+            f"{DISTRIBUTION} is not installed: pip install {DISTRIBUTION}, or choose --engine"
+            " pytorch"
         ) from None
     for file in files:
         if file.name == "libdnnl.so.3":
