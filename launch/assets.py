@@ -1,23 +1,19 @@
-"""Builds what a run needs, once: ``python -m launch.assets CONFIG.json``.
-
-Runs as a process of its own, so that the command line never imports torch and an interrupt ends
-the building as a whole. Progress goes to standard output, one JSON object a line
-(``{"stage": ..., "done": ..., "total": ...}`` or ``{"notice": ...}``); the result to the file that
-the configuration names, written whole.
-"""
+"""Builds what a run needs, once: ``python -m launch.assets CONFIG.json`` (see launch.building)."""
 
 from __future__ import annotations
 
 import json
-import logging
 import sys
-import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from launch.errors import ExitCode
+from launch.building import Notice, Progress, run
+
+if TYPE_CHECKING:
+    from models.imagenet.dataset import DataSet
+    from models.synthetic import SyntheticAssets
 
 CALIBRATION_IMAGES = 200
 """Images at most that int8 ranges are taken from, spread evenly over the calibration set."""
@@ -76,11 +72,7 @@ class Assets:
         return cls(**values)
 
 
-def build(
-    config: AssetsConfig,
-    progress: Callable[[str, int, int], None],
-    notice: Callable[[str], None],
-) -> Assets:
+def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
     """Build or find everything; `notice` is told what the user should know.
 
     Raises models.InputError for what the user gave, EngineError for an engine that cannot be used.
@@ -113,17 +105,10 @@ def build(
         weights = DataFacts(weights_path.name, weights_hash(weights_path), config.weights is None)
         calibration_samples = None
         if config.precision == "int8":
-            most = CALIBRATION_IMAGES
-            if config.calibration is not None:
-                images = image_folder(Path(config.calibration))
-            elif config.weights is not None:
-                images = dataset
-            else:
-                images = synthetic.calibration  # type: ignore[union-attr]
-                most = SYNTHETIC_CALIBRATION_IMAGES
+            images = calibration_set(config, dataset, synthetic)
             calibration = images.name
             calibration_samples = prepare_samples(
-                model, images.spread(most), cache, stage("preprocessing calibration images")
+                model, images, cache, stage("preprocessing calibration images")
             ).open()
         artifact = ensure_artifact(
             model.name,
@@ -148,38 +133,26 @@ def build(
     )
 
 
-def main(arguments: list[str]) -> int:
-    """Build as the configuration file says; exit code 2 for bad input, 4 for a failure."""
-    values = json.loads(Path(arguments[0]).read_text())
-    config = AssetsConfig(**{f.name: values[f.name] for f in fields(AssetsConfig)})
+def calibration_set(
+    config: AssetsConfig, served: DataSet | None, synthetic: SyntheticAssets | None
+) -> DataSet:
+    """The images that int8 ranges are taken from, told apart by their content.
 
-    def progress(stage: str, done: int, total: int) -> None:
-        print(json.dumps({"stage": stage, "done": done, "total": total}), flush=True)
+    Those that the user gave, else with real weights the `served` ones, else synthetic ones.
+    """
+    from models.imagenet.dataset import image_folder
 
-    def notice(text: str) -> None:
-        print(json.dumps({"notice": text}), flush=True)
-
-    from models import InputError
-    from netrun.engines import EngineError
-
-    handler = logging.Handler()
-    handler.emit = lambda record: notice(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger("models").addHandler(handler)
-    try:
-        assets = build(config, progress, notice)
-    except (InputError, EngineError) as error:
-        print(f"error: {error}", flush=True)
-        return ExitCode.USAGE
-    except Exception as error:
-        traceback.print_exc()
-        print(f"error: {type(error).__name__}: {error}", flush=True)
-        return ExitCode.FAILED
-    result = Path(config.result)
-    aside = result.with_suffix(".aside")
-    aside.write_text(json.dumps(asdict(assets)))
-    aside.replace(result)
-    return ExitCode.OK
+    most = CALIBRATION_IMAGES
+    if config.calibration is not None:
+        images = image_folder(Path(config.calibration))
+    elif config.weights is not None:
+        assert served is not None
+        images = served
+    else:
+        assert synthetic is not None
+        images, most = synthetic.calibration, SYNTHETIC_CALIBRATION_IMAGES
+    return images.spread(most).by_content()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(build, sys.argv[1:]))

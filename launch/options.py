@@ -29,6 +29,21 @@ class Sources:
 
 
 @dataclass(frozen=True)
+class CalibrateOptions:
+    """A calibration as the user asked for it; None is the embedded synthetic default.
+
+    `threads` is None where the default plan decides.
+    """
+
+    model: str
+    weights: Path | None
+    images: Path | None
+    engine: str
+    batch_size: int
+    threads: int | None
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """One run as the user asked for it. Names are canonical; None leaves a choice to loadrun."""
 
@@ -85,15 +100,8 @@ def find_sources(
     variables = os.environ if environment is None else environment
 
     def find(option: str, given: str | None) -> Path | None:
-        variable = f"LOADRUN_{option.upper()}"
-        name, value = (f"--{option}", given) if given else (variable, variables.get(variable))
-        if not value:
-            return None
-        path = Path(value).expanduser().absolute()
         wanted = "directory" if option in ("images", "calibration") else "file"
-        if not (path.is_dir() if wanted == "directory" else path.is_file()):
-            raise InputError(f"{name} {value}: no such {wanted}")
-        return path
+        return find_path(f"--{option}", given, f"LOADRUN_{option.upper()}", variables, wanted)
 
     # An option replaces the whole pair: labels of the environment belong to its own images.
     if images and not labels:
@@ -107,6 +115,22 @@ def find_sources(
     if sources.labels and not sources.images:
         raise InputError(f"--labels {sources.labels}: labels need --images DIR")
     return sources
+
+
+def find_path(
+    option: str, given: str | None, variable: str, variables: Mapping[str, str], wanted: str
+) -> Path | None:
+    """What `option` gives, else the environment's `variable`: a "file" or "directory" that exists.
+
+    None where neither is set; raises InputError for a path that is not there.
+    """
+    name, value = (option, given) if given else (variable, variables.get(variable))
+    if not value:
+        return None
+    path = Path(value).expanduser().absolute()
+    if not (path.is_dir() if wanted == "directory" else path.is_file()):
+        raise InputError(f"{name} {value}: no such {wanted}")
+    return path
 
 
 def find_user_conf(given: str | None) -> Path | None:

@@ -1,4 +1,4 @@
-"""Makes sure that samples and artifact exist before a run, with progress for the user."""
+"""Has what is missing built by a process of its own, with progress for the user."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Protocol
 
 from launch.assets import Assets, AssetsConfig
 from launch.cache import cache_directory
+from launch.calibration import Calibration
 from launch.environment import base_environment
 from launch.errors import InputError, InterruptedRunError, RunError
-from launch.options import Sources
+from launch.options import CalibrateOptions, Sources
 from launch.processes import Child, describe_end, end_all, error_line, start
 from launch.signals import Signals
 from launch.tail import Tail
@@ -49,18 +50,7 @@ class Needs(Protocol):
 def prepare(
     options: Needs, threads: int, directory: Path, terminal: Terminal, signals: Signals
 ) -> Assets:
-    """Build what `options` needs, or find it built; log and configuration go to `directory`.
-
-    Raises InputError for weights or images that cannot be used, RunError when building fails,
-    InterruptedRunError on an ending signal (what was half-built is gone then).
-    """
-    cache = cache_directory()
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cache directory {cache}: {error.strerror} (choose another with LOADRUN_CACHE)"
-        ) from None
+    """Build what `options` needs, or find it built; raises what `build` does."""
     sources = options.sources
     result = directory / "assets.json"
     config = AssetsConfig(
@@ -73,14 +63,60 @@ def prepare(
         precision=options.precision,
         batch_size=options.batch_size,
         threads=threads,
-        cache=str(cache),
+        cache=str(writable_cache()),
         result=str(result),
     )
+    build("launch.assets", config, directory, terminal, signals)
+    return Assets.load(result)
+
+
+def prepare_calibration(
+    options: CalibrateOptions, threads: int, directory: Path, terminal: Terminal, signals: Signals
+) -> Calibration:
+    """Calibrate and compile as `options` says, or find it done; raises what `build` does."""
+    result = directory / "calibration.json"
+    config = AssetsConfig(
+        model=options.model,
+        weights=_text(options.weights),
+        images=None,
+        labels=None,
+        calibration=_text(options.images),
+        engine=options.engine,
+        precision="int8",
+        batch_size=options.batch_size,
+        threads=threads,
+        cache=str(writable_cache()),
+        result=str(result),
+    )
+    build("launch.calibration", config, directory, terminal, signals)
+    return Calibration.load(result)
+
+
+def writable_cache() -> Path:
+    """The cache directory, made if it is missing; raises InputError where that is impossible."""
+    cache = cache_directory()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cache directory {cache}: {error.strerror} (choose another with LOADRUN_CACHE)"
+        ) from None
+    return cache
+
+
+def build(
+    module: str, config: AssetsConfig, directory: Path, terminal: Terminal, signals: Signals
+) -> None:
+    """Run ``python -m MODULE CONFIG.json``; log and configuration go to `directory`.
+
+    Raises InputError for weights or images that cannot be used, RunError when building fails,
+    InterruptedRunError on an ending signal (what was half-built is gone then).
+    """
     config_path = directory / "assets.config.json"
     config_path.write_text(json.dumps(asdict(config), indent=1))
     child = start(
         "prepare",
-        [sys.executable, "-m", "launch.assets", str(config_path)],
+        [sys.executable, "-m", module, str(config_path)],
         log=directory / "prepare.log",
         environment=base_environment(),
     )
@@ -91,12 +127,12 @@ def prepare(
         end_all([child], signals, patience_s=LEAVE_S)
     code = child.ended()
     if code == 0:
-        return Assets.load(result)
+        return
     words = child.last_words()
     if code == InputError.code:
         raise InputError(error_line(words) or words)
     assert code is not None
-    raise RunError(f"preparing {options.model} {describe_end(code)}; its last lines:\n{words}")
+    raise RunError(f"preparing {config.model} {describe_end(code)}; its last lines:\n{words}")
 
 
 def _watch(child: Child, bar: Bar, terminal: Terminal, signals: Signals) -> None:

@@ -224,9 +224,9 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         audit_config(arguments.audit)
         if mode != "PerformanceOnly":
             raise InputError(f"--audit {arguments.audit} runs in PerformanceOnly, not {mode}")
-    precision = _one_of("--precision", arguments.precision, PRECISIONS)
+    precision = one_of("--precision", arguments.precision, PRECISIONS)
     default_engine = next(engine for engine in ENGINES if precision in SUPPORTED[engine])
-    engine = _one_of("--engine", arguments.engine or default_engine, ENGINES)
+    engine = one_of("--engine", arguments.engine or default_engine, ENGINES)
     if precision not in SUPPORTED[engine]:
         raise InputError(
             f"--engine {engine} executes {', '.join(SUPPORTED[engine])}, not {precision}"
@@ -241,7 +241,7 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         ),
         engine=engine,
         precision=precision,
-        policy=_one_of("--policy", arguments.policy.replace("-", "_"), POLICIES),
+        policy=one_of("--policy", arguments.policy.replace("-", "_"), POLICIES),
         batch_size=arguments.batch_size or BATCH_SIZES[scenario],
         in_flight=arguments.in_flight,
         instances=arguments.instances,
@@ -264,7 +264,8 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
     )
 
 
-def _one_of(option: str, value: str, names: tuple[str, ...]) -> str:
+def one_of(option: str, value: str, names: tuple[str, ...]) -> str:
+    """The name among `names` that the user means; InputError with the nearest one."""
     if value.lower() in names:
         return value.lower()
     near = get_close_matches(value.lower(), names, 1, 0.0)

@@ -29,13 +29,16 @@ class Finished:
         return float(self.record["accuracy"]["value"])
 
 
-def command(cache: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def command(
+    cache: Path, folder: Path, *words: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """``loadrun WORDS`` in `folder`, with `cache`; stderr and stdout in one."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("LOADRUN_")}
+    ours = {"LOADRUN_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, "-m", "launch.cli", *words],
         cwd=folder,
-        env={**inherited, "LOADRUN_CACHE": str(cache), "PYTHONPATH": str(ROOT)},
+        env={**inherited, **ours, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -44,10 +47,10 @@ def command(cache: Path, folder: Path, *words: str) -> subprocess.CompletedProce
     )
 
 
-def loadrun(cache: Path, folder: Path, *words: str) -> Finished:
-    """``loadrun run WORDS`` in `folder`, with `cache`."""
+def loadrun(cache: Path, folder: Path, *words: str, **environment: str) -> Finished:
+    """``loadrun run WORDS`` and what became of it."""
     results = folder / "results"
-    done = command(cache, folder, "run", *words, "--results", str(results))
+    done = command(cache, folder, "run", *words, "--results", str(results), **environment)
     records = [p for p in results.glob("*/*/run.json") if p.parent.parent.parent == results]
     assert len(records) == 1, done.stdout
     return Finished(done.returncode, done.stdout, json.loads(records[0].read_text()))

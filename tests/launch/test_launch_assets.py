@@ -15,6 +15,7 @@ import models
 import netrun.build
 from launch import assets
 from launch.assets import AssetsConfig, build
+from launch.building import cache_trouble, run
 from netrun.engines import EngineError
 
 
@@ -68,6 +69,20 @@ def test_calibration_images_are_chosen_before_they_are_preprocessed(
     assert interior[:, 0, 0, 0].tolist() == ([0, 6, 12, 18] if own else [0, 3, 6, 9])
 
 
+@pytest.mark.parametrize("edited", [False, True])
+def test_calibration_images_are_known_by_their_content(tmp_path: Path, edited: bool) -> None:
+    config = config_of(tmp_path, tmp_path, folder_of(tmp_path, "calibration", 3))
+    before = assets.calibration_set(config, None, None)
+    if edited:  # same name, same size
+        file = tmp_path / "calibration" / "01.png"
+        content = bytearray(file.read_bytes())
+        content[-20] ^= 1
+        file.write_bytes(content)
+    after = assets.calibration_set(config, None, None)
+    assert (after.sha256 != before.sha256) == edited
+    assert after.files == before.files
+
+
 @pytest.mark.parametrize("error", [models.InputError, EngineError, models.WeightsError])
 def test_what_the_user_chose_is_refused_in_one_line(
     tmp_path: Path,
@@ -81,7 +96,41 @@ def test_what_the_user_chose_is_refused_in_one_line(
     monkeypatch.setattr(netrun.build, "ensure_artifact", ensure_artifact)
     path = tmp_path / "config.json"
     path.write_text(json.dumps(asdict(config_of(tmp_path, folder_of(tmp_path, "val", 1), None))))
-    assert assets.main([str(path)]) == 2
+    assert run(assets.build, [str(path)]) == 2
     told = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]
     assert told == ["error: that will not do"]
     assert not (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/cache/artifacts/.a.lock"), "/cache/artifacts/"),
+        (OSError(30, "Read-only file system", "/x", None, "/cache/a"), "/cache/a: Read-only"),
+        (OSError(28, "No space left on device"), "/cache: No space left on device"),
+        (FileNotFoundError(2, "No such file or directory", "/elsewhere"), None),
+        (OSError(5, "Input/output error"), None),
+    ],
+)
+def test_what_is_wrong_with_the_cache_is_told_with_the_cure(
+    error: OSError, said: str | None
+) -> None:
+    told = cache_trouble(error, Path("/cache"))
+    if said is None:
+        assert told is None
+    else:
+        assert told is not None
+        assert told.startswith(said)
+        assert "LOADRUN_CACHE" in told
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cache").write_text("a file where the cache's directory belongs")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(asdict(config_of(tmp_path, folder_of(tmp_path, "val", 1), None))))
+    assert run(assets.build, [str(path)]) == 2
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]
+    assert told.startswith(f"error: {tmp_path / 'cache'}")
+    assert "LOADRUN_CACHE" in told

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +71,11 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["roofline", "resnet50", "--picture", "x.jpg"], "ends in .png or .svg"),
         (["roofline", "resnet50", "--json", "docs"], "docs: is a directory"),
         (["roofline", "resnet50", "--weights", "/no/such"], "--weights /no/such: no such file"),
+        (["calibrate"], "MODEL"),
+        (["calibrate", "mobilenet", "--weights", "setup.cfg"], "(give --images DIR)"),
+        (["calibrate", "mobilenet", "--images", "/no/such"], "--images /no/such: no such dir"),
+        (["calibrate", "mobilenet", "--engine", "null"], "known: onednn, pytorch"),
+        (["calibrate", "mobilenet", "--precision", "fp32"], "unknown option '--precision'"),
         (["topology", "--instances", "999", "--strict"], "leave out --strict"),
     ],
 )
@@ -80,6 +87,30 @@ def test_wrong_words_get_one_line(
 ) -> None:
     monkeypatch.chdir(PACKAGE_ROOT)
     assert said in refused(capsys, *words)
+
+
+@pytest.mark.parametrize("command", ["run", "calibrate"])
+@pytest.mark.parametrize(
+    ("machine", "cure"),
+    [
+        ("x86_64", "is not installed: pip install onednn-cpu-gomp, or choose --engine pytorch"),
+        ("aarch64", "exists for x86-64 only, and this is aarch64: choose --engine pytorch"),
+    ],
+)
+def test_without_onednn_the_cure_is_told_before_anything_is_built(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    machine: str,
+    cure: str,
+) -> None:
+    def absent(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "files", absent)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    line = refused(capsys, command, "mobilenet")
+    assert line == f"loadrun: error: --engine onednn: onednn-cpu-gomp {cure}\n"
 
 
 def test_a_wrong_user_conf_names_file_and_line(

@@ -1,0 +1,143 @@
+"""`loadrun calibrate MODEL`: make the int8 model of weights and calibration images, and keep it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import models
+from launch.commands.run import count, one_of
+from launch.errors import InputError
+from launch.options import BATCH_SIZES, CalibrateOptions, find_path
+
+if TYPE_CHECKING:
+    from launch.calibration import CacheFile, Calibration
+
+SUMMARY = "calibrate a model for int8 and keep the result for later runs"
+DESCRIPTION = """\
+Takes int8 ranges from calibration images, quantises MODEL with them and compiles the result for
+this machine. A later run with the same weights and --calibration finds it and starts at once.
+Without --weights and --images the embedded synthetic model and images are used.
+"""
+EPILOG = """\
+examples:
+  loadrun calibrate resnet50 --weights resnet50.pth --images imagenet/calibration
+  loadrun run resnet50 --weights resnet50.pth --calibration imagenet/calibration --images val
+"""
+ENGINES = ("onednn", "pytorch")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add everything `loadrun calibrate` accepts."""
+    parser.description = DESCRIPTION
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
+    parser.add_argument("--weights", metavar="FILE", help="fp32 weights [LOADRUN_WEIGHTS]")
+    parser.add_argument(
+        "--images",
+        "--calibration",
+        metavar="DIR",
+        help="images that int8 ranges are taken from [LOADRUN_CALIBRATION]",
+    )
+    parser.add_argument(
+        "--engine",
+        default="onednn",
+        metavar="NAME",
+        help="what to compile for: onednn (default), or pytorch, which compiles nothing",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=count,
+        default=BATCH_SIZES["Offline"],
+        metavar="N",
+        help=f"compile for batches of up to N samples (default {BATCH_SIZES['Offline']})",
+    )
+    parser.add_argument(
+        "--threads",
+        type=count,
+        metavar="N",
+        help="compile for instances of N cores (default: those of a run's default plan)",
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Calibrate and compile what is not in the cache yet, and say where it stands."""
+    options = read_options(arguments)
+    # Only now, so that a wrong option is answered at once.
+    from launch.announcement import announce_instructions
+    from launch.engine import check_engine
+    from launch.plan import make_plan
+    from launch.prepare import prepare_calibration
+    from launch.signals import Signals
+    from launch.terminal import Terminal
+    from launch.topology import read_topology
+
+    check_engine(options.engine)
+    threads = options.threads or make_plan(read_topology(), None, None).cores_per_instance
+    terminal = Terminal()
+    terminal.lines(announcement(options, threads))
+    announce_instructions(terminal)
+    began = time.monotonic()
+    with Signals() as signals, tempfile.TemporaryDirectory(prefix="loadrun-") as directory:
+        made = prepare_calibration(options, threads, Path(directory), terminal, signals)
+    terminal.line()
+    terminal.lines(summary(made, time.monotonic() - began))
+    return 0
+
+
+def read_options(arguments: argparse.Namespace) -> CalibrateOptions:
+    """The checked options; InputError names the option, its value and the cure."""
+    weights = find_path("--weights", arguments.weights, "LOADRUN_WEIGHTS", os.environ, "file")
+    images = find_path("--images", arguments.images, "LOADRUN_CALIBRATION", os.environ, "directory")
+    if weights is not None and images is None:
+        raise InputError(f"--weights {weights}: calibration images are missing (give --images DIR)")
+    return CalibrateOptions(
+        model=models.get(arguments.model).name,
+        weights=weights,
+        images=images,
+        engine=one_of("--engine", arguments.engine, ENGINES),
+        batch_size=arguments.batch_size,
+        threads=arguments.threads,
+    )
+
+
+def announcement(options: CalibrateOptions, threads: int) -> list[str]:
+    """What is going to be calibrated, as lines for a person."""
+    engine = f"  engine: {options.engine}"
+    if options.engine == "onednn":
+        cores = f"{threads} core{'s' * (threads > 1)}"
+        engine += f", batch size {options.batch_size}, instances of {cores}"
+    lines = [
+        f"{models.get(options.model).title}  int8 calibration",
+        f"  weights: {options.weights or 'synthetic'}",
+        f"  calibration images: {options.images or 'synthetic'}",
+        engine,
+    ]
+    if options.images and not options.weights:
+        lines.append("  note: only the weights are synthetic: accuracy means nothing")
+    return lines
+
+
+def summary(made: Calibration, took_s: float) -> list[str]:
+    """Files, keys, origin and time as lines for a person."""
+    synthetic = "  synthetic" if made.weights.synthetic or made.images.synthetic else ""
+    lines = _file("int8 program", made.program)
+    if made.artifact is not None:
+        lines += _file("compiled for this machine", made.artifact)
+    lines += [
+        f"weights: {made.weights.name}  sha256 {made.weights.sha256}{synthetic}",
+        f"calibration images: {made.image_count} of {made.images.name}",
+    ]
+    if made.program.built:
+        return [*lines, f"calibrated in {took_s:.1f} s"]
+    return [*lines, f"already calibrated (looked up in {took_s:.1f} s)"]
+
+
+def _file(what: str, file: CacheFile) -> list[str]:
+    state = "built" if file.built else "found"
+    return [f"{what}: {state}, key {file.key}", f"  {file.path}"]
