@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from netrun.config import ConfigError, NetrunConfig
 from netrun.engines import Engine, EngineError, create
 from netrun.parent import die_with_parent
-from netrun.report import write_report
+from netrun.report import StartClock, write_report
 from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceRecord, InstanceState, RunState
 from shm.ring import RequestConsumer, ResponseProducer, Rings
@@ -30,6 +30,7 @@ from shm.segment import SegmentMissing, ShmError
 EXIT_FAILED = 4
 IDLE_S = 0.2  # how long an idle instance waits before it looks at the control block again
 POLL_S = 0.005
+LEAST_BATCHES = 3  # fewer tell nothing where one of them was disturbed
 BUSY_LOOK_NS = 500_000_000  # how often a busy one looks whether loadrun still lives
 
 
@@ -64,10 +65,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(config: NetrunConfig) -> None:
-    started = time.monotonic()
+    clock = StartClock()
+    clock.reached("imported")
     engine = create(config)
     engine.prepare()
-    loaded_s = time.monotonic() - started
+    clock.reached("prepared")
     with ExitStack() as stack:
         control = _attach(config, stack)
         record = control.instance(config.instance)
@@ -77,12 +79,14 @@ def _run(config: NetrunConfig) -> None:
         record.pid = os.getpid()
         record.heartbeat_ns = time.monotonic_ns()
         record.state = InstanceState.LOADED
+        clock.reached("loaded")
         if not _restarted(control):
             _await_warmup(control)
+            clock.reached("warmup")
             record.rate = measure_rate(engine, samples, config)
-        write_report(config, engine, record.rate, loaded_s)
         requests = rings.request_consumer(config.instance)
         responses = rings.response_producer(config.instance)
+        write_report(config, engine, record.rate, clock)
         record.state = InstanceState.READY
         _serve(engine, samples, requests, responses, control, record)
         record.state = InstanceState.STOPPED
@@ -119,15 +123,20 @@ def _await_warmup(control: ControlBlock) -> None:
 
 
 def measure_rate(engine: Engine, samples: NDArray[np.uint8], config: NetrunConfig) -> float:
-    """Samples/s of the engine alone: full batches of scattered samples for `warmup_s` seconds."""
+    """Samples/s of the engine alone: full batches of scattered samples for `warmup_s` seconds.
+
+    The first batch, which finds caches cold, takes of that time and is not measured.
+    """
     batch, slots = config.batch_size, len(samples)
     # A large step spreads the positions over the arena, so that samples come from memory.
     positions = [(i * 7919 + config.instance * 104729) % slots for i in range(batch * 64)]
     batches = [positions[start : start + batch] for start in range(0, len(positions), batch)]
+    start = time.monotonic()
     engine.infer(samples, batches[0])
     times: list[float] = []
-    start = now = time.monotonic()
-    while not times or now - start < config.warmup_s:
+    now = time.monotonic()
+    # The end is the one nearest to `warmup_s`: another half batch would be beyond it.
+    while len(times) < LEAST_BATCHES or now - start + times[-1] / 2 < config.warmup_s:
         engine.infer(samples, batches[len(times) % len(batches)])
         before, now = now, time.monotonic()
         times.append(now - before)

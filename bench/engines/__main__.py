@@ -11,11 +11,9 @@ take part where they are installed (``pip install -e .[peers]``).
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -28,6 +26,7 @@ import numpy as np
 import models
 from bench.data import CALIBRATION, VALIDATION, WEIGHTS, images
 from bench.engines.contestants import CONTESTANTS
+from bench.host import host
 
 BASELINE = "loadrun onednn int8"
 NEEDS = {"OpenVINO": ("openvino", "nncf"), "ONNX": ("onnxruntime", "onnx")}
@@ -105,7 +104,7 @@ def main() -> None:
             for row in rows[-len(names) :]:
                 print(_line(row), flush=True)
     if options.json is not None:
-        facts = {"command": sys.argv, "cores": options.cores, **_host(), "rows": rows}
+        facts = {"command": sys.argv, "cores": options.cores, **host(), "rows": rows}
         options.json.write_text(json.dumps(facts, indent=1))
 
 
@@ -172,18 +171,6 @@ def _line(row: dict[str, Any]) -> str:
         f" {row['rate']:8.1f} /s ({row['rate_min']:.1f} .. {row['rate_max']:.1f})"
         f"  p50 {row['p50_ms']:7.2f}  p90 {row['p90_ms']:7.2f}  cpu {row['cpu_ms']:7.2f} ms{ours}"
     )
-
-
-def _host() -> dict[str, Any]:
-    versions = {}
-    for name in ("torch", "torchao", "onednn-cpu-gomp", "openvino", "nncf", "onnxruntime"):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    processor = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "")
-    return {"processor": processor, "kernel": platform.release(), "versions": versions}
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from netrun import worker
 from netrun.config import NetrunConfig, SimulatedService
 from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceState, RunState
@@ -145,6 +147,11 @@ def test_an_instance_loads_warms_up_serves_and_leaves(make_run: Callable[..., Ru
     report = json.loads(Path(run.config.report).read_text())
     assert report["pid"] == run.record.pid == run.process.pid
     assert report["affinity"] == sorted(os.sched_getaffinity(run.process.pid))
+    phases = report["phases_s"]
+    assert list(phases) == ["imported", "prepared", "loaded", "warmup", "ready"]
+    assert phases["imported"] > 0
+    assert sorted(phases.values()) == list(phases.values())
+    assert phases["ready"] - phases["warmup"] >= run.config.warmup_s / 2
     run.control.run_state = RunState.STOPPING
     assert run.process.wait(10) == 0
     assert run.record.state is InstanceState.STOPPED
@@ -326,6 +333,47 @@ def test_the_simulated_engine_takes_its_time_without_computing(
     assert run.record.busy_ns >= 32e6
     # Warm-up measures the same model: 4 samples in 42 ms.
     assert run.record.rate <= 4 / 0.042
+
+
+class Paced:
+    """An engine whose batches take the given seconds, the last one again and again."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.seconds = seconds
+        self.batches = 0
+        self.clock = 0.0
+
+    def infer(self, samples: Any, positions: Any) -> None:
+        assert len(positions) == BATCH
+        self.clock += self.seconds[min(self.batches, len(self.seconds) - 1)]
+        self.batches += 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "batches", "took", "rate"),
+    [
+        ((0.1,), 20, 2.0, BATCH / 0.1),
+        ((1.0, 0.1), 11, 2.0, BATCH / 0.1),  # the first one is cold
+        ((0.45,), 4, 1.8, BATCH / 0.45),  # a fifth would end at 2.25 s
+        ((0.55,), 4, 2.2, BATCH / 0.55),
+        ((3.0,), 4, 12.0, BATCH / 3),
+        ((0.5, 3.0, 0.2, 0.4), 4, 4.1, BATCH / 0.2),  # disturbed once
+    ],
+)
+def test_the_rate_is_that_of_the_faster_batches(
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: tuple[float, ...],
+    batches: int,
+    took: float,
+    rate: float,
+) -> None:
+    engine = Paced(*seconds)
+    monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: engine.clock))
+    config = NetrunConfig("r", 0, "resnet50", "null", "int8", "", BATCH, 1, "", warmup_s=2.0)
+    measured = worker.measure_rate(engine, np.zeros((16, 2, 2, 3), np.uint8), config)  # type: ignore[arg-type]
+    assert engine.batches == batches
+    assert engine.clock == pytest.approx(took)
+    assert measured == pytest.approx(rate)
 
 
 @pytest.mark.parametrize(
