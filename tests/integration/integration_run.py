@@ -56,11 +56,11 @@ def loadrun(cache: Path, folder: Path, *words: str, **environment: str) -> Finis
     return Finished(done.returncode, done.stdout, json.loads(records[0].read_text()))
 
 
-def real_data(model: str) -> list[str]:
+def real_data(model: str, calibration: Path) -> list[str]:
     """Options that choose the real weights and images of SHARED_DATA."""
     images = SHARED_DATA / "imagenet_val650"
     return [
         *("--weights", str(SHARED_DATA / "weights" / WEIGHTS[model])),
         *("--images", str(images), "--labels", str(images / "val_map.txt")),
-        *("--calibration", str(SHARED_DATA / "calibration200")),
+        *("--calibration", str(calibration)),
     ]
