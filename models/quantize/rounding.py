@@ -81,14 +81,20 @@ def _feed_back(target: Tensor, covariance: Tensor, distance: int) -> Tensor:
 
 
 def _inverse_factor(covariance: Tensor) -> Tensor:
-    """The upper triangle U with ``inverse of the damped covariance = U^T U``."""
-    damped = covariance.clone()
-    variance = damped.diagonal()
-    # Inputs that never vary (all variances zero) leave every error where it is.
-    variance += DAMPING * variance.mean() + torch.finfo(torch.float32).tiny
+    """The upper triangle U with ``inverse of the damped covariance = U^T U``.
+
+    The identity, which leaves every error where it is, where inputs hardly vary at all.
+    """
+    variance = covariance.diagonal().mean()
     # Seen from the last input to the first, a lower Cholesky factor is an upper one.
-    upper = torch.linalg.cholesky(damped.flip(0, 1)).flip(0, 1)
-    return torch.linalg.solve_triangular(upper, torch.eye(len(upper)), upper=True)
+    flipped = covariance.flip(0, 1)
+    identity = torch.eye(len(covariance))
+    # What few samples leave undetermined may come out below zero by rounding: then damp it more.
+    for damping in (DAMPING, 10 * DAMPING, 1.0):
+        lower, failed = torch.linalg.cholesky_ex(flipped + damping * variance * identity)
+        if not failed and variance > 0:
+            return torch.linalg.solve_triangular(lower.flip(0, 1), identity, upper=True)
+    return identity
 
 
 def pairs_are_exact(weight: NDArray[np.int8]) -> bool:

@@ -30,21 +30,26 @@ POSITIONS = 40  # output positions of a sample that enter a covariance
 
 @dataclass
 class _Sums:
-    """Running sums over inputs."""
+    """Running sums of how n inputs differ from `origin`, a value near their mean.
 
+    Sums of the inputs themselves would lose a small variance around a large mean to rounding.
+    """
+
+    origin: Tensor
     count: int = 0
-    total: Tensor = field(default_factory=lambda: torch.zeros(()))
-    products: Tensor = field(default_factory=lambda: torch.zeros(()))
+    total: Tensor = field(init=False)
+    products: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.total = torch.zeros(len(self.origin))
+        self.products = torch.zeros(len(self.origin), len(self.origin))
 
     def add(self, inputs: Tensor) -> None:
         """Add `inputs`, float32 (count, n)."""
-        self.count += len(inputs)
-        self.total = self.total + inputs.sum(0)
-        # In place: the matrices of wide layers are large.
-        if self.products.dim() == 0:
-            self.products = inputs.T @ inputs
-        else:
-            self.products.addmm_(inputs.T, inputs)
+        apart = inputs - self.origin
+        self.count += len(apart)
+        self.total += apart.sum(0)
+        self.products.addmm_(apart.T, apart)
 
     def covariance(self) -> Tensor:
         """(n, n)."""
@@ -78,7 +83,10 @@ class InputStatistics(Interpreter):  # type: ignore[misc]
             self._means.setdefault(layer_name(n), []).append(source.mean(others))
             inputs = self._inputs(n, source)
             if inputs is not None:
-                self._sums.setdefault(layer_name(n), _Sums()).add(inputs)
+                name = layer_name(n)
+                if name not in self._sums:
+                    self._sums[name] = _Sums(inputs.mean(0))
+                self._sums[name].add(inputs)
         return super().run_node(n)
 
     def _inputs(self, node: Node, source: Tensor) -> Tensor | None:

@@ -92,6 +92,30 @@ def test_layers_and_inputs_of_zeros_are_no_exception() -> None:
     torch.testing.assert_close(stored * scales[:, None], weights(3, 4), atol=0.02, rtol=0)
 
 
+def test_a_covariance_that_rounding_spoilt_is_damped_until_it_serves() -> None:
+    exact = weights(4, 16)
+    sample = inputs(5, 16)  # five samples determine four directions of sixteen
+    covariance = torch.cov(sample.T)
+    covariance -= 0.02 * covariance.diagonal().mean() * torch.eye(16)
+    assert torch.linalg.eigvalsh(covariance).min() < 0
+    rounded = round_weights(exact, covariance)
+    nearest = round_weights(exact, torch.eye(16))
+    assert error(exact, rounded, sample) < error(exact, nearest, sample)
+
+
+def test_a_small_variance_around_a_large_mean_is_not_lost() -> None:
+    network = nn.Sequential(nn.Linear(3, 2)).eval()
+    graph = torch.export.export(network, (torch.zeros(4096, 3),)).module()
+    observed = statistics.InputStatistics(graph)
+    samples = 1000 + 0.01 * inputs(8192, 3)
+    with torch.no_grad():
+        for batch in samples.split(4096):
+            observed.run(batch)
+    found = observed.take_covariance("0")
+    assert found is not None
+    torch.testing.assert_close(found, torch.cov(samples.T.double()).float(), rtol=0.02, atol=1e-6)
+
+
 def test_statistics_are_those_of_the_inputs_of_all_positions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
