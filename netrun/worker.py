@@ -31,6 +31,7 @@ EXIT_FAILED = 4
 IDLE_S = 0.2  # how long an idle instance waits before it looks at the control block again
 POLL_S = 0.005
 LEAST_BATCHES = 3  # fewer tell nothing where one of them was disturbed
+ENOUGH_BATCHES = 500  # with so many, a quarter of the time will do
 BUSY_LOOK_NS = 500_000_000  # how often a busy one looks whether loadrun still lives
 
 
@@ -136,7 +137,9 @@ def measure_rate(engine: Engine, samples: NDArray[np.uint8], config: NetrunConfi
     times: list[float] = []
     now = time.monotonic()
     # The end is the one nearest to `warmup_s`: another half batch would be beyond it.
-    while len(times) < LEAST_BATCHES or now - start + times[-1] / 2 < config.warmup_s:
+    while len(times) < LEAST_BATCHES or now - start + times[-1] / 2 < (
+        config.warmup_s / (4 if len(times) >= ENOUGH_BATCHES else 1)
+    ):
         engine.infer(samples, batches[len(times) % len(batches)])
         before, now = now, time.monotonic()
         times.append(now - before)

@@ -23,8 +23,8 @@ def in_shm() -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def cache(synthetic_cache: Path) -> Path:
+    return synthetic_cache
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What the tests of models share: the real data beside the project, and the synthetic assets."""
+"""What several packages' tests share: real data, and synthetic models that take time to build."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from models.synthetic import SyntheticAssets, build
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    beside = Path(__file__).parents[3] / "shared" / "data"
+    beside = Path(__file__).parents[2] / "shared" / "data"
     folder = Path(os.environ.get("LOADRUN_SHARED_DATA", beside))
     if not folder.is_dir():
         pytest.skip(f"no real weights and images in {folder} (LOADRUN_SHARED_DATA)")
