@@ -75,7 +75,7 @@ def test_accuracy_with_and_without_the_noise_of_int8(
 ) -> None:
     model, assets = models.get(name), synthetic[name]
     assert assets.dataset.labels is not None
-    count = 40 if name == "resnet50" else 64
+    count = 34
     labels = assets.dataset.labels[:count]
     samples = np.stack([model.preprocess(file) for file in assets.dataset.files[:count]])
     inputs = torch.from_numpy(model.sample.normalise(samples))
