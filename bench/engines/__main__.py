@@ -37,11 +37,9 @@ class Contestant:
 
     def __init__(self, name: str, model: str, options: dict[str, Any], cores: list[int]) -> None:
         self.name = name
-        environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": str(len(cores)),
-            "GOMP_CPU_AFFINITY": " ".join(map(str, cores)),
-        }
+        environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores))}
+        if name.startswith("loadrun"):  # it would bind the others' main thread to one core
+            environment["GOMP_CPU_AFFINITY"] = " ".join(map(str, cores))
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.engines.worker", name, model, json.dumps(options)],
