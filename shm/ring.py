@@ -48,8 +48,9 @@ between processors once per batch at most.
 from __future__ import annotations
 
 import contextlib
+import functools
+import struct
 import time
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -88,6 +89,8 @@ _COLUMN_COUNT = 5
 _REQUEST_HEAD, _RESPONSE_HEAD = 1, 4
 
 _FULL_RING_POLL_S = 100e-6
+_FEW = 6
+"""Up to so many instances, comparing words one by one is quicker than a call of NumPy."""
 
 Payload = bytes | bytearray | memoryview | npt.NDArray[Any]
 
@@ -176,7 +179,7 @@ class Response:
     until `release`. `lengths` are the bytes of each sample's answer, in the order of `ids`.
     """
 
-    __slots__ = ("_consumer", "_sequence", "address", "ids", "lengths", "payload", "service_ns")
+    __slots__ = ("_consumer", "_sequence", "_size", "address", "ids", "lengths", "service_ns")
 
     def __init__(
         self,
@@ -185,7 +188,7 @@ class Response:
         ids: list[int],
         lengths: list[int],
         address: int,
-        payload: memoryview,
+        size: int,
         service_ns: int,
     ) -> None:
         self._consumer = consumer
@@ -193,12 +196,23 @@ class Response:
         self.ids = ids
         self.lengths = lengths
         self.address = address
-        self.payload = payload
+        self._size = size
         self.service_ns = service_ns
+
+    @property
+    def payload(self) -> memoryview:
+        """The answers, one after the other, as bytes."""
+        return self._consumer._payload(self._sequence)[: self._size]
 
     def release(self) -> None:
         """Give the slot back to the instance; idempotent."""
         self._consumer._release(self._sequence)
+
+
+@functools.cache
+def _packers(words: int) -> list[Callable[..., None]]:
+    """Return, by their number, what writes 0 to `words` u64 in one call."""
+    return [struct.Struct(f"{count}Q").pack_into for count in range(words + 1)]
 
 
 class _End:
@@ -222,6 +236,7 @@ class _End:
         self._full_fence = Fence().full
         starts = (slot_offset(instance, slot) // _WORD for slot in range(geometry.slots))
         self._slots = [words[start : start + slot_words] for start in starts]
+        self._packers = _packers(slot_words)
 
     def _close(self) -> None:
         for view in self._slots:
@@ -293,8 +308,8 @@ class RequestProducer(_RequestEnd):
                 return False
             if WEAK_ORDER:
                 self._full_fence()
-        batch = array("Q", (count, *ids, *positions))
-        self._slots[sequence % self._slot_count][: 1 + 2 * count] = batch
+        slot = self._slots[sequence % self._slot_count]
+        self._packers[1 + 2 * count](slot, 0, count, *ids, *positions)
         if WEAK_ORDER:
             self._full_fence()
         words[self._published_at] = sequence + 1
@@ -333,11 +348,15 @@ class RequestConsumer(_RequestEnd):
             self._full_fence()
         slot = self._slots[sequence % self._slot_count]
         count = slot[0]
-        values = slot[1 : 1 + 2 * count].tolist()
+        if count == 1:
+            request = Request([slot[1]], [slot[2]])
+        else:
+            values = slot[1 : 1 + 2 * count].tolist()
+            request = Request(values[:count], values[count:])
         if WEAK_ORDER:
             self._full_fence()
         words[self._released_at] = sequence + 1
-        return Request(values[:count], values[count:])
+        return request
 
     def _unread(self) -> bool:
         words = self._words
@@ -376,8 +395,14 @@ class ResponseProducer(_ResponseEnd):
             total = sum(lengths)
             if len(lengths) != count:
                 raise ValueError(f"{len(lengths)} lengths for {count} ids")
-        content = payload.data if isinstance(payload, np.ndarray) else memoryview(payload)
-        size = content.nbytes
+        content: bytes | memoryview
+        if type(payload) is bytes:
+            content = payload
+        else:
+            # Of arrays and views, what counts is their bytes.
+            view = payload.data if isinstance(payload, np.ndarray) else memoryview(payload)
+            content = view.cast("B") if view.nbytes else b""
+        size = len(content)
         if not 0 < count <= self._batch_size or size != total or total > self._capacity:
             raise ValueError(
                 f"a response of {count} ids, {size} bytes of payload and lengths that add up to "
@@ -391,11 +416,11 @@ class ResponseProducer(_ResponseEnd):
                 return False
             if WEAK_ORDER:
                 self._full_fence()
-        batch = array("Q", (count, len(lengths), service_ns, total, *ids, *lengths))
         index = sequence % self._slot_count
-        self._slots[index][: len(batch)] = batch
+        pack = self._packers[_RESPONSE_HEAD + count + len(lengths)]
+        pack(self._slots[index], 0, count, len(lengths), service_ns, total, *ids, *lengths)
         if total:
-            self._payloads[index][:total] = content.cast("B")
+            self._payloads[index][:total] = content
         if WEAK_ORDER:
             self._full_fence()
         words[self._published_at] = sequence + 1
@@ -441,18 +466,20 @@ class ResponseConsumer(_ResponseEnd):
         index = sequence % self._slot_count
         slot = self._slots[index]
         count = slot[0]
-        length_count = slot[1]
-        values = slot[2 : _RESPONSE_HEAD + count + length_count].tolist()
-        lengths = values[2 + count :]
-        return Response(
-            self,
-            sequence,
-            values[2 : 2 + count],
-            lengths if length_count == count else lengths * count,
-            self._addresses[index],
-            self._payloads[index][: values[1]],
-            values[0],
-        )
+        if count == 1:
+            service_ns, size = slot[2], slot[3]
+            ids, lengths = [slot[4]], [slot[5]]
+        else:
+            given = slot[1]
+            values = slot[2 : _RESPONSE_HEAD + count + given].tolist()
+            service_ns, size = values[0], values[1]
+            ids, lengths = values[2 : 2 + count], values[2 + count :]
+            if given != count:
+                lengths *= count
+        return Response(self, sequence, ids, lengths, self._addresses[index], size, service_ns)
+
+    def _payload(self, sequence: int) -> memoryview:
+        return self._payloads[sequence % self._slot_count]
 
     def _release(self, sequence: int) -> None:
         if self._words[self._released_at] == sequence:
@@ -489,6 +516,7 @@ class Rings:
         self._doorbell = self._response_doorbell()
         self._response_published = self._column(_RESPONSE_PUBLISHED)
         self._response_released = self._column(_RESPONSE_RELEASED)
+        self._few = self._response_words() if geometry.instances <= _FEW else ()
         self._unread_flags = bytearray(geometry.instances)
         self._unread = np.frombuffer(self._unread_flags, np.bool_)
 
@@ -577,6 +605,9 @@ class Rings:
 
     def ready(self) -> list[int]:
         """Return the instances with unread responses, ascending: one comparison for all."""
+        if self._few:
+            words = self._words
+            return [i for i, (sent, taken) in enumerate(self._few) if words[sent] != words[taken]]
         np.not_equal(self._response_published, self._response_released, out=self._unread)
         ready: list[int] = self._unread.nonzero()[0].tolist()
         return ready
@@ -586,6 +617,13 @@ class Rings:
         return self.wait_strategy.wait(self._any_unread, self._doorbell, timeout_s)
 
     def _any_unread(self) -> bool:
+        if self._few:
+            words = self._words
+            # Not any(): a generator costs more than the comparisons.
+            for sent, taken in self._few:  # noqa: SIM110
+                if words[sent] != words[taken]:
+                    return True
+            return False
         np.not_equal(self._response_published, self._response_released, out=self._unread)
         return 1 in self._unread_flags
 
@@ -656,6 +694,14 @@ class Rings:
         start = self.geometry.position_offset(column, 0)
         words = np.frombuffer(self._segment.buf, np.uint64, offset=start)
         return words[:: _LINE // _WORD][: self.geometry.instances]
+
+    def _response_words(self) -> tuple[tuple[int, int], ...]:
+        """Return where published and released of the response rings are in `_words`."""
+        offset = self.geometry.position_offset
+        return tuple(
+            (offset(_RESPONSE_PUBLISHED, i) // _WORD, offset(_RESPONSE_RELEASED, i) // _WORD)
+            for i in range(self.geometry.instances)
+        )
 
     def _request_doorbell(self, instance: int) -> Doorbell:
         flag_at = self.geometry.position_offset(_REQUEST_FLAG, instance) // _WORD
