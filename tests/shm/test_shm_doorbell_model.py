@@ -35,9 +35,16 @@ class State(NamedTuple):
 
 class Model:
     def __init__(
-        self, messages: tuple[int, ...], producer_fence: bool, waiter_fence: bool, deaths: bool
+        self,
+        messages: tuple[int, ...],
+        producer_fence: bool = True,
+        waiter_fence: bool = True,
+        deaths: bool = False,
+        broken: str = "",
     ) -> None:
+        """`broken` names a mistake to make, one that the check has to find."""
         self.messages = messages
+        self.broken = broken
         self.producers = range(1, len(messages) + 1)
         self.producer_fence = producer_fence
         self.waiter_fence = waiter_fence
@@ -67,7 +74,9 @@ class Model:
     def producer(self, state: State, me: int) -> Iterator[State]:
         step, drained = state.steps[me], not state.buffers[me]
         done = "P1" if state.sent[me - 1] < self.messages[me - 1] else "end"
-        if step == "P1":
+        if self.broken == "wake before publishing":
+            yield from self.producer_that_wakes_first(state, me, done)
+        elif step == "P1":
             sent = replaced(state.sent, me - 1, state.sent[me - 1] + 1)
             stored = self.store(state._replace(sent=sent), me, str(me), sent[me - 1])
             yield self.go(stored, me, "P2" if self.producer_fence else "P3")
@@ -80,15 +89,31 @@ class Model:
         elif step == "P5" and drained:
             yield self.go(state._replace(tokens=state.tokens + 1), me, done)
 
+    def producer_that_wakes_first(self, state: State, me: int, done: str) -> Iterator[State]:
+        step, drained = state.steps[me], not state.buffers[me]
+        if step == "P1":
+            yield self.go(state, me, "P5" if self.load(state, me, FLAG) else "publish")
+        elif step == "P5" and drained:
+            yield self.go(state._replace(tokens=state.tokens + 1), me, "publish")
+        elif step == "publish":
+            sent = replaced(state.sent, me - 1, state.sent[me - 1] + 1)
+            last = sent[me - 1] == self.messages[me - 1]
+            stored = self.store(state._replace(sent=sent), me, str(me), sent[me - 1])
+            yield self.go(stored, me, "end" if last else "P1")
+
     def waiter(self, state: State) -> Iterator[State]:
         step, drained = state.steps[WAITER], not state.buffers[WAITER]
         if step == "W1":
-            stored = self.store(state, WAITER, FLAG, 1)
+            flag = 0 if self.broken == "flag not raised" else 1
+            stored = self.store(state, WAITER, FLAG, flag)
             yield self.go(stored, WAITER, "W2" if self.waiter_fence else "W3.1")
         elif step == "W2" and drained:
             yield self.go(state, WAITER, "W3.1")
         elif step.startswith("W3"):
-            yield self.look(state, int(step[3:]), "W3", found="W5", nothing="W4")
+            if self.broken == "no second look":
+                yield self.go(state, WAITER, "W4")
+            else:
+                yield self.look(state, int(step[3:]), "W3", found="W5", nothing="W4")
         elif step == "W4" and drained and state.tokens:
             yield self.go(state._replace(tokens=state.tokens - 1), WAITER, "W5")
         elif step == "W5":
@@ -163,3 +188,34 @@ def test_no_wake_up_is_lost_and_tokens_are_bounded(messages: tuple[int, ...], de
 def test_both_fences_are_needed(producer_fence: bool, waiter_fence: bool) -> None:
     _, _, lost = explore(Model((2,), producer_fence, waiter_fence, False))
     assert lost
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["no second look", "flag not raised", "wake before publishing"],
+)
+def test_the_check_finds_a_protocol_that_is_wrong(broken: str) -> None:
+    assert explore(Model((1,), broken=broken))[2]
+
+
+def test_the_walk_is_complete() -> None:
+    """Counted by hand: one producer, one message, no waiter that could move."""
+
+    class OnlyTheProducer(Model):
+        def waiter(self, state: State) -> Iterator[State]:
+            return iter(())
+
+    # P1, then P2 with the store buffered or drained, P3 (flag down), end.
+    assert explore(OnlyTheProducer((1,)))[0] == 5
+
+
+if __name__ == "__main__":
+    for sizes, dying in (((4,), False), ((2, 2), False), ((1, 1, 1), False), ((2, 1), True)):
+        count, most, wrong = explore(Model(sizes, deaths=dying))
+        print(f"messages {sizes}, deaths {dying}: {count} states, {most} tokens at most,", end=" ")
+        print("a wake-up CAN be lost" if wrong else "no wake-up lost")
+    for mistake in ("no second look", "flag not raised", "wake before publishing"):
+        print(f"{mistake}: lost wake-up found: {explore(Model((1,), broken=mistake))[2]}")
+    for name in ("producer_fence", "waiter_fence"):
+        found = explore(Model((2,), **{name: False}))[2]  # type: ignore[arg-type]
+        print(f"without the {name.replace('_', chr(39) + 's ')}: lost wake-up found: {found}")
