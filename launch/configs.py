@@ -13,6 +13,7 @@ from netrun.config import NetrunConfig
 
 START_TIMEOUT_S = 180.0
 WARMUP_S = 2.0
+SPIN_US = 100.0
 LOADRUN_REPORT = "loadrun.json"
 
 
@@ -74,6 +75,7 @@ def loadrun_config(
 
 def netrun_config(
     options: RunOptions,
+    plan: Plan,
     instance: InstancePlan,
     assets: Assets,
     run_id: str,
@@ -93,5 +95,7 @@ def netrun_config(
         processors=list(instance.processors),
         memory_node=instance.memory_node,
         warmup_s=WARMUP_S,
+        # Instances that share processors sleep at once: spinning, they would slow each other.
+        spin_us=0.0 if plan.oversubscribed else SPIN_US,
         attach_timeout_s=START_TIMEOUT_S,
     )

@@ -157,7 +157,7 @@ class _Test:
         )
         instances = []
         for planned in self._plan.instances:
-            config = netrun_config(options, planned, assets, self._run_id, directory)
+            config = netrun_config(options, self._plan, planned, assets, self._run_id, directory)
             name = f"netrun_{planned.index}"
             path = self._write(f"{name}.config.json", config.to_json())
             words = [sys.executable, "-m", "netrun", path]

@@ -34,7 +34,8 @@ class NetrunConfig:
 
     `artifact` is what `engine` executes (empty for `null` and `sim`). `report` is the JSON file
     that tells launch, once the instance is ready, how it runs. `warmup_s` is how long its rate is
-    measured. `memory_node` is recorded; the binding itself is made when the process is started.
+    measured. `spin_us` is how long it looks for a batch before it sleeps: 0 where other instances
+    need its processors. `memory_node` is recorded; the binding itself is made at the start.
     """
 
     run_id: str
@@ -50,6 +51,7 @@ class NetrunConfig:
     memory_node: int | None = None
     warmup_s: float = 2.0
     attach_timeout_s: float = 120.0
+    spin_us: float = 100.0
     sim: SimulatedService = field(default_factory=SimulatedService)
 
     def __post_init__(self) -> None:
@@ -58,6 +60,8 @@ class NetrunConfig:
         if self.precision not in PRECISIONS:
             known = ", ".join(PRECISIONS)
             raise ConfigError(f"unknown precision {self.precision!r} (known: {known})")
+        if self.spin_us < 0:
+            raise ConfigError(f"spin_us is {self.spin_us}; it must be 0 or more")
         for name in ("batch_size", "threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")

@@ -26,10 +26,11 @@ from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceRecord, InstanceState, RunState
 from shm.ring import RequestConsumer, ResponseProducer, Rings
 from shm.segment import SegmentMissing, ShmError
+from shm.wait import WaitStrategy
 
 EXIT_FAILED = 4
 IDLE_S = 0.2  # how long an idle instance waits before it looks at the control block again
-POLL_S = 0.005
+POLL_S = 0.01
 LEAST_BATCHES = 3  # fewer tell nothing where one of them was disturbed
 ENOUGH_BATCHES = 500  # with so many, a quarter of the time will do
 BUSY_LOOK_NS = 500_000_000  # how often a busy one looks whether loadrun still lives
@@ -76,7 +77,8 @@ def _run(config: NetrunConfig) -> None:
         record = control.instance(config.instance)
         stack.callback(record.close)
         samples = stack.enter_context(SampleArena.attach(config.run_id)).samples
-        rings = stack.enter_context(Rings.attach(config.run_id))
+        spin = WaitStrategy(config.spin_us / 1e6)
+        rings = stack.enter_context(Rings.attach(config.run_id, wait_strategy=spin))
         record.pid = os.getpid()
         record.heartbeat_ns = time.monotonic_ns()
         record.state = InstanceState.LOADED
@@ -115,9 +117,13 @@ def _restarted(control: ControlBlock) -> bool:
 
 
 def _await_warmup(control: ControlBlock) -> None:
+    look_at = time.monotonic()
     while control.run_state is RunState.STARTING:
-        if not control.owner_alive():
-            raise LeaveError("loadrun is gone")
+        # Seldom: it reads files, and hundreds of instances may wait for the last one here.
+        if time.monotonic() >= look_at:
+            look_at += IDLE_S
+            if not control.owner_alive():
+                raise LeaveError("loadrun is gone")
         time.sleep(POLL_S)
     if control.run_state is RunState.STOPPING:
         raise LeaveError("the run ended before it began")
