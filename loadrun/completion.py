@@ -1,4 +1,10 @@
-"""The thread that hands answers to LoadGen, and notices instances that died."""
+"""Answers handed to LoadGen, and instances that died noticed.
+
+Who collects depends on the scenario. SingleStream and MultiStream: LoadGen's own thread, which has
+nothing else to do until its query is answered, so that no answer passes from thread to thread.
+Server: LoadGen's thread after each query it hands in, and the completion thread when no query comes
+for a while. Offline: the completion thread, LoadGen's waits in LoadGen.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +18,13 @@ from loadrun.dispatch.dispatcher import Dispatcher
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import Response, Rings
 
-_WAIT_S = 0.05
+WAIT_S = 0.05
+"""Longest wait for an answer: the instances are looked after in between."""
 _WATCH_S = 0.02
 """How often the states of the instances are looked at."""
+_NAP_S = 1e-3
+_HELPED_CALLS = 10
+"""LoadGen's thread that comes so often in a nap needs no help with collecting."""
 
 
 class NoInstanceError(RuntimeError):
@@ -51,56 +61,30 @@ def _point(address: int, lengths: list[int]) -> list[lg.QuerySampleResponse]:
     return objects
 
 
-class CompletionThread(threading.Thread):
-    """Reads the response rings until `stop`.
+class Collector:
+    """Hands unread answers to LoadGen and the freed instances new batches; one thread at a time.
 
-    `on_failure` is called from this thread with what made it end early.
+    Threads that share one take `turn` for it.
     """
 
-    def __init__(
-        self,
-        rings: Rings,
-        control: ControlBlock,
-        dispatcher: Dispatcher,
-        on_failure: Callable[[BaseException], None],
-    ) -> None:
-        super().__init__(name="completion", daemon=True)
+    def __init__(self, rings: Rings, control: ControlBlock, dispatcher: Dispatcher) -> None:
+        self.turn = threading.Lock()
         self._rings = rings
         self._control = control
         self._states = control.states()
         self._dispatcher = dispatcher
-        self._on_failure = on_failure
-        self._consumers = [rings.response_consumer(i) for i in range(control.instances)]
+        self._peeks = [rings.response_consumer(i).peek for i in range(control.instances)]
         self._answers = Answers()
         self._absent: set[int] = set()
-        self._stopping = False
+        self._watch_at = 0.0
 
-    def stop(self) -> None:
-        """End the thread and wait for it."""
-        self._stopping = True
-        self.join()
-
-    def run(self) -> None:
-        """Complete, dispatch, watch."""
-        try:
-            self._serve()
-        except BaseException as error:
-            self._on_failure(error)
-
-    def _serve(self) -> None:
-        rings = self._rings
-        watch_at = 0.0
-        while not self._stopping:
-            if rings.wait_responses(_WAIT_S):
-                for instance in rings.ready():
-                    self._complete(instance)
-            now = time.monotonic()
-            if now >= watch_at:
-                self._watch()
-                watch_at = now + _WATCH_S
+    def collect(self) -> None:
+        """Complete what is unread, and whatever comes in meanwhile."""
+        for instance in self._rings.ready():
+            self._complete(instance)
 
     def _complete(self, instance: int) -> None:
-        peek = self._consumers[instance].peek
+        peek = self._peeks[instance]
         response = peek()
         while response is not None:
             # First the dispatcher: LoadGen takes ids for addresses, so that they are checked
@@ -112,7 +96,12 @@ class CompletionThread(threading.Thread):
             response.release()
             response = peek()
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """Every 20 ms, look for instances that died or came back; NoInstanceError without any."""
+        now = time.monotonic()
+        if now < self._watch_at:
+            return
+        self._watch_at = now + _WATCH_S
         states = self._states
         if (states == InstanceState.DEAD).any():
             for instance in (states == InstanceState.DEAD).nonzero()[0].tolist():
@@ -135,3 +124,58 @@ class CompletionThread(threading.Thread):
         record.state = InstanceState.ABSENT
         record.generation += 1
         self._absent.add(instance)
+
+
+class CompletionThread(threading.Thread):
+    """Collects answers until `stop`.
+
+    `calls` returns how often LoadGen's thread has collected answers itself. While it does so more
+    often than a wake-up costs, this thread only naps: it neither takes the GIL from LoadGen's
+    thread nor has instances pay for waking it. `on_failure` is called from this thread with what
+    made it end early.
+    """
+
+    def __init__(
+        self,
+        rings: Rings,
+        collector: Collector,
+        calls: Callable[[], int],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        super().__init__(name="completion", daemon=True)
+        self._rings = rings
+        self._collector = collector
+        self._calls = calls
+        self._on_failure = on_failure
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End the thread and wait for it."""
+        self._stopping = True
+        self.join()
+
+    def run(self) -> None:
+        """Complete, dispatch, watch."""
+        try:
+            self._serve()
+        except BaseException as error:
+            self._on_failure(error)
+
+    def _serve(self) -> None:
+        collector, calls, wait = self._collector, self._calls, self._rings.wait_responses
+        helped, seen, since = False, calls(), time.monotonic()
+        while not self._stopping:
+            if helped:
+                time.sleep(_NAP_S)
+                unread = calls() == seen
+            else:
+                unread = wait(WAIT_S)
+            count, now = calls(), time.monotonic()
+            if now - since >= _NAP_S:
+                # Over a shorter time, one call would look like many.
+                helped = (count - seen) * _NAP_S >= _HELPED_CALLS * (now - since)
+                seen, since = count, now
+            with collector.turn:
+                if unread or not helped:
+                    collector.collect()
+                collector.watch()

@@ -18,6 +18,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -27,6 +28,7 @@ from loadrun.dispatch.policies import UnknownPolicyError, make_policy
 from loadrun.library import LibraryError, SampleLibrary, Samples, open_samples
 from loadrun.logs import LogError, parse_result
 from loadrun.report import PhaseClock, Report
+from loadrun.scheduling import ask_for_short_slices
 from loadrun.serving import Engine, InProcessServing, RingServing, Serving
 from loadrun.session import LogDirError, run_test
 from loadrun.settings import (
@@ -107,7 +109,7 @@ class _Run:
         os.set_blocking(self._wake_write, False)
 
     def run(self) -> int:
-        _prepare_process(self._config)
+        prepare_process(self._config)
         with _signals_to(self._wake_write):
             try:
                 settings, samples, serving = self._open()
@@ -188,8 +190,10 @@ class _Run:
         self._say()
         library = SampleLibrary(samples, serving.arena)
         sut = serving.start(library, settings, self._fail)
-        with _quiet_interpreter():
+        before_s = time.process_time()
+        with quiet_interpreter():
             run_test(sut, library, settings.test, config.log_dir, config.audit_config, self._fail)
+        report.processor_s = time.process_time() - before_s
         report.duration_s = self._clock.mark("test")
         serving.stop()
         self._clock.mark("stop")
@@ -236,11 +240,13 @@ class _Run:
             self._report.write()
 
 
-def _prepare_process(config: LoadrunConfig) -> None:
+def prepare_process(config: LoadrunConfig) -> None:
+    """Die with the parent, be woken in time, and run on the processors of `config`."""
     libc = ctypes.CDLL(None, use_errno=True)
     # launch may be killed; its SIGKILL reaches nobody else.
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     libc.prctl(_PR_SET_TIMERSLACK, _TIMER_SLACK_NS, 0, 0, 0)
+    ask_for_short_slices()
     if config.processors is not None:
         try:
             os.sched_setaffinity(0, config.processors)
@@ -264,7 +270,7 @@ def _signals_to(descriptor: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet_interpreter() -> Iterator[None]:
+def quiet_interpreter() -> Iterator[None]:
     """No garbage collection in the test, and quick turns between its two threads."""
     interval = sys.getswitchinterval()
     gc.collect()

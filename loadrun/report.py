@@ -28,6 +28,7 @@ class Report:
     `status` is STARTING, RUNNING (written with the plan of the test, before it starts), COMPLETE,
     FAILED or INTERRUPTED; `error` says why it failed. `measured_rate` is the sum of the instances'
     standalone rates (samples/s). `harness_efficiency` is LoadGen's Offline rate over that sum.
+    `processor_s` is the processor time of this process in the test, LoadGen's threads included.
     `unofficial` lists why the result is not official, `notes` remarks; `timings_s` the phases in s.
     `settings` are LoadGen's with audit.config applied, `target_source` says who set the expected
     rate: option, user.conf or measured. `loadgen` is what `loadrun.logs.LoadgenResult` holds, less
@@ -44,6 +45,7 @@ class Report:
     settings: dict[str, Any] = field(default_factory=dict)
     expected_duration_s: float | None = None
     duration_s: float | None = None
+    processor_s: float | None = None
     harness_efficiency: float | None = None
     redispatched: int = 0
     instances: list[InstanceReport] = field(default_factory=list)

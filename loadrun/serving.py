@@ -9,14 +9,22 @@ from typing import Protocol
 
 import numpy as np
 
-from loadrun.completion import CompletionThread
+from loadrun.completion import Collector, CompletionThread
 from loadrun.config import LoadrunConfig
 from loadrun.dispatch.batching import make_rule
 from loadrun.dispatch.dispatcher import Dispatcher
 from loadrun.dispatch.policies import make_policy
 from loadrun.library import SampleLibrary, Samples
 from loadrun.report import InstanceReport
-from loadrun.session import Answer, InProcessSUT, OnFailure, RingSUT, SystemUnderTest
+from loadrun.session import (
+    Answer,
+    HelpingRingSUT,
+    InProcessSUT,
+    OnFailure,
+    RingSUT,
+    SystemUnderTest,
+    WaitingRingSUT,
+)
 from loadrun.settings import Settings
 from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceState, RunState
@@ -118,7 +126,7 @@ class RingServing:
     def start(
         self, library: SampleLibrary, settings: Settings, on_failure: OnFailure
     ) -> SystemUnderTest:
-        """Start the completion thread; the run is RUNNING."""
+        """Begin to collect answers; the run is RUNNING."""
         config = self._config
         policy = make_policy(config.policy, config.instances, config.in_flight)
         rule = make_rule(
@@ -130,12 +138,20 @@ class RingServing:
             rule,
             sort_samples=config.sort_samples and config.scenario == "Offline",
         )
-        self._completion = CompletionThread(
-            self._rings, self._control, self._dispatcher, on_failure
-        )
+        collector = Collector(self._rings, self._control, self._dispatcher)
         self._control.run_state = RunState.RUNNING
+        if config.scenario in ("SingleStream", "MultiStream"):
+            wait = self._rings.wait_responses
+            return WaitingRingSUT(library, self._dispatcher, collector, wait)
+        sut: RingSUT
+        if config.scenario == "Server":
+            sut = helping = HelpingRingSUT(library, self._dispatcher, collector)
+            calls = helping.count
+        else:
+            sut, calls = RingSUT(library, self._dispatcher), _never
+        self._completion = CompletionThread(self._rings, collector, calls, on_failure)
         self._completion.start()
-        return RingSUT(library, self._dispatcher)
+        return sut
 
     def stop(self) -> None:
         """Stop the completion thread, see the instances off, remove the segments."""
@@ -169,6 +185,10 @@ class RingServing:
             for i, rate in enumerate(self._rates)
         ]
         return reports, sent.redispatched
+
+
+def _never() -> int:
+    return 0
 
 
 class InProcessServing:

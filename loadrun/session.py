@@ -8,6 +8,7 @@ that fails can only tell, and the process has to end.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import mlperf_loadgen as lg
 import numpy as np
 
+from loadrun.completion import WAIT_S, Collector
 from loadrun.dispatch.dispatcher import Dispatcher
 from loadrun.library import SampleLibrary
 
@@ -24,6 +26,9 @@ figure if all are equally long."""
 Infer = Callable[[list[int]], Answer]
 """Arena positions of a batch -> its answers."""
 OnFailure = Callable[[BaseException], None]
+
+_COLLECT_EVERY_S = 100e-6
+"""Collecting has a price of its own, whatever there is: so it is not done for each answer."""
 
 
 class SystemUnderTest(Protocol):
@@ -37,7 +42,7 @@ class SystemUnderTest(Protocol):
 
 
 class RingSUT:
-    """Serves queries through the rings."""
+    """Serves queries through the rings; answers are collected by another thread (Offline)."""
 
     def __init__(self, library: SampleLibrary, dispatcher: Dispatcher) -> None:
         self._positions = library.positions
@@ -50,6 +55,61 @@ class RingSUT:
     def flush(self) -> None:
         """Nothing is held back for larger batches, so this only looks once more."""
         self._dispatcher.poll()
+
+
+class HelpingRingSUT(RingSUT):
+    """Collects what has been answered with each query handed in (Server).
+
+    Two threads of Python take turns at tens of microseconds each; this one has its turn anyway.
+    """
+
+    def __init__(
+        self, library: SampleLibrary, dispatcher: Dispatcher, collector: Collector
+    ) -> None:
+        super().__init__(library, dispatcher)
+        self._turn, self._collect = collector.turn, collector.collect
+        self._calls = 0
+        self._collect_at = 0.0
+
+    def issue(self, ids: list[int], indices: list[int]) -> None:
+        """Hand the query to the dispatcher, then collect, unless the other thread does."""
+        self._dispatcher.submit(ids, self._positions(indices))
+        self._calls += 1
+        if time.monotonic() >= self._collect_at and self._turn.acquire(False):
+            try:
+                self._collect()
+            finally:
+                self._turn.release()
+            self._collect_at = time.monotonic() + _COLLECT_EVERY_S
+
+    def count(self) -> int:
+        """Return how often this thread has collected."""
+        return self._calls
+
+
+class WaitingRingSUT(RingSUT):
+    """Waits for the answers to its query and collects them (SingleStream, MultiStream)."""
+
+    def __init__(
+        self,
+        library: SampleLibrary,
+        dispatcher: Dispatcher,
+        collector: Collector,
+        wait: Callable[[float], bool],
+    ) -> None:
+        super().__init__(library, dispatcher)
+        self._collector = collector
+        self._wait = wait
+
+    def issue(self, ids: list[int], indices: list[int]) -> None:
+        """Hand the query to the dispatcher and see it answered."""
+        dispatcher, wait = self._dispatcher, self._wait
+        collect, watch = self._collector.collect, self._collector.watch
+        dispatcher.submit(ids, self._positions(indices))
+        while dispatcher.outstanding:
+            if wait(WAIT_S):
+                collect()
+            watch()
 
 
 class InProcessSUT:

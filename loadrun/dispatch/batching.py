@@ -13,6 +13,10 @@ _PREFETCH_SHARE = 16
 """Server queues behind a busy instance only what is served in 1/16 of the latency limit."""
 
 
+SPREAD = 1.1
+"""Service times vary: a batch that just fits by the mean is late half of the time."""
+
+
 @dataclass
 class Backlog:
     """What a rule decides on: samples waiting, and how long the oldest has waited (ns)."""
@@ -26,8 +30,10 @@ class Backlog:
 class BatchRule(ABC):
     """Sizes batches up to `batch_size` for instances that hold up to `in_flight` of them."""
 
-    needs_arrival = False
-    """Whether the rule wants to know how long the oldest sample has waited."""
+    learns = False
+    """Whether the rule wants to know how long the oldest sample has waited and what was served."""
+    queues_behind = True
+    """Whether less than a full batch may go to an instance that is busy."""
 
     def __init__(self, batch_size: int, in_flight: int) -> None:
         self.batch_size = batch_size
@@ -41,8 +47,8 @@ class BatchRule(ABC):
         spreads a backlog over the idle instances. `backlog.waiting` is at least 1.
         """
 
-    def served(self, samples: int, service_ns: int) -> None:  # noqa: B027 - most need not learn
-        """Learn that a batch of `samples` took `service_ns` in the engine."""
+    def served(self, samples: int, service_ns: int, around_ns: int) -> None:  # noqa: B027
+        """Learn that a batch of `samples` took `service_ns` in the engine, `around_ns` besides."""
 
 
 class ThroughputRule(BatchRule):
@@ -71,25 +77,30 @@ class SplitRule(BatchRule):
 class LatencyRule(BatchRule):
     """Server: batch what has accumulated, within the time left to the latency limit.
 
-    The batch grows only as far as its oldest sample still makes the limit, by the time per sample
-    that the engines have shown. A sample that is late already no longer shrinks the batch:
-    small batches cost throughput, and a backlog is worked off fastest with large ones.
+    The batch grows only as far as its oldest sample still makes the limit, by what engines have
+    shown to take per sample and the way there and back per batch. A sample that is late already no
+    longer shrinks the batch: small batches cost throughput, and a backlog is worked off fastest
+    with large ones. Letting late samples give way to those in time looks better in a model
+    (`bench.queueing`) and is worse in practice: at the edge of the limit every batch is then a
+    single sample, and the backlog never shrinks.
     """
 
-    needs_arrival = True
+    learns = True
+    queues_behind = False
 
     def __init__(self, batch_size: int, in_flight: int, limit_ns: float) -> None:
         super().__init__(batch_size, in_flight)
         self.limit_ns = limit_ns
-        self._sample_ns = 0.0
+        self._sample_ns = self._around_ns = 0.0
 
-    def served(self, samples: int, service_ns: int) -> None:
-        """Keep a moving average of the time per sample over about 16 batches."""
+    def served(self, samples: int, service_ns: int, around_ns: int) -> None:
+        """Keep moving averages, over about 16 batches, of the time per sample and of the rest."""
         measured = service_ns / samples
         if self._sample_ns:
             self._sample_ns += (measured - self._sample_ns) / 16
+            self._around_ns += (around_ns - self._around_ns) / 16
         else:
-            self._sample_ns = measured
+            self._sample_ns, self._around_ns = measured, around_ns
 
     def next(self, backlog: Backlog, shares: bool) -> tuple[int, int]:
         """Return what has accumulated, for an idle instance; a full batch may queue behind."""
@@ -105,11 +116,13 @@ class LatencyRule(BatchRule):
         return 0, 1
 
     def _largest(self, waited_ns: int) -> int:
-        if not self._sample_ns:
+        sample_ns = self._sample_ns * SPREAD
+        if not sample_ns:
             return self.batch_size
-        fits = (self.limit_ns - waited_ns) // self._sample_ns
+        left_ns = self.limit_ns - self._around_ns
+        fits = (left_ns - waited_ns) // sample_ns
         if fits < 1:
-            fits = self.limit_ns // self._sample_ns
+            fits = left_ns // sample_ns
         return max(1, min(self.batch_size, int(fits)))
 
 

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from loadrun.dispatch.batching import Backlog, BatchRule
@@ -30,11 +29,8 @@ class Sender(Protocol):
         """Send one batch; False when the ring is full."""
 
 
-@dataclass(frozen=True)
-class _Batch:
-    ids: list[int]
-    positions: list[int]
-    arrival_ns: int
+_Batch = tuple[list[int], list[int], int, int]
+"""Response ids, arena positions, when they arrived and when they were sent (ns)."""
 
 
 class Dispatcher:
@@ -56,11 +52,14 @@ class Dispatcher:
         self._policy = policy
         self._rule = rule
         self._sort = sort_samples
+        self._eager = rule.queues_behind
         self._backlog = Backlog(0, 0, 0, 0)
         self._pending = Pending()
         self._held: list[deque[_Batch]] = [deque() for _ in range(count)]
         self._inbox: deque[tuple[list[int], list[int], int]] = deque()
         self._lock = threading.Lock()
+        # Each is written by one thread at a time.
+        self._submitted = self._answered = 0
 
     @property
     def alive(self) -> int:
@@ -70,17 +69,19 @@ class Dispatcher:
     @property
     def outstanding(self) -> int:
         """Samples waiting or with an instance."""
-        with self._lock:
-            held = sum(len(batch.ids) for batches in self._held for batch in batches)
-            return len(self._pending) + held + sum(len(entry[0]) for entry in list(self._inbox))
+        return self._submitted - self._answered
 
     def submit(self, ids: list[int], positions: list[int]) -> None:
         """Take one query: its response ids and arena positions. Returns at once."""
         if self._sort and len(ids) > 1:
             ids, positions = sorted_by_position(ids, positions)
-        arrival_ns = time.monotonic_ns() if self._rule.needs_arrival else 0
+        arrival_ns = time.monotonic_ns() if self._rule.learns else 0
+        self._submitted += len(ids)
         self._inbox.append((ids, positions, arrival_ns))
-        self._work()
+        # Without an idle instance there is nothing to do yet but to keep the inbox short. One that
+        # becomes idle now is counted as such before the inbox is emptied for it.
+        if self._policy.idle or self._eager or len(self._inbox) >= self._rule.batch_size:
+            self._work()
 
     def completed(self, instance: int, ids: list[int], service_ns: int) -> None:
         """Note the answer of `instance` to the oldest batch it holds, and send it more.
@@ -90,19 +91,25 @@ class Dispatcher:
         samples = len(ids)
         with self._lock:
             held = self._held[instance]
-            if not held or held[0].ids != ids:
+            if not held or held[0][0] != ids:
                 raise DispatchError(
                     f"instance {instance} answered {samples} samples that are not its oldest batch"
                 )
-            held.popleft()
+            batch = held.popleft()
+            self._answered += samples
             self.samples[instance] += samples
             self.batches[instance] += 1
             self.busy_ns[instance] += service_ns
-            self._rule.served(samples, service_ns)
+            if self._rule.learns:
+                held_ns = time.monotonic_ns() - batch[3]
+                self._rule.served(samples, service_ns, held_ns - service_ns)
             self._policy.completed(instance, samples)
-            self._drain()
-            self._send()
-        self._work()
+            if self._inbox:
+                self._drain()
+            if self._pending.waiting:
+                self._send()
+        if self._inbox:
+            self._work()
 
     def requeue(self, instance: int) -> int:
         """Take all batches back from a dead instance for the others; return how many samples.
@@ -115,8 +122,8 @@ class Dispatcher:
             returned = 0
             while held:
                 batch = held.pop()
-                self._pending.put_back(batch.ids, batch.positions, batch.arrival_ns)
-                returned += len(batch.ids)
+                self._pending.put_back(*batch[:3])
+                returned += len(batch[0])
             self.redispatched += returned
             self._send()
         self._work()
@@ -151,18 +158,21 @@ class Dispatcher:
 
     def _send(self) -> None:
         pending, policy, rule, backlog = self._pending, self._policy, self._rule, self._backlog
-        while waiting := len(pending):
-            backlog.waiting, backlog.idle, backlog.alive = waiting, policy.idle, policy.alive
-            if rule.needs_arrival:
-                backlog.oldest_wait_ns = time.monotonic_ns() - pending.oldest_ns()
+        now_ns = 0
+        while pending.waiting:
+            backlog.waiting, backlog.idle = pending.waiting, policy.idle
+            backlog.alive = policy.alive
+            if rule.learns:
+                now_ns = time.monotonic_ns()
+                backlog.oldest_wait_ns = now_ns - pending.oldest_ns()
             size, depth = rule.next(backlog, policy.shares)
             instance = policy.choose(depth) if size else None
             if instance is None:
                 return
-            batch = _Batch(*pending.take(size))
-            if not self._senders[instance](batch.ids, batch.positions):
+            batch = pending.take(size)
+            if not self._senders[instance](batch[0], batch[1]):
                 # A full ring: the next answer or poll tries again.
-                pending.put_back(batch.ids, batch.positions, batch.arrival_ns)
+                pending.put_back(*batch)
                 return
-            self._held[instance].append(batch)
+            self._held[instance].append((*batch, now_ns))
             policy.sent(instance, size)

@@ -10,7 +10,7 @@ _COMPACT = 4096
 class Pending:
     """A queue of (response id, arena position), with the time each arrived (ns) if that is kept.
 
-    Lists with a moving head: taking a batch is one slice each.
+    Lists with a moving head: taking a batch is one slice each. `waiting` counts the samples.
     """
 
     def __init__(self) -> None:
@@ -18,12 +18,11 @@ class Pending:
         self._positions: list[int] = []
         self._arrivals: list[int] = []
         self._head = 0
-
-    def __len__(self) -> int:
-        return len(self._ids) - self._head
+        self.waiting = 0
 
     def extend(self, ids: list[int], positions: list[int], arrival_ns: int) -> None:
         """Append the samples of a query that arrived at `arrival_ns` (any clock; 0: not kept)."""
+        self.waiting += len(ids)
         self._ids += ids
         self._positions += positions
         if arrival_ns:
@@ -39,7 +38,8 @@ class Pending:
         ids, positions = self._ids[head:end], self._positions[head:end]
         arrival_ns = self._arrivals[head] if self._arrivals else 0
         self._head = end
-        if end == len(self._ids):
+        self.waiting -= count
+        if not self.waiting:
             self._ids, self._positions, self._arrivals, self._head = [], [], [], 0
         elif end > _COMPACT and 2 * end > len(self._ids):
             del self._ids[:end], self._positions[:end], self._arrivals[:end]
@@ -49,6 +49,7 @@ class Pending:
     def put_back(self, ids: list[int], positions: list[int], arrival_ns: int) -> None:
         """Insert at the front what `take` returned."""
         head = self._head
+        self.waiting += len(ids)
         self._ids[:head] = ids
         self._positions[:head] = positions
         if arrival_ns:

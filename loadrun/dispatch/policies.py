@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import OrderedDict, deque
 from typing import ClassVar
 
 from loadrun.scenarios import nearest
@@ -47,17 +47,18 @@ class Policy(ABC):
 
     def sent(self, instance: int, samples: int) -> None:
         """Note that the chosen instance has been sent a batch of `samples`."""
-        if self.depth[instance] == 0:
+        depth = self.depth[instance]
+        if depth == 0:
             self.idle -= 1
-        self.depth[instance] += 1
+        self.depth[instance] = depth + 1
         self.load[instance] += samples
         self._moved(instance)
 
     def completed(self, instance: int, samples: int) -> None:
         """Note that `instance` has answered a batch of `samples`."""
-        self.depth[instance] -= 1
+        depth = self.depth[instance] = self.depth[instance] - 1
         self.load[instance] -= samples
-        if self.depth[instance] == 0:
+        if depth == 0:
             self.idle += 1
         self._moved(instance)
 
@@ -87,30 +88,24 @@ class Policy(ABC):
 
 
 class _Levels(Policy):
-    """Instances queued by the number of batches they hold.
-
-    An instance that changes level leaves its old entry behind; a stamp tells that it is stale.
-    """
+    """Instances queued by the number of batches they hold; those that are full stand in none."""
 
     def __init__(self, instances: int, in_flight: int) -> None:
         super().__init__(instances, in_flight)
-        self._stamp = [0] * instances
-        self._levels: list[deque[tuple[int, int]]] = [deque() for _ in range(in_flight)]
-        self._levels[0].extend((instance, 0) for instance in range(instances))
+        self._levels: list[OrderedDict[int, None]] = [OrderedDict() for _ in range(in_flight)]
+        self._levels[0] = OrderedDict.fromkeys(range(instances))
+        self._stands_in: list[OrderedDict[int, None] | None] = [self._levels[0]] * instances
 
     def _moved(self, instance: int) -> None:
-        self._stamp[instance] += 1
-        if self._present[instance] and self.depth[instance] < self.in_flight:
-            self._levels[self.depth[instance]].append((instance, self._stamp[instance]))
-
-    def _first(self, level: int) -> int | None:
-        queue = self._levels[level]
-        while queue:
-            instance, stamp = queue[0]
-            if self._stamp[instance] == stamp:
-                return instance
-            queue.popleft()
-        return None
+        queue = self._stands_in[instance]
+        if queue is not None:
+            del queue[instance]
+            queue = None
+        depth = self.depth[instance]
+        if depth < self.in_flight and self._present[instance]:
+            queue = self._levels[depth]
+            queue[instance] = None
+        self._stands_in[instance] = queue
 
 
 class Pull(_Levels):
@@ -124,9 +119,9 @@ class Pull(_Levels):
     def choose(self, depth: int) -> int | None:
         """Return the instance longest at the lowest level."""
         for level in range(depth):
-            instance = self._first(level)
-            if instance is not None:
-                return instance
+            queue = self._levels[level]
+            if queue:
+                return next(iter(queue))
         return None
 
 
@@ -139,9 +134,9 @@ class LocalBatchFirst(_Levels):
     def choose(self, depth: int) -> int | None:
         """Return an instance of the highest level that still has room."""
         for level in reversed(range(depth)):
-            instance = self._first(level)
-            if instance is not None:
-                return instance
+            queue = self._levels[level]
+            if queue:
+                return next(iter(queue))
         return None
 
 
@@ -155,12 +150,17 @@ class LeastLoaded(Policy):
         self._stamp = [0] * instances
         self._changes = 0
         self._heap = [(0, 0, instance) for instance in range(instances)]
+        self._most = 64 + 4 * instances
 
     def _moved(self, instance: int) -> None:
         self._changes += 1
         self._stamp[instance] = self._changes
         if self._present[instance] and self.depth[instance] < self.in_flight:
             heapq.heappush(self._heap, (self.load[instance], self._changes, instance))
+        if len(self._heap) > self._most:
+            # Entries that are out of date only go when they come to the top.
+            self._heap = [x for x in self._heap if self._stamp[x[2]] == x[1]]
+            heapq.heapify(self._heap)
 
     def choose(self, depth: int) -> int | None:
         """Return the least loaded instance with room."""

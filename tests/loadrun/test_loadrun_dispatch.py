@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import secrets
 import threading
@@ -203,19 +204,37 @@ def test_server_batches_within_the_limit() -> None:
     assert rule.next(backlog(5, 2), True) == (3, 1)
     assert rule.next(backlog(5, 2), False) == (5, 1)
     for _ in range(100):
-        rule.served(2, 4_000_000)
-    # 2 ms a sample: five fit into 10 ms, three when the oldest has waited 4 ms.
-    assert rule.next(backlog(40, 1), True) == (5, 1)
-    assert rule.next(backlog(40, 1, 4.0), True) == (3, 1)
+        rule.served(2, 4_000_000, 0)
+    # 2 ms a sample and a tenth of margin: four fit into 10 ms, two when the oldest has waited 4 ms.
+    assert rule.next(backlog(40, 1), True) == (4, 1)
+    assert rule.next(backlog(40, 1, 4.0), True) == (2, 1)
     # The oldest is late whatever happens: work the backlog off.
-    assert rule.next(backlog(40, 1, 9.0), True) == (5, 1)
+    assert rule.next(backlog(40, 1, 9.0), True) == (4, 1)
+    for _ in range(100):
+        rule.served(2, 4_000_000, 1_500_000)
+    # With 1.5 ms around it, a batch has that much less time.
+    assert rule.next(backlog(40, 1), True) == (3, 1)
     # Nothing queues behind a batch that takes so long.
     assert rule.next(backlog(40, 0), True) == (0, 1)
 
 
+@pytest.mark.parametrize("policy", NAMES)
+def test_policies_keep_no_trace_of_every_batch(policy: str) -> None:
+    """At low load only idle instances are chosen: what is out of date elsewhere must go as well."""
+    chosen = make_policy(policy, 3, 2)
+    sizes = set()
+    for turn in range(3000):
+        instance = chosen.choose(1)
+        assert instance is not None
+        chosen.sent(instance, 1 + turn % 5)
+        chosen.completed(instance, 1 + turn % 5)
+        sizes.add(len(pickle.dumps(vars(chosen))))
+    assert max(sizes) < 4000
+
+
 def test_server_queues_full_batches_behind_quick_ones() -> None:
     rule = LatencyRule(16, 2, limit_ns=10e6)
-    rule.served(16, 16_000)
+    rule.served(16, 16_000, 0)
     assert rule.next(backlog(16, 0), True) == (16, 2)
     assert rule.next(backlog(15, 0), True) == (0, 1)
 
@@ -240,9 +259,9 @@ def test_pending_keeps_order_over_many_takes() -> None:
             assert arrival == 1 + ids[0] // 10 * 10
             pending.put_back(ids, positions, arrival)
             taken += pending.take(7)[0]
-    taken += pending.take(len(pending))[0]
+    taken += pending.take(pending.waiting)[0]
     assert taken == list(range(20_000))
-    assert len(pending) == 0
+    assert pending.waiting == 0
 
 
 @pytest.mark.parametrize("most", [100, 100_000])
