@@ -1,0 +1,1 @@
+"""What the benchmarks share: running loadrun with instances, figures and their tables."""

@@ -1,0 +1,89 @@
+"""``python -m bench.policies``: the dispatch policies on the same tests, round by round.
+
+Engine sim: Offline with its tail (how long instances idle at the end, in batches), and Server at
+one rate. What sorting costs and gains is in `bench.offline` and `loadrun run --no-sort-samples`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.parts.figures import show, spread, write_json
+from bench.parts.options import parser
+from bench.parts.run import Outcome, Workload, run
+from loadrun.config import Overrides
+from loadrun.dispatch.policies import NAMES
+
+BATCH = 8
+BATCH_S = 0.4e-3 + BATCH * 4.3e-3
+
+
+def main() -> None:
+    """Measure, print, write."""
+    arguments = parser(__doc__, rounds=3, seconds=4.0)
+    arguments.add_argument("--instances", type=int, default=14)
+    arguments.add_argument(
+        "--share", type=float, default=0.8, help="Server's part of the model rate"
+    )
+    options = arguments.parse_args()
+    model = options.instances * BATCH / BATCH_S
+    # An odd number, so that the tail does not end with full batches by chance.
+    samples = int(model * options.seconds) // BATCH * BATCH + 3
+    offline = Overrides(min_duration_s=0.0, min_query_count=samples, target_qps=float(samples))
+    server = Overrides(
+        min_duration_s=options.seconds,
+        min_query_count=1,
+        target_qps=options.share * model,
+        target_latency_ms=15.0,
+    )
+    rounds: list[dict[str, Any]] = []
+    for number in range(options.rounds):
+        for policy in NAMES:
+            for scenario, overrides in (("Offline", offline), ("Server", server)):
+                workload = Workload(
+                    scenario,
+                    engine="sim",
+                    instances=options.instances,
+                    batch_size=BATCH,
+                    policy=policy,
+                    overrides=overrides,
+                )
+                facts = _facts(run(workload))
+                rounds.append({"round": number, "policy": policy, "scenario": scenario, **facts})
+    write_json(options.json, rounds)
+    for scenario, keys, columns in (
+        ("Offline", ("share", "tail_batches", "cpu_us"), ("of the model's rate", "tail, batches")),
+        ("Server", ("p50_ms", "p99_ms", "mean_batch", "cpu_us"), ("p50 ms", "p99 ms", "batch")),
+    ):
+        rows = []
+        for policy in NAMES:
+            mine = [x for x in rounds if (x["policy"], x["scenario"]) == (policy, scenario)]
+            for row in mine:
+                row["share"] = row["rate"] / model
+            rows.append([policy, *(spread(mine, key) for key in keys)])
+        show(
+            f"{scenario}, engine sim, {options.instances} instances",
+            ["", *columns, "loadrun us/sample"],
+            rows,
+        )
+
+
+def _facts(outcome: Outcome) -> dict[str, Any]:
+    served = outcome.report["instances"]
+    batches = sum(instance["batches"] for instance in served)
+    samples = sum(instance["samples"] for instance in served)
+    # Each instance works from the start on, so that what is missing to the busiest is the tail.
+    busy = [instance["busy_s"] for instance in served]
+    return {
+        "others": outcome.others,
+        "rate": outcome.rate,
+        "p50_ms": outcome.latency_ms("p50"),
+        "p99_ms": outcome.latency_ms("p99"),
+        "mean_batch": samples / batches,
+        "cpu_us": 1e6 * outcome.report["processor_s"] / samples,
+        "tail_batches": (max(busy) - min(busy)) / BATCH_S,
+    }
+
+
+if __name__ == "__main__":
+    main()

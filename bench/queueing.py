@@ -1,0 +1,118 @@
+"""What an ideal dispatcher could reach: a central queue without any overhead, as a pure model.
+
+Queries arrive as a Poisson process (LoadGen's Server). A server that is free takes up to b waiting
+queries and serves them together in a time that depends on b alone, but for jitter. Nothing takes
+time besides, and the queue knows at once which server is free: no real dispatcher can do better
+with the same batches. Three bounds, from loose to close:
+
+- `batch_bound`: servers that never idle and always serve the largest batch that fits the limit.
+- `single_bound`: batches of one, from the waiting-time tail of M/D/c (Erlang's probability to wait
+  times the exponential decay of a constant service time, see `loadrun.capacity`).
+- `highest_rate`: a simulation that takes what is waiting, as far as the oldest query still meets
+  the limit, the service times being known; a query that can no longer meet it gives way to those
+  that can. Nothing else takes time here; loadrun itself does not let late queries give way.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import deque
+from dataclasses import dataclass
+
+from loadrun.capacity import waiting_tail
+from loadrun.dispatch.batching import SPREAD
+
+
+@dataclass(frozen=True)
+class Service:
+    """A batch of b takes (base_s + b * sample_s) * N(1, jitter) seconds."""
+
+    base_s: float
+    sample_s: float
+    jitter: float = 0.0
+
+    def mean_s(self, batch: int) -> float:
+        """Return the mean time of a batch."""
+        return self.base_s + batch * self.sample_s
+
+    def rate(self, batch: int) -> float:
+        """Return the samples/s of a server that always serves batches of that size."""
+        return batch / self.mean_s(batch)
+
+    def largest_batch(self, within_s: float) -> int:
+        """Return the largest batch whose mean time fits, 0 for none."""
+        return max(0, int((within_s - self.base_s) / self.sample_s + 1e-9))
+
+
+def batch_bound(service: Service, servers: int, limit_s: float) -> float:
+    """Return the queries/s of servers always busy with the largest batch that fits the limit."""
+    return servers * service.rate(max(1, service.largest_batch(limit_s)))
+
+
+def single_bound(service: Service, servers: int, limit_s: float, late: float = 0.01) -> float:
+    """Return the queries/s at which a share `late` of them waits too long, served one by one."""
+    time_s = service.mean_s(1)
+    low, high = 0.01, 0.9999
+    for _ in range(40):
+        load = (low + high) / 2
+        met = waiting_tail(load, servers, limit_s - time_s, time_s) <= late
+        low, high = (load, high) if met else (low, load)
+    return low * servers / time_s
+
+
+def simulate(
+    service: Service, servers: int, limit_s: float, rate: float, queries: int, seed: int = 1
+) -> list[float]:
+    """Return the latencies (s) of `queries` queries arriving at `rate` per second."""
+    draw = random.Random(seed)
+    waiting: deque[float] = deque()
+    late: deque[float] = deque()
+    busy: list[float] = []
+    latencies: list[float] = []
+    # As careful about the spread of service times as loadrun is.
+    careful = Service(SPREAD * service.base_s, SPREAD * service.sample_s)
+    arrival = 0.0
+
+    def serve(now: float) -> None:
+        while waiting and now - waiting[0] + careful.mean_s(1) > limit_s:
+            late.append(waiting.popleft())
+        queue = waiting or late
+        within_s = limit_s - (now - waiting[0]) if waiting else limit_s
+        size = max(1, min(careful.largest_batch(within_s), len(queue)))
+        done = now + service.mean_s(size) * max(0.0, draw.gauss(1.0, service.jitter))
+        heapq.heappush(busy, done)
+        latencies.extend(done - queue.popleft() for _ in range(size))
+
+    for _ in range(queries):
+        arrival += draw.expovariate(rate)
+        while busy and busy[0] <= arrival:
+            now = heapq.heappop(busy)
+            if waiting or late:
+                serve(now)
+        waiting.append(arrival)
+        if len(busy) < servers:
+            serve(arrival)
+    while waiting or late:
+        serve(heapq.heappop(busy))
+    return latencies
+
+
+def highest_rate(
+    service: Service,
+    servers: int,
+    limit_s: float,
+    *,
+    late: float = 0.01,
+    queries: int = 60_000,
+    steps: int = 7,
+) -> float:
+    """Return the highest rate (queries/s) at which a share of at most `late` is above the limit."""
+    bound = batch_bound(service, servers, limit_s)
+    low, high = min(0.5 * bound, single_bound(service, servers, limit_s, late)), bound
+    for _ in range(steps):
+        rate = (low + high) / 2
+        latencies = simulate(service, servers, limit_s, rate, queries)
+        met = sum(latency > limit_s for latency in latencies) <= late * queries
+        low, high = (rate, high) if met else (low, rate)
+    return low
