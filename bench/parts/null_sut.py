@@ -14,6 +14,7 @@ from pathlib import Path
 import mlperf_loadgen as lg
 import numpy as np
 
+from loadrun.completion import set_ids
 from loadrun.config import LoadrunConfig
 from loadrun.library import SampleLibrary, open_samples
 from loadrun.logs import parse_result
@@ -42,8 +43,7 @@ class NullSUT:
             responses = self._responses
             if len(batch) < size:
                 responses = responses[: len(batch)]
-            for response, response_id in zip(responses, batch, strict=True):
-                response.id = response_id
+            set_ids(responses, batch)
             complete(responses)
 
     def flush(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from loadrun.dispatch.batching import Backlog, BatchRule
-from loadrun.dispatch.pending import Pending, sorted_by_position
+from loadrun.dispatch.pending import Pending, Query, sorted_by_position
 from loadrun.dispatch.policies import Policy
 
 
@@ -56,7 +56,7 @@ class Dispatcher:
         self._backlog = Backlog(0, 0, 0, 0)
         self._pending = Pending()
         self._held: list[deque[_Batch]] = [deque() for _ in range(count)]
-        self._inbox: deque[tuple[list[int], list[int], int]] = deque()
+        self._inbox: deque[Query] = deque()
         self._lock = threading.Lock()
         # Each is written by one thread at a time.
         self._submitted = self._answered = 0
@@ -152,9 +152,7 @@ class Dispatcher:
                 self._lock.release()
 
     def _drain(self) -> None:
-        inbox, pending = self._inbox, self._pending
-        while inbox:
-            pending.extend(*inbox.popleft())
+        self._pending.absorb(self._inbox)
 
     def _send(self) -> None:
         pending, policy, rule, backlog = self._pending, self._policy, self._rule, self._backlog

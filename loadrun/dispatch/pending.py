@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
 _COMPACT = 4096
+
+Query = tuple[list[int], list[int], int]
+"""Response ids, arena positions, and when they arrived (ns on any clock; 0: not kept)."""
 
 
 class Pending:
@@ -20,13 +25,17 @@ class Pending:
         self._head = 0
         self.waiting = 0
 
-    def extend(self, ids: list[int], positions: list[int], arrival_ns: int) -> None:
-        """Append the samples of a query that arrived at `arrival_ns` (any clock; 0: not kept)."""
-        self.waiting += len(ids)
-        self._ids += ids
-        self._positions += positions
-        if arrival_ns:
-            self._arrivals += [arrival_ns] * len(ids)
+    def absorb(self, queries: deque[Query]) -> None:
+        """Move queries here, oldest first; another thread may append to them meanwhile."""
+        ids, positions, arrivals = self._ids, self._positions, self._arrivals
+        before, oldest = len(ids), queries.popleft
+        while queries:
+            more_ids, more_positions, arrival_ns = oldest()
+            ids += more_ids
+            positions += more_positions
+            if arrival_ns:
+                arrivals += [arrival_ns] * len(more_ids)
+        self.waiting += len(ids) - before
 
     def oldest_ns(self) -> int:
         """Return when the oldest sample arrived."""

@@ -252,7 +252,8 @@ def test_answers_to_another_batch_are_refused() -> None:
 def test_pending_keeps_order_over_many_takes() -> None:
     pending, taken = Pending(), []
     for start in range(0, 20_000, 10):
-        pending.extend(list(range(start, start + 10)), list(range(start, start + 10)), 1 + start)
+        samples = list(range(start, start + 10))
+        pending.absorb(deque([(samples, samples, 1 + start)]))
         if start % 30 == 0:
             ids, positions, arrival = pending.take(7)
             assert ids == positions
