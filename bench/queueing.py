@@ -8,9 +8,8 @@ with the same batches. Three bounds, from loose to close:
 - `batch_bound`: servers that never idle and always serve the largest batch that fits the limit.
 - `single_bound`: batches of one, from the waiting-time tail of M/D/c (Erlang's probability to wait
   times the exponential decay of a constant service time, see `loadrun.capacity`).
-- `highest_rate`: a simulation that takes what is waiting, as far as the oldest query still meets
-  the limit, the service times being known; a query that can no longer meet it gives way to those
-  that can. Nothing else takes time here; loadrun itself does not let late queries give way.
+- `highest_rate`: a simulation of loadrun's own rule (`LatencyRule`) where nothing but serving takes
+  time, and the queue knows of a free server at once.
 """
 
 from __future__ import annotations
@@ -21,7 +20,10 @@ from collections import deque
 from dataclasses import dataclass
 
 from loadrun.capacity import waiting_tail
-from loadrun.dispatch.batching import SPREAD
+from loadrun.dispatch.batching import Backlog, LatencyRule
+from loadrun.dispatch.pending import Pending
+
+BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
@@ -62,39 +64,51 @@ def single_bound(service: Service, servers: int, limit_s: float, late: float = 0
 
 
 def simulate(
-    service: Service, servers: int, limit_s: float, rate: float, queries: int, seed: int = 1
+    service: Service,
+    servers: int,
+    limit_s: float,
+    rate: float,
+    queries: int,
+    *,
+    batch_size: int = BATCH_SIZE,
 ) -> list[float]:
     """Return the latencies (s) of `queries` queries arriving at `rate` per second."""
-    draw = random.Random(seed)
-    waiting: deque[float] = deque()
-    late: deque[float] = deque()
+    draw = random.Random(1)
+    rule = LatencyRule(batch_size, 1, limit_s * 1e9)
+    waiting, late = Pending(), Pending()
+    arrived: list[float] = []
     busy: list[float] = []
     latencies: list[float] = []
-    # As careful about the spread of service times as loadrun is.
-    careful = Service(SPREAD * service.base_s, SPREAD * service.sample_s)
-    arrival = 0.0
 
     def serve(now: float) -> None:
-        while waiting and now - waiting[0] + careful.mean_s(1) > limit_s:
-            late.append(waiting.popleft())
-        queue = waiting or late
-        within_s = limit_s - (now - waiting[0]) if waiting else limit_s
-        size = max(1, min(careful.largest_batch(within_s), len(queue)))
-        done = now + service.mean_s(size) * max(0.0, draw.gauss(1.0, service.jitter))
-        heapq.heappush(busy, done)
-        latencies.extend(done - queue.popleft() for _ in range(size))
+        if waiting.waiting:
+            waiting.move_older(1e9 * now - rule.patience_ns(waiting.waiting, servers), late)
+        queue = waiting if waiting.waiting else late
+        idle = servers - len(busy)
+        waited_ns = int(1e9 * now) - queue.oldest_ns()
+        size, _ = rule.next(Backlog(queue.waiting, idle, servers, waited_ns, queue is late), True)
+        took_s = service.mean_s(size) * max(0.0, draw.gauss(1.0, service.jitter))
+        rule.served(size, round(1e9 * took_s), 0)
+        heapq.heappush(busy, now + took_s)
+        latencies.extend(now + took_s - arrived[query] for query in queue.take(size)[0])
 
-    for _ in range(queries):
-        arrival += draw.expovariate(rate)
-        while busy and busy[0] <= arrival:
-            now = heapq.heappop(busy)
-            if waiting or late:
+    now = 0.0
+    while len(arrived) < queries or waiting.waiting or late.waiting:
+        # What comes next: a query, or a server that is done.
+        if len(arrived) < queries:
+            now += draw.expovariate(rate)
+        else:
+            now = busy[0]
+        while busy and busy[0] <= now:
+            done = heapq.heappop(busy)
+            if waiting.waiting or late.waiting:
+                serve(done)
+        if len(arrived) < queries:
+            query = [len(arrived)]
+            arrived.append(now)
+            waiting.absorb(deque([(query, query, max(1, round(1e9 * now)))]))
+            if len(busy) < servers:
                 serve(now)
-        waiting.append(arrival)
-        if len(busy) < servers:
-            serve(arrival)
-    while waiting or late:
-        serve(heapq.heappop(busy))
     return latencies
 
 

@@ -6,12 +6,15 @@ batches at a time.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 _PREFETCH_SHARE = 16
 """Server queues behind a busy instance only what is served in 1/16 of the latency limit."""
 
+_PRESSING = 4
+"""Samples waiting for each instance from which on batches of one would not work the backlog off."""
 
 SPREAD = 1.1
 """Service times vary: a batch that just fits by the mean is late half of the time."""
@@ -19,12 +22,16 @@ SPREAD = 1.1
 
 @dataclass
 class Backlog:
-    """What a rule decides on: samples waiting, and how long the oldest has waited (ns)."""
+    """What a rule decides on: samples waiting, and how long the oldest has waited (ns).
+
+    `late`: these samples have given way to all others before.
+    """
 
     waiting: int
     idle: int
     alive: int
     oldest_wait_ns: int
+    late: bool = False
 
 
 class BatchRule(ABC):
@@ -46,6 +53,10 @@ class BatchRule(ABC):
         `depth`: only an instance holding fewer batches than that may take it. `shares`: the policy
         spreads a backlog over the idle instances. `backlog.waiting` is at least 1.
         """
+
+    def patience_ns(self, waiting: int, alive: int) -> float:
+        """Return the wait (ns) after which a sample gives way to all that came later."""
+        return math.inf
 
     def served(self, samples: int, service_ns: int, around_ns: int) -> None:  # noqa: B027
         """Learn that a batch of `samples` took `service_ns` in the engine, `around_ns` besides."""
@@ -78,11 +89,11 @@ class LatencyRule(BatchRule):
     """Server: batch what has accumulated, within the time left to the latency limit.
 
     The batch grows only as far as its oldest sample still makes the limit, by what engines have
-    shown to take per sample and the way there and back per batch. A sample that is late already no
-    longer shrinks the batch: small batches cost throughput, and a backlog is worked off fastest
-    with large ones. Letting late samples give way to those in time looks better in a model
-    (`bench.queueing`) and is worse in practice: at the edge of the limit every batch is then a
-    single sample, and the backlog never shrinks.
+    shown to take per sample and the way there and back per batch. A sample that is late whatever
+    happens gives way: it is served when nothing else waits, in batches as large as they come. When
+    a backlog presses, a sample that only a batch of one would save gives way as well: at the edge
+    of the limit every batch would be a single sample, and the backlog never shrink.
+    LoadGen counts the share of late queries, not how late they are (MLPerf's Server scenario).
     """
 
     learns = True
@@ -104,7 +115,7 @@ class LatencyRule(BatchRule):
 
     def next(self, backlog: Backlog, shares: bool) -> tuple[int, int]:
         """Return what has accumulated, for an idle instance; a full batch may queue behind."""
-        largest = self._largest(backlog.oldest_wait_ns)
+        largest = self._largest(backlog)
         if backlog.idle:
             fair = -(-backlog.waiting // backlog.idle) if shares else backlog.waiting
             return min(largest, fair), 1
@@ -115,15 +126,23 @@ class LatencyRule(BatchRule):
             return largest, self.in_flight
         return 0, 1
 
-    def _largest(self, waited_ns: int) -> int:
+    def patience_ns(self, waiting: int, alive: int) -> float:
+        """Return the wait after which a batch of one, two when the backlog presses, is late."""
         sample_ns = self._sample_ns * SPREAD
-        if not sample_ns:
-            return self.batch_size
         left_ns = self.limit_ns - self._around_ns
-        fits = (left_ns - waited_ns) // sample_ns
-        if fits < 1:
-            fits = left_ns // sample_ns
-        return max(1, min(self.batch_size, int(fits)))
+        if not sample_ns or left_ns < sample_ns:
+            return math.inf
+        if waiting > _PRESSING * alive and left_ns >= 2 * sample_ns:
+            return left_ns - 2 * sample_ns
+        return left_ns - sample_ns
+
+    def _largest(self, backlog: Backlog) -> int:
+        sample_ns = self._sample_ns * SPREAD
+        if backlog.late or not sample_ns:
+            return self.batch_size
+        fits = (self.limit_ns - self._around_ns - backlog.oldest_wait_ns) // sample_ns
+        # Nothing fits at all where one sample takes longer than the limit.
+        return min(self.batch_size, int(fits)) if fits >= 1 else self.batch_size
 
 
 def make_rule(

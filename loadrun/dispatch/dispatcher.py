@@ -55,6 +55,7 @@ class Dispatcher:
         self._eager = rule.queues_behind
         self._backlog = Backlog(0, 0, 0, 0)
         self._pending = Pending()
+        self._late = Pending()  # what has given way
         self._held: list[deque[_Batch]] = [deque() for _ in range(count)]
         self._inbox: deque[Query] = deque()
         self._lock = threading.Lock()
@@ -106,7 +107,7 @@ class Dispatcher:
             self._policy.completed(instance, samples)
             if self._inbox:
                 self._drain()
-            if self._pending.waiting:
+            if self._pending.waiting or self._late.waiting:
                 self._send()
         if self._inbox:
             self._work()
@@ -155,22 +156,29 @@ class Dispatcher:
         self._pending.absorb(self._inbox)
 
     def _send(self) -> None:
-        pending, policy, rule, backlog = self._pending, self._policy, self._rule, self._backlog
+        pending, late = self._pending, self._late
+        policy, rule, backlog = self._policy, self._rule, self._backlog
         now_ns = 0
-        while pending.waiting:
-            backlog.waiting, backlog.idle = pending.waiting, policy.idle
-            backlog.alive = policy.alive
+        while pending.waiting or late.waiting:
             if rule.learns:
                 now_ns = time.monotonic_ns()
-                backlog.oldest_wait_ns = now_ns - pending.oldest_ns()
+                if pending.waiting:
+                    before_ns = now_ns - rule.patience_ns(pending.waiting, policy.alive)
+                    if pending.oldest_ns() < before_ns:
+                        pending.move_older(before_ns, late)
+            queue = pending if pending.waiting else late
+            backlog.waiting, backlog.idle = queue.waiting, policy.idle
+            backlog.alive, backlog.late = policy.alive, queue is late
+            if rule.learns:
+                backlog.oldest_wait_ns = now_ns - queue.oldest_ns()
             size, depth = rule.next(backlog, policy.shares)
             instance = policy.choose(depth) if size else None
             if instance is None:
                 return
-            batch = pending.take(size)
+            batch = queue.take(size)
             if not self._senders[instance](batch[0], batch[1]):
                 # A full ring: the next answer or poll tries again.
-                pending.put_back(*batch)
+                queue.put_back(*batch)
                 return
             self._held[instance].append((*batch, now_ns))
             policy.sent(instance, size)

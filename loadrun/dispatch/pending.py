@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 
 import numpy as np
@@ -54,6 +55,16 @@ class Pending:
             del self._ids[:end], self._positions[:end], self._arrivals[:end]
             self._head = 0
         return ids, positions, arrival_ns
+
+    def move_older(self, before_ns: float, to: Pending) -> None:
+        """Move what arrived before that time to the end of another queue."""
+        head = self._head
+        end = bisect_left(self._arrivals, before_ns, head)
+        to._ids += self._ids[head:end]
+        to._positions += self._positions[head:end]
+        to._arrivals += self._arrivals[head:end]
+        to.waiting += end - head
+        self.take(end - head)
 
     def put_back(self, ids: list[int], positions: list[int], arrival_ns: int) -> None:
         """Insert at the front what `take` returned."""

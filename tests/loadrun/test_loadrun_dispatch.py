@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import random
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
@@ -50,9 +52,11 @@ def make(
     return Dispatcher(senders, chosen, rule, sort_samples=sort), senders
 
 
-def answer(dispatcher: Dispatcher, senders: list[Recorder], instance: int) -> list[int]:
+def answer(
+    dispatcher: Dispatcher, senders: list[Recorder], instance: int, service_ns: int = 1000
+) -> list[int]:
     ids, _ = senders[instance].batches.popleft()
-    dispatcher.completed(instance, ids, service_ns=1000 * len(ids))
+    dispatcher.completed(instance, ids, service_ns)
     return ids
 
 
@@ -194,6 +198,41 @@ def test_a_query_is_split_over_idle_instances() -> None:
     assert [sender.sizes for sender in senders] == [[8], [], [], []]
 
 
+def test_server_lets_late_samples_give_way() -> None:
+    rule = LatencyRule(16, 2, limit_ns=10e6)
+    assert rule.patience_ns(100, 2) == math.inf
+    for _ in range(100):
+        rule.served(2, 4_000_000, 1_000_000)
+    # 2 ms a sample, a tenth of margin, 1 ms around a batch.
+    assert rule.patience_ns(8, 2) == pytest.approx(6.8e6)
+    # Nine waiting for two instances: batches of one would not do.
+    assert rule.patience_ns(9, 2) == pytest.approx(4.6e6)
+    hopeless = LatencyRule(16, 2, limit_ns=1e6)
+    hopeless.served(1, 2_000_000, 0)
+    assert hopeless.patience_ns(100, 2) == math.inf
+    assert hopeless.next(backlog(40, 1), True) == (16, 1)
+
+
+def test_late_samples_are_served_when_nothing_else_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ns = 1
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns)
+    dispatcher, senders = make("pull", LatencyRule(4, 1, limit_ns=10e6), 1)
+    dispatcher.submit([1], [0])
+    now_ns += 4_000_000
+    answer(dispatcher, senders, 0, 4_000_000)
+    dispatcher.submit([2], [0])
+    dispatcher.submit([3], [0])
+    dispatcher.submit([4], [0])
+    now_ns += 9_000_000
+    dispatcher.submit([5], [0])
+    answer(dispatcher, senders, 0, 4_000_000)
+    assert senders[0].batches[-1][0] == [5]
+    answer(dispatcher, senders, 0, 4_000_000)
+    assert senders[0].batches[-1][0] == [3, 4]
+    answer(dispatcher, senders, 0, 4_000_000)
+    assert dispatcher.outstanding == 0
+
+
 def backlog(waiting: int, idle: int, waited_ms: float = 0.0) -> Backlog:
     return Backlog(waiting, idle, 2, int(waited_ms * 1e6))
 
@@ -208,8 +247,8 @@ def test_server_batches_within_the_limit() -> None:
     # 2 ms a sample and a tenth of margin: four fit into 10 ms, two when the oldest has waited 4 ms.
     assert rule.next(backlog(40, 1), True) == (4, 1)
     assert rule.next(backlog(40, 1, 4.0), True) == (2, 1)
-    # The oldest is late whatever happens: work the backlog off.
-    assert rule.next(backlog(40, 1, 9.0), True) == (4, 1)
+    # What has given way is worked off in large batches, whatever its age.
+    assert rule.next(Backlog(40, 1, 2, 9_000_000, late=True), True) == (16, 1)
     for _ in range(100):
         rule.served(2, 4_000_000, 1_500_000)
     # With 1.5 ms around it, a batch has that much less time.
