@@ -82,7 +82,8 @@ def simulate(
 
     def serve(now: float) -> None:
         if waiting.waiting:
-            waiting.move_older(1e9 * now - rule.patience_ns(waiting.waiting, servers), late)
+            patience_ns = rule.patience_ns(waiting.waiting + late.waiting, servers)
+            waiting.move_older(1e9 * now - patience_ns, late)
         queue = waiting if waiting.waiting else late
         idle = servers - len(busy)
         waited_ns = int(1e9 * now) - queue.oldest_ns()

@@ -118,13 +118,15 @@ def _restarted(control: ControlBlock) -> bool:
 
 def _await_warmup(control: ControlBlock) -> None:
     look_at = time.monotonic()
+    pause_s = POLL_S
     while control.run_state is RunState.STARTING:
         # Seldom: it reads files, and hundreds of instances may wait for the last one here.
         if time.monotonic() >= look_at:
             look_at += IDLE_S
             if not control.owner_alive():
                 raise LeaveError("loadrun is gone")
-        time.sleep(POLL_S)
+        time.sleep(pause_s)
+        pause_s = min(IDLE_S, 1.2 * pause_s)
     if control.run_state is RunState.STOPPING:
         raise LeaveError("the run ended before it began")
 

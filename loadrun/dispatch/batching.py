@@ -13,6 +13,9 @@ from dataclasses import dataclass
 _PREFETCH_SHARE = 16
 """Server queues behind a busy instance only what is served in 1/16 of the latency limit."""
 
+_LONG = 2
+"""A service time of so many times of what goes around it makes it worth to foresee its end."""
+
 _PRESSING = 4
 """Samples waiting for each instance from which on batches of one would not work the backlog off."""
 
@@ -24,7 +27,8 @@ SPREAD = 1.1
 class Backlog:
     """What a rule decides on: samples waiting, and how long the oldest has waited (ns).
 
-    `late`: these samples have given way to all others before.
+    `late`: these samples have given way to all others before. `ahead_ns`: where no instance
+    is idle, how long the one is still busy that is free first.
     """
 
     waiting: int
@@ -32,6 +36,7 @@ class Backlog:
     alive: int
     oldest_wait_ns: int
     late: bool = False
+    ahead_ns: float = 0.0
 
 
 class BatchRule(ABC):
@@ -40,7 +45,7 @@ class BatchRule(ABC):
     learns = False
     """Whether the rule wants to know how long the oldest sample has waited and what was served."""
     queues_behind = True
-    """Whether less than a full batch may go to an instance that is busy."""
+    """Whether less than a full batch may go to an instance that is busy. May change."""
 
     def __init__(self, batch_size: int, in_flight: int) -> None:
         self.batch_size = batch_size
@@ -58,8 +63,17 @@ class BatchRule(ABC):
         """Return the wait (ns) after which a sample gives way to all that came later."""
         return math.inf
 
-    def served(self, samples: int, service_ns: int, around_ns: int) -> None:  # noqa: B027
-        """Learn that a batch of `samples` took `service_ns` in the engine, `around_ns` besides."""
+    def expected_ns(self, samples: int) -> float:
+        """Return how long an instance takes for a batch, as far as it is known."""
+        return 0.0
+
+    def served(  # noqa: B027
+        self, samples: int, service_ns: int, around_ns: int | None
+    ) -> None:
+        """Learn that a batch took `service_ns` in the engine.
+
+        `around_ns`: and so much on the way there and back, known where the instance was idle.
+        """
 
 
 class ThroughputRule(BatchRule):
@@ -94,6 +108,9 @@ class LatencyRule(BatchRule):
     a backlog presses, a sample that only a batch of one would save gives way as well: at the edge
     of the limit every batch would be a single sample, and the backlog never shrink.
     LoadGen counts the share of late queries, not how late they are (MLPerf's Server scenario).
+
+    An instance would idle while its answer comes and its next batch goes. So the next batch is sent
+    that much before it is expected to be free, where its service takes longer than that.
     """
 
     learns = True
@@ -104,14 +121,20 @@ class LatencyRule(BatchRule):
         self.limit_ns = limit_ns
         self._sample_ns = self._around_ns = 0.0
 
-    def served(self, samples: int, service_ns: int, around_ns: int) -> None:
+    def served(self, samples: int, service_ns: int, around_ns: int | None) -> None:
         """Keep moving averages, over about 16 batches, of the time per sample and of the rest."""
         measured = service_ns / samples
         if self._sample_ns:
             self._sample_ns += (measured - self._sample_ns) / 16
-            self._around_ns += (around_ns - self._around_ns) / 16
+            if around_ns is not None:
+                self._around_ns += (around_ns - self._around_ns) / 16
         else:
-            self._sample_ns, self._around_ns = measured, around_ns
+            self._sample_ns, self._around_ns = measured, around_ns or 0
+        self.queues_behind = self.in_flight > 1 and self._sample_ns >= _LONG * self._around_ns
+
+    def expected_ns(self, samples: int) -> float:
+        """Return the mean service time of a batch."""
+        return self._sample_ns * samples
 
     def next(self, backlog: Backlog, shares: bool) -> tuple[int, int]:
         """Return what has accumulated, for an idle instance; a full batch may queue behind."""
@@ -119,7 +142,11 @@ class LatencyRule(BatchRule):
         if backlog.idle:
             fair = -(-backlog.waiting // backlog.idle) if shares else backlog.waiting
             return min(largest, fair), 1
-        # Behind a busy instance a batch is worth queueing when it could not grow further and
+        if self.queues_behind:
+            # Twice, because nothing may happen just then that has the dispatcher look.
+            soon = backlog.ahead_ns <= 2 * self._around_ns
+            return (min(largest, backlog.waiting), 2) if soon else (0, 1)
+        # Behind a quick instance a batch is worth queueing when it could not grow further and
         # its turn comes soon: another instance may be free sooner.
         ahead_ns = self._sample_ns * largest
         if backlog.waiting >= largest and ahead_ns * _PREFETCH_SHARE <= self.limit_ns:
@@ -140,7 +167,8 @@ class LatencyRule(BatchRule):
         sample_ns = self._sample_ns * SPREAD
         if backlog.late or not sample_ns:
             return self.batch_size
-        fits = (self.limit_ns - self._around_ns - backlog.oldest_wait_ns) // sample_ns
+        waits_ns = backlog.oldest_wait_ns + backlog.ahead_ns
+        fits = (self.limit_ns - self._around_ns - waits_ns) // sample_ns
         # Nothing fits at all where one sample takes longer than the limit.
         return min(self.batch_size, int(fits)) if fits >= 1 else self.batch_size
 

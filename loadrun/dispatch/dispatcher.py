@@ -7,6 +7,8 @@ holds the lock looks into the inbox again after giving it back, so that no query
 
 from __future__ import annotations
 
+import heapq
+import math
 import threading
 import time
 from collections import deque
@@ -30,7 +32,7 @@ class Sender(Protocol):
 
 
 _Batch = tuple[list[int], list[int], int, int]
-"""Response ids, arena positions, when they arrived and when they were sent (ns)."""
+"""Response ids, arena positions, when they arrived and, to an idle instance, were sent (ns)."""
 
 
 class Dispatcher:
@@ -52,11 +54,12 @@ class Dispatcher:
         self._policy = policy
         self._rule = rule
         self._sort = sort_samples
-        self._eager = rule.queues_behind
         self._backlog = Backlog(0, 0, 0, 0)
         self._pending = Pending()
         self._late = Pending()  # what has given way
         self._held: list[deque[_Batch]] = [deque() for _ in range(count)]
+        self._end_ns = [0] * count  # when the oldest of them is expected to be served
+        self._ends: list[tuple[int, int]] = []  # a heap of these and their instances
         self._inbox: deque[Query] = deque()
         self._lock = threading.Lock()
         # Each is written by one thread at a time.
@@ -81,7 +84,11 @@ class Dispatcher:
         self._inbox.append((ids, positions, arrival_ns))
         # Without an idle instance there is nothing to do yet but to keep the inbox short. One that
         # becomes idle now is counted as such before the inbox is emptied for it.
-        if self._policy.idle or self._eager or len(self._inbox) >= self._rule.batch_size:
+        if (
+            self._policy.idle
+            or self._rule.queues_behind
+            or len(self._inbox) >= self._rule.batch_size
+        ):
             self._work()
 
     def completed(self, instance: int, ids: list[int], service_ns: int) -> None:
@@ -102,8 +109,11 @@ class Dispatcher:
             self.batches[instance] += 1
             self.busy_ns[instance] += service_ns
             if self._rule.learns:
-                held_ns = time.monotonic_ns() - batch[3]
-                self._rule.served(samples, service_ns, held_ns - service_ns)
+                now_ns = time.monotonic_ns()
+                around_ns = max(0, now_ns - batch[3] - service_ns) if batch[3] else None
+                self._rule.served(samples, service_ns, around_ns)
+                if held and self._rule.queues_behind:
+                    self._foresee(instance, now_ns)
             self._policy.completed(instance, samples)
             if self._inbox:
                 self._drain()
@@ -163,22 +173,58 @@ class Dispatcher:
             if rule.learns:
                 now_ns = time.monotonic_ns()
                 if pending.waiting:
-                    before_ns = now_ns - rule.patience_ns(pending.waiting, policy.alive)
+                    waiting = pending.waiting + late.waiting
+                    before_ns = now_ns - rule.patience_ns(waiting, policy.alive)
                     if pending.oldest_ns() < before_ns:
                         pending.move_older(before_ns, late)
             queue = pending if pending.waiting else late
             backlog.waiting, backlog.idle = queue.waiting, policy.idle
             backlog.alive, backlog.late = policy.alive, queue is late
+            instance = None
             if rule.learns:
                 backlog.oldest_wait_ns = now_ns - queue.oldest_ns()
+                backlog.ahead_ns = 0.0
+                if rule.queues_behind and not policy.idle:
+                    instance, backlog.ahead_ns = self._soonest(now_ns)
             size, depth = rule.next(backlog, policy.shares)
-            instance = policy.choose(depth) if size else None
-            if instance is None:
+            if not size:
                 return
+            if instance is None:
+                instance = policy.choose(depth)
+                if instance is None:
+                    return
             batch = queue.take(size)
             if not self._senders[instance](batch[0], batch[1]):
                 # A full ring: the next answer or poll tries again.
                 queue.put_back(*batch)
                 return
-            self._held[instance].append((*batch, now_ns))
+            held = self._held[instance]
+            held.append((*batch, 0 if held else now_ns))
             policy.sent(instance, size)
+            if rule.learns and rule.queues_behind and len(held) == 1:
+                self._foresee(instance, now_ns)
+
+    def _foresee(self, instance: int, now_ns: int) -> None:
+        """Note when the batch that an instance begins now is expected to be served."""
+        samples = len(self._held[instance][0][0])
+        end_ns = self._end_ns[instance] = now_ns + int(self._rule.expected_ns(samples))
+        heapq.heappush(self._ends, (end_ns, instance))
+        if len(self._ends) > 64 + 4 * len(self._held):
+            # Entries that are out of date only go when they come to the top.
+            self._ends = [(end_ns, i) for i, end_ns in enumerate(self._end_ns) if self._held[i]]
+            heapq.heapify(self._ends)
+
+    def _soonest(self, now_ns: int) -> tuple[int | None, float]:
+        """Return the instance with one batch that is free first, and in how many ns.
+
+        None and infinity where the policy decides by other things than who is free.
+        """
+        ends = self._ends
+        while ends:
+            end_ns, instance = ends[0]
+            if self._end_ns[instance] == end_ns and len(self._held[instance]) == 1:
+                if not self._policy.foresees:
+                    break
+                return instance, max(0, end_ns - now_ns)
+            heapq.heappop(ends)
+        return None, math.inf

@@ -29,6 +29,8 @@ class Policy(ABC):
     name: ClassVar[str]
     shares: ClassVar[bool] = True
     """Whether what is waiting is spread over the idle instances instead of filling one batch."""
+    foresees: ClassVar[bool] = False
+    """Whether the instance that is expected to be free first may get a batch a moment before."""
 
     def __init__(self, instances: int, in_flight: int) -> None:
         self.in_flight = in_flight
@@ -115,6 +117,7 @@ class Pull(_Levels):
     """
 
     name = "pull"
+    foresees = True
 
     def choose(self, depth: int) -> int | None:
         """Return the instance longest at the lowest level."""

@@ -213,6 +213,49 @@ def test_server_lets_late_samples_give_way() -> None:
     assert hopeless.next(backlog(40, 1), True) == (16, 1)
 
 
+def test_server_sends_the_next_batch_just_before_an_instance_is_free() -> None:
+    rule = LatencyRule(16, 2, limit_ns=50e6)
+    for _ in range(100):
+        rule.served(1, 4_000_000, 1_000_000)
+    assert rule.queues_behind
+    assert rule.next(Backlog(3, 0, 2, 0, ahead_ns=2_100_000), True) == (0, 1)
+    assert rule.next(Backlog(3, 0, 2, 0, ahead_ns=1_900_000), True) == (3, 2)
+    # What is known of the way there and back comes from instances that were idle.
+    rule.served(1, 4_000_000, None)
+    assert rule.next(Backlog(3, 0, 2, 0, ahead_ns=1_900_000), True) == (3, 2)
+    # A service shorter than the way there is not worth it.
+    for _ in range(100):
+        rule.served(1, 1_000_000, 1_000_000)
+    assert not rule.queues_behind
+
+
+def test_the_end_of_a_batch_is_foreseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ns = 1
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns)
+    dispatcher, senders = make("pull", LatencyRule(4, 2, limit_ns=50e6), 1)
+    for number in range(100):
+        dispatcher.submit([number], [0])
+        now_ns += 5_000_000
+        answer(dispatcher, senders, 0, 4_000_000)
+    dispatcher.submit([200], [0])
+    now_ns += 1_900_000
+    dispatcher.submit([201], [0])
+    assert len(senders[0].batches) == 1
+    now_ns += 200_000
+    dispatcher.submit([202], [0])
+    assert [ids for ids, _ in senders[0].batches] == [[200], [201, 202]]
+    now_ns += 2_900_000
+    answer(dispatcher, senders, 0, 4_000_000)
+    # Two samples are expected to take 8 ms from here.
+    dispatcher.submit([203], [0])
+    now_ns += 5_900_000
+    dispatcher.poll()
+    assert len(senders[0].batches) == 1
+    now_ns += 200_000
+    dispatcher.poll()
+    assert len(senders[0].batches) == 2
+
+
 def test_late_samples_are_served_when_nothing_else_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     now_ns = 1
     monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns)
@@ -253,8 +296,8 @@ def test_server_batches_within_the_limit() -> None:
         rule.served(2, 4_000_000, 1_500_000)
     # With 1.5 ms around it, a batch has that much less time.
     assert rule.next(backlog(40, 1), True) == (3, 1)
-    # Nothing queues behind a batch that takes so long.
-    assert rule.next(backlog(40, 0), True) == (0, 1)
+    # Nothing queues behind a batch that still takes so long.
+    assert rule.next(Backlog(40, 0, 2, 0, ahead_ns=3_600_000), True) == (0, 1)
 
 
 @pytest.mark.parametrize("policy", NAMES)
@@ -273,7 +316,7 @@ def test_policies_keep_no_trace_of_every_batch(policy: str) -> None:
 
 def test_server_queues_full_batches_behind_quick_ones() -> None:
     rule = LatencyRule(16, 2, limit_ns=10e6)
-    rule.served(16, 16_000, 0)
+    rule.served(16, 16_000, 50_000)
     assert rule.next(backlog(16, 0), True) == (16, 2)
     assert rule.next(backlog(15, 0), True) == (0, 1)
 
