@@ -45,12 +45,17 @@ PLACES = {
 }
 
 
+def home(results: Path, scenario: str, model: str) -> Path:
+    """Return where the results of a scenario and model stand."""
+    return results / scenario.lower() / model.lower()
+
+
 class Staging:
     """The directory that a run writes into; a context manager that holds its lock."""
 
     def __init__(self, results: Path, run_id: str, scenario: str, model: str) -> None:
         self.run_id = run_id
-        self.home = results / scenario.lower() / model.lower()
+        self.home = home(results, scenario, model)
         self.path = self.home / f"{STAGING}{run_id}"
         self._lock: int | None = None
         above = (self.home, self.home.parent, results)
@@ -87,8 +92,8 @@ class Staging:
         for place in places[1:]:
             copy = self.home / f"{STAGING}{self.run_id}-copy"
             shutil.copytree(self.path, copy)
-            _replace(copy, place)
-        _replace(self.path, places[0])
+            replace_folder(copy, place)
+        replace_folder(self.path, places[0])
         if not audit:
             self._renew_newest(places[0])
         return places
@@ -96,7 +101,7 @@ class Staging:
     def keep_failed(self) -> Path:
         """Move the directory below ``failed``; returns where it is now."""
         place = self.home / "failed" / self.run_id
-        _replace(self.path, place)
+        replace_folder(self.path, place)
         return place
 
     def _renew_newest(self, source: Path) -> None:
@@ -126,7 +131,7 @@ def file_abandoned(results: Path) -> list[Path]:
                 continue
             if (directory / RUN_JSON).exists():
                 place = directory.parent / "failed" / directory.name.removeprefix(STAGING)
-                _replace(directory, place)
+                replace_folder(directory, place)
                 filed.append(place)
             elif time.time() - directory.stat().st_mtime > UNWRITTEN_S:
                 shutil.rmtree(directory, ignore_errors=True)
@@ -149,7 +154,7 @@ def _locked(directory: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def _replace(source: Path, place: Path) -> None:
+def replace_folder(source: Path, place: Path) -> None:
     """Put the directory `source` in the place of `place`, which may exist."""
     place.parent.mkdir(parents=True, exist_ok=True)
     old = place.parent / f".{place.name}.old-{os.getpid()}"

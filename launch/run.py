@@ -12,7 +12,7 @@ from typing import Any
 import models
 from launch.announcement import announce, unofficial_reasons
 from launch.assets import Assets
-from launch.audit import audit_config
+from launch.compliance.settings import audit_config
 from launch.configs import LOADRUN_REPORT, loadrun_config, netrun_config
 from launch.engine import check_engine
 from launch.environment import base_environment, instance_environment

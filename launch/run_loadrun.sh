@@ -12,7 +12,7 @@ usage: run_loadrun.sh BATCH SCENARIO INSTANCES MODEL CORES MODE [AUDIT] [options
   MODEL      the network: see loadrun run --help
   CORES      processors of all instances together
   MODE       PerformanceOnly, AccuracyOnly, SubmissionRun or FindPeakPerformance
-  AUDIT      a compliance test: TEST01 or TEST04
+  AUDIT      a compliance test, TEST01 or TEST04: run and judged (loadrun audit)
   options    any of `loadrun run`, e.g. --fast, --weights FILE, --images DIR
 
 example: run_loadrun.sh 11 offline 14 resnet50 56 PerformanceOnly --fast
@@ -45,7 +45,16 @@ else
     loadrun=$root/.venv/bin/loadrun
 fi
 
-arguments=("--batch-size=$1" "--scenario=$2" "--instances=$3" "$4" "--cores=$5" "--mode=$6")
-((positional == 7)) && arguments+=("--audit=$7")
+command=run
+arguments=("--batch-size=$1" "--scenario=$2" "--instances=$3" "$4" "--cores=$5")
+if ((positional == 6)); then
+    arguments+=("--mode=$6")
+elif [[ ${6,,} == performanceonly ]]; then
+    command=audit
+    arguments+=("--tests=$7")
+else
+    echo "loadrun: error: run_loadrun.sh: $7 is a test of PerformanceOnly, not $6" >&2
+    exit 2
+fi
 shift "$positional"
-exec "$loadrun" run "${arguments[@]}" "$@"
+exec "$loadrun" "$command" "${arguments[@]}" "$@"

@@ -8,7 +8,7 @@ usage: single_stream.sh MODEL MODE [AUDIT] [options]
 
   MODEL    the network: see loadrun run --help
   MODE     PerformanceOnly, AccuracyOnly or SubmissionRun
-  AUDIT    a compliance test: TEST01 or TEST04
+  AUDIT    a compliance test, TEST01 or TEST04: run and judged (loadrun audit)
   options  any of `loadrun single-stream`, e.g. --fast, --cores N, --weights FILE
 
 example: single_stream.sh resnet50 PerformanceOnly --fast
@@ -41,7 +41,13 @@ else
     loadrun=$root/.venv/bin/loadrun
 fi
 
-arguments=("$1" "--mode=$2")
-((positional == 3)) && arguments+=("--audit=$3")
+if ((positional == 2)); then
+    arguments=(single-stream "$1" "--mode=$2")
+elif [[ ${2,,} == performanceonly ]]; then
+    arguments=(audit "$1" "--scenario=SingleStream" "--tests=$3")
+else
+    echo "loadrun: error: single_stream.sh: $3 is a test of PerformanceOnly, not $2" >&2
+    exit 2
+fi
 shift "$positional"
-exec "$loadrun" single-stream "${arguments[@]}" "$@"
+exec "$loadrun" "${arguments[@]}" "$@"

@@ -39,6 +39,12 @@ Number = TypeVar("Number", int, float)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun run` accepts."""
     add_run_arguments(parser)
+    add_mode(parser)
+    add_scenario(parser)
+
+
+def add_scenario(parser: argparse.ArgumentParser) -> None:
+    """Add the scenario."""
     parser.add_argument(
         "--scenario",
         default="Offline",
@@ -48,11 +54,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `run` and `single-stream` share."""
+    """Add what `run`, `single-stream` and `audit` share."""
     parser.description = DESCRIPTION
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
+    _add_plan(parser.add_argument_group("plan"))
+    _add_engine(parser.add_argument_group("engine"))
+    add_data(parser.add_argument_group("model and data"))
+    _add_test(parser.add_argument_group("test"))
+    _add_output(parser.add_argument_group("output"))
+
+
+def add_mode(parser: argparse.ArgumentParser) -> None:
+    """Add what says which kind of test it is, and how it is told."""
     parser.add_argument(
         "--mode",
         default="PerformanceOnly",
@@ -60,11 +75,16 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="PerformanceOnly (default), AccuracyOnly, SubmissionRun (both) or"
         " FindPeakPerformance (Server)",
     )
-    _add_plan(parser.add_argument_group("plan"))
-    _add_engine(parser.add_argument_group("engine"))
-    add_data(parser.add_argument_group("model and data"))
-    _add_test(parser.add_argument_group("test"))
-    _add_output(parser.add_argument_group("output"))
+    parser.add_argument(
+        "--audit",
+        metavar="NAME",
+        help="with the settings of a compliance test, TEST01 or TEST04 (loadrun audit judges it)",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print run.json on standard output, everything else on standard error",
+    )
 
 
 def _add_plan(group: argparse._ArgumentGroup) -> None:
@@ -174,17 +194,11 @@ def _add_test(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--user-conf", metavar="FILE", help="LoadGen's user.conf; default: ./user.conf"
     )
-    group.add_argument("--audit", metavar="NAME", help="compliance test: TEST01 or TEST04")
 
 
 def _add_output(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--results", default="results", metavar="DIR", help="where results go (default: results)"
-    )
-    group.add_argument(
-        "--json",
-        action="store_true",
-        help="print run.json on standard output, everything else on standard error",
     )
 
 
@@ -219,7 +233,7 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
     if arguments.strict and arguments.oversubscribe:
         raise InputError("--strict and --oversubscribe exclude each other: leave one out")
     if arguments.audit is not None:
-        from launch.audit import audit_config
+        from launch.compliance.settings import audit_config
 
         audit_config(arguments.audit)
         if mode != "PerformanceOnly":

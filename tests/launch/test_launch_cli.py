@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import models
-from launch.audit import audit_config
 from launch.cli import COMMANDS, main
+from launch.compliance.settings import audit_config
 from launch.environment import PACKAGE_ROOT
 from launch.errors import InputError
 from launch.options import find_sources, find_user_conf

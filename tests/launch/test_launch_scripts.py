@@ -103,7 +103,7 @@ PASSED = (
         (
             "run_loadrun.sh",
             [*RUN, "TEST01"],
-            [*PASSED, "--audit=TEST01"],
+            ["audit", *PASSED[1:-1], "--tests=TEST01"],
         ),
         (
             "single_stream.sh",
@@ -113,7 +113,7 @@ PASSED = (
         (
             "single_stream.sh",
             ["mobilenet", "PerformanceOnly", "TEST04"],
-            ["single-stream", "mobilenet", "--mode=PerformanceOnly", "--audit=TEST04"],
+            ["audit", "mobilenet", "--scenario=SingleStream", "--tests=TEST04"],
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Compliance tests: LoadGen settings that an audit overrides.
+"""LoadGen settings that a compliance test overrides.
 
 Values from the MLPerf inference compliance suite (compliance/TEST01/resnet50/audit.config and
 compliance/TEST04/audit.config); LoadGen's format is ``model.scenario.key = value``.

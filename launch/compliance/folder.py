@@ -1,0 +1,46 @@
+"""The compliance folder of one test, laid out as a submission has it.
+
+::
+
+    <results>/compliance/<model>/<scenario>/TEST01/   (TEST04: without what is of accuracy)
+        verify_accuracy.txt
+        verify_performance.txt
+        accuracy/mlperf_log_accuracy.json
+        performance/run_1/mlperf_log_summary.txt, mlperf_log_detail.txt
+
+Layout: tools/submission/submission_structure.md of mlcommons/inference.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from launch.compliance.rules import Verdict
+from launch.results import replace_folder
+
+LOGS = ("mlperf_log_summary.txt", "mlperf_log_detail.txt")
+
+
+def write_folder(
+    results: Path, model: str, scenario: str, test: str, run: Path, verdicts: dict[str, Verdict]
+) -> Path:
+    """Write the folder aside, then put it in its place, which is returned.
+
+    `run` holds the logs of the audit run; `verdicts` are those on "accuracy" and "performance".
+    """
+    place = results / "compliance" / model / scenario / test
+    aside = place.with_name(f".{test}.aside")
+    shutil.rmtree(aside, ignore_errors=True)
+    logs = aside / "performance" / "run_1"
+    logs.mkdir(parents=True)
+    for name in LOGS:
+        shutil.copyfile(run / name, logs / name)
+    for what, verdict in verdicts.items():
+        (aside / f"verify_{what}.txt").write_text(verdict.text())
+    if "accuracy" in verdicts:
+        (aside / "accuracy").mkdir()
+        log = "mlperf_log_accuracy.json"
+        shutil.copyfile(run / log, aside / "accuracy" / log)
+    replace_folder(aside, place)
+    return place

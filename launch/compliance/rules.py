@@ -1,0 +1,115 @@
+"""What a compliance test has to show, by the rules of the MLPerf inference compliance suite.
+
+compliance/TEST01/verify_accuracy.py and verify_performance.py, compliance/TEST04/
+verify_performance.py of mlcommons/inference: the same comparisons, thresholds and closing words,
+which the submission checker looks for.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launch.errors import RunError
+from loadrun.logs import LoadgenResult
+
+PASS, FAIL = "TEST PASS", "TEST FAIL"
+SCORES = {
+    "SingleStream": "early_stopping_latency_ss",
+    "MultiStream": "early_stopping_latency_ms",
+    "Server": "result_completed_samples_per_sec",
+    "Offline": "result_samples_per_second",
+}
+LATENCIES = ("SingleStream", "MultiStream")
+"""Scenarios whose score is a latency in ns."""
+TOLERANCE, SHORT_TOLERANCE = 0.10, 0.20
+SHORT = {"SingleStream": 200_000, "MultiStream": 1_600_000}
+"""Up to this score the larger tolerance holds: short latencies vary more."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`lines` are what the file for the submission holds, `figure` is for a person."""
+
+    passed: bool
+    figure: str
+    lines: tuple[str, ...]
+
+    def text(self) -> str:
+        """Return the content of verify_accuracy.txt or verify_performance.txt."""
+        return "\n".join((*self.lines, PASS if self.passed else FAIL)) + "\n"
+
+
+def verify_answers(reference: Path, audited: Path) -> Verdict:
+    """TEST01: answers of a performance run must be those of the accuracy run, byte for byte.
+
+    Both are mlperf_log_accuracy.json. Raises RunError for a log that cannot be read.
+    """
+    expected: dict[int, str] = {}
+    doubled = contradicted = 0
+    known, found = _answers(reference), _answers(audited)
+    for index, data in known:
+        doubled += index in expected
+        contradicted += expected.setdefault(index, data) != data
+    matched = sum(index in expected for index, _ in found)
+    wrong = [index for index, data in found if expected.get(index, data) != data]
+    lines = [
+        f"num_acc_log_entries = {len(known)}",
+        f"num_acc_log_duplicate_keys = {doubled}",
+        f"num_acc_log_data_mismatch = {contradicted}",
+        f"num_perf_log_entries = {len(found)}",
+        f"num_perf_log_qsl_idx_match = {matched}",
+        f"num_perf_log_data_mismatch = {len(wrong)}",
+        f"num_missing_qsl_idxs = {len(found) - matched}",
+    ]
+    if not matched:
+        figure = "no answer of the audit run is to a sample of the accuracy run"
+    elif wrong:
+        figure = f"{len(wrong)} of {matched} answers differ from the accuracy run's"
+        figure += f", the first to sample {wrong[0]}"
+    else:
+        figure = f"{matched} answers, all as in the accuracy run"
+    return Verdict(matched > 0 and not wrong, figure, tuple(lines))
+
+
+def verify_performance(test: str, reference: LoadgenResult, audited: LoadgenResult) -> Verdict:
+    """Compare the scores of the performance run and the audit run.
+
+    TEST01: within 10% of each other. TEST04: at most 10% faster, or a cache answers. 20% for short
+    latencies; TEST04 compares rates, so that it takes 20% for every latency.
+    """
+    for name, result in (("reference", reference), ("audit", audited)):
+        if not result.valid:
+            return Verdict(False, f"the {name} run is INVALID", (f"{name} run: INVALID",))
+    scenario = reference.scenario
+    if audited.scenario != scenario:
+        figure = f"the audit run is {audited.scenario}, the reference {scenario}"
+        return Verdict(False, figure, (figure,))
+    limits = [r.fields.get("effective_target_latency_ns") for r in (reference, audited)]
+    if scenario == "Server" and limits[0] != limits[1]:
+        figure = f"Server latency limits differ: {limits[0]} and {limits[1]} ns"
+        return Verdict(False, figure, (figure,))
+    scores = [float(result.fields.get(SCORES[scenario]) or 0) for result in (reference, audited)]
+    if not all(scores):
+        figure = "too few queries for an early-stopping estimate"
+        return Verdict(False, figure, (figure,))
+    if test == "TEST04" and scenario in LATENCIES:
+        scores = [1e9 / score for score in scores]
+    ratio = scores[1] / scores[0]
+    tolerance = SHORT_TOLERANCE if scores[0] <= SHORT.get(scenario, 0) else TOLERANCE
+    passed = ratio < 1 + tolerance if test == "TEST04" else abs(ratio - 1) <= tolerance
+    allowed = f"below {1 + tolerance:.2f}" if test == "TEST04" else f"1 +- {tolerance:.2f}"
+    figure = f"audit run / performance run = {ratio:.3f} (allowed: {allowed})"
+    return Verdict(passed, figure, (f"reference score = {scores[0]}", f"test score = {scores[1]}"))
+
+
+def _answers(path: Path) -> list[tuple[int, str]]:
+    try:
+        entries: list[dict[str, Any]] = json.loads(path.read_text())
+        return [(int(entry["qsl_idx"]), str(entry["data"]).upper()) for entry in entries]
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError):
+        raise RunError(f"{path}: not an accuracy log of LoadGen") from None

@@ -1,0 +1,208 @@
+"""Compliance tests: the rules on logs made here, and engines that cheat, caught in real runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from launch.compliance.rules import verify_answers, verify_performance
+from launch.environment import PACKAGE_ROOT
+from loadrun.logs import LoadgenResult
+
+IMAGES = 300
+
+CACHES = """
+seen = set()
+honest = sim.SimulatedEngine.infer
+
+def infer(self, samples, positions):
+    new = [position for position in positions if position not in seen]
+    seen.update(new)
+    if new:
+        honest(self, samples, new)
+    return self._null.infer(samples, positions)
+"""
+ANSWERS_AT_RANDOM_WHERE_NOBODY_CHECKS = """
+import json, random, sys
+from pathlib import Path
+from netrun.engines import Answer
+honest = sim.SimulatedEngine.infer
+drawn = random.Random()
+
+def infer(self, samples, positions):
+    answer = honest(self, samples, positions)
+    test = json.loads((Path(sys.argv[1]).parent / "loadrun.config.json").read_text())
+    if test["mode"] == "AccuracyOnly":
+        return answer
+    return Answer(drawn.randbytes(4 * len(positions)), 4)
+"""
+
+
+def result(
+    scenario: str = "Offline", score: float = 100.0, valid: bool = True, limit_ns: int = 15
+) -> LoadgenResult:
+    keys = {
+        "SingleStream": "early_stopping_latency_ss",
+        "MultiStream": "early_stopping_latency_ms",
+        "Server": "result_completed_samples_per_sec",
+        "Offline": "result_samples_per_second",
+    }
+    fields: dict[str, Any] = {keys[scenario]: score, "effective_target_latency_ns": limit_ns}
+    facts: dict[str, Any] = dict.fromkeys(
+        ("perf_constraints_met", "min_duration_met", "min_queries_met", "early_stopping_met")
+    )
+    return LoadgenResult(
+        valid=valid,
+        scenario=scenario,
+        mode="PerformanceOnly",
+        metric=None,
+        latencies_ns={},
+        reasons=[],
+        errors=[],
+        warnings=[],
+        fields=fields,
+        **facts,
+    )
+
+
+@pytest.mark.parametrize(
+    ("test", "scenario", "reference", "audited", "passed"),
+    [
+        ("TEST01", "Offline", 100, 90.1, True),
+        ("TEST01", "Offline", 100, 89.9, False),
+        ("TEST01", "Offline", 100, 110.1, False),
+        ("TEST04", "Offline", 100, 50, True),
+        ("TEST04", "Offline", 100, 109.9, True),
+        ("TEST04", "Offline", 100, 110.1, False),
+        ("TEST01", "Server", 100, 109.9, True),
+        ("TEST01", "SingleStream", 12e6, 13.1e6, True),
+        ("TEST01", "SingleStream", 12e6, 13.3e6, False),
+        ("TEST01", "SingleStream", 150e3, 178e3, True),  # short latencies vary more
+        ("TEST04", "SingleStream", 12e6, 10.1e6, True),
+        ("TEST04", "SingleStream", 12e6, 9.9e6, False),
+        ("TEST04", "MultiStream", 12e6, 10.1e6, True),
+    ],
+)
+def test_performance_within_the_tolerance(
+    test: str, scenario: str, reference: float, audited: float, passed: bool
+) -> None:
+    verdict = verify_performance(test, result(scenario, reference), result(scenario, audited))
+    assert verdict.passed is passed
+    assert verdict.text().endswith("TEST PASS\n" if passed else "TEST FAIL\n")
+
+
+def test_runs_that_cannot_be_compared_fail() -> None:
+    for other in (result(valid=False), result("Server"), result(score=0.0)):
+        assert not verify_performance("TEST01", result(), other).passed
+        assert not verify_performance("TEST04", other, result()).passed
+    limits = result("Server", limit_ns=15), result("Server", limit_ns=10)
+    assert "limits differ" in verify_performance("TEST01", *limits).figure
+
+
+def log(path: Path, answers: list[tuple[int, str]]) -> Path:
+    path.write_text(json.dumps([{"seq_id": 0, "qsl_idx": i, "data": d} for i, d in answers]))
+    return path
+
+
+def test_answers_must_be_those_of_the_accuracy_run(tmp_path: Path) -> None:
+    known = log(tmp_path / "accuracy.json", [(0, "0A"), (1, "0B"), (2, "0C")])
+    same = verify_answers(known, log(tmp_path / "same.json", [(2, "0c"), (0, "0A"), (2, "0C")]))
+    assert same.passed
+    assert "num_perf_log_qsl_idx_match = 3" in same.lines
+    other = verify_answers(known, log(tmp_path / "other.json", [(0, "0A"), (1, "FF")]))
+    assert not other.passed
+    assert other.figure == "1 of 2 answers differ from the accuracy run's, the first to sample 1"
+    assert not verify_answers(known, log(tmp_path / "none.json", [])).passed
+    assert not verify_answers(known, log(tmp_path / "strange.json", [(7, "0A")])).passed
+
+
+class Audits:
+    """Runs `loadrun audit` with engine sim, some of whose methods are replaced in all processes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.images = directory / "images"
+        self.images.mkdir()
+        pixels = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(self.images / "000.png")
+        for number in range(1, IMAGES):
+            (self.images / f"{number:03}.png").symlink_to(self.images / "000.png")
+        lines = [f"{number:03}.png {number}\n" for number in range(IMAGES)]
+        (self.images / "val_map.txt").write_text("".join(lines))
+
+    def run(self, test: str, cheat: str = "") -> tuple[int, str]:
+        """Return exit code and output; what is missing of references is run, and kept."""
+        site = self.directory / "site"
+        site.mkdir(exist_ok=True)
+        patch = f"import netrun.engines.sim as sim\n{cheat}\nsim.SimulatedEngine.infer = infer\n"
+        (site / "sitecustomize.py").write_text(patch if cheat else "")
+        variables = {k: v for k, v in os.environ.items() if not k.startswith("LOADRUN_")}
+        words = ["audit", "mobilenet", "--tests", test, "--engine", "sim"]
+        words += ["--images", str(self.images), "--batch-size", "2", "--instances", "2"]
+        words += ["--count", str(IMAGES)]
+        done = subprocess.run(
+            [sys.executable, "-m", "launch.cli", *words],
+            cwd=self.directory,
+            env={
+                **variables,
+                "PYTHONPATH": f"{site}{os.pathsep}{PACKAGE_ROOT}",
+                "LOADRUN_CACHE": str(self.directory / "cache"),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+        )
+        return done.returncode, done.stdout
+
+    def written(self, test: str) -> dict[str, str]:
+        """Return the files of a compliance folder: path below it, content."""
+        folder = self.directory / "results" / "compliance" / "mobilenet" / "Offline" / test
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_text() for path in files}
+
+
+@pytest.fixture(scope="module")
+def audits(tmp_path_factory: pytest.TempPathFactory) -> Audits:
+    return Audits(tmp_path_factory.mktemp("audits"))
+
+
+def test_an_honest_engine_gives_the_answers_of_the_accuracy_run(audits: Audits) -> None:
+    _, output = audits.run("TEST01")
+    assert "accuracy: PASS" in output
+    assert "performance: " in output
+    assert list(audits.written("TEST01")) == [
+        "accuracy/mlperf_log_accuracy.json",
+        "performance/run_1/mlperf_log_detail.txt",
+        "performance/run_1/mlperf_log_summary.txt",
+        "verify_accuracy.txt",
+        "verify_performance.txt",
+    ]
+
+
+def test_an_engine_that_answers_differently_unchecked_is_caught(audits: Audits) -> None:
+    code, output = audits.run("TEST01", ANSWERS_AT_RANDOM_WHERE_NOBODY_CHECKS)
+    assert code == 3, output
+    assert "accuracy: FAIL" in output
+    assert audits.written("TEST01")["verify_accuracy.txt"].endswith("TEST FAIL\n")
+
+
+def test_an_engine_that_caches_is_caught(audits: Audits) -> None:
+    code, output = audits.run("TEST04", CACHES)
+    assert code == 3, output
+    assert "TEST04: FAIL" in output
+    assert audits.written("TEST04")["verify_performance.txt"].endswith("TEST FAIL\n")
+
+
+def test_an_unknown_test_is_named(audits: Audits) -> None:
+    code, output = audits.run("TEST1")
+    assert code == 2
+    assert "unknown audit 'TEST1' (nearest: TEST01" in output
