@@ -13,6 +13,13 @@ from launch.errors import InputError
 FAST_DURATION_S = 60.0
 BATCH_SIZES = {"SingleStream": 1, "MultiStream": 8, "Server": 4, "Offline": 8}
 """Default batch size of each scenario; dispatch sends smaller batches where that answers sooner."""
+POLICIES = {
+    "SingleStream": "pull",
+    "MultiStream": "pull",
+    "Server": "pull",
+    "Offline": "least_loaded",
+}
+"""Default policy of each scenario: the one that won on the same tests (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True)

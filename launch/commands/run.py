@@ -12,6 +12,7 @@ import models
 from launch.errors import InputError
 from launch.options import (
     BATCH_SIZES,
+    POLICIES,
     RunOptions,
     find_sources,
     find_user_conf,
@@ -135,10 +136,9 @@ def _add_engine(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--policy",
-        default="pull",
         metavar="NAME",
-        help="how batches are dispatched: pull (default), round_robin, local_batch_first,"
-        " least_loaded",
+        help="how batches are dispatched: pull, least_loaded, round_robin or local_batch_first"
+        " (default: Offline least_loaded, else pull)",
     )
     group.add_argument(
         "--sort-samples",
@@ -213,7 +213,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def read_options(arguments: argparse.Namespace) -> RunOptions:
     """The checked options of one run; InputError names the option, its value and the cure."""
-    from loadrun.dispatch.policies import NAMES as POLICIES
+    from loadrun.dispatch.policies import NAMES
     from loadrun.scenarios import UnknownNameError, parse_mode, parse_scenario
     from netrun.engines import ENGINES, PRECISIONS, SUPPORTED
 
@@ -255,7 +255,9 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         ),
         engine=engine,
         precision=precision,
-        policy=one_of("--policy", arguments.policy.replace("-", "_"), POLICIES),
+        policy=one_of(
+            "--policy", (arguments.policy or POLICIES[scenario]).replace("-", "_"), NAMES
+        ),
         batch_size=arguments.batch_size or BATCH_SIZES[scenario],
         in_flight=arguments.in_flight,
         instances=arguments.instances,
