@@ -12,7 +12,10 @@ from loadrun.config import LoadrunConfig, Overrides
 from netrun.config import NetrunConfig
 
 START_TIMEOUT_S = 180.0
-WARMUP_S = 2.0
+WARMUP_S = (0.5, 2.0)
+"""Least and most seconds in which the instances measure their rates."""
+WARMUP_SHARE = 0.2
+"""The same as a share of the test's duration."""
 SPIN_US = 100.0
 LOADRUN_REPORT = "loadrun.json"
 
@@ -38,6 +41,18 @@ def overrides(options: RunOptions) -> Overrides:
         target_qps=options.qps,
         target_latency_ms=options.max_latency_ms,
     )
+
+
+def warmup_s(options: RunOptions) -> float:
+    """How long the instances measure their rates (s): less before a short test.
+
+    Least where no length depends on the rate: AccuracyOnly, and a number of queries that is given.
+    """
+    least, most = WARMUP_S
+    if options.accuracy_only:
+        return least
+    duration_s = overrides(options).min_duration_s
+    return most if duration_s is None else min(most, max(least, WARMUP_SHARE * duration_s))
 
 
 def loadrun_config(
@@ -94,7 +109,7 @@ def netrun_config(
         report=str(directory / f"netrun_{instance.index}.json"),
         processors=list(instance.processors),
         memory_node=instance.memory_node,
-        warmup_s=WARMUP_S,
+        warmup_s=warmup_s(options),
         # Instances that share processors sleep at once: spinning, they would slow each other.
         spin_us=0.0 if plan.oversubscribed else SPIN_US,
         attach_timeout_s=START_TIMEOUT_S,

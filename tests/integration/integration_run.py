@@ -56,9 +56,8 @@ def loadrun(cache: Path, folder: Path, *words: str, **environment: str) -> Finis
     return Finished(done.returncode, done.stdout, json.loads(records[0].read_text()))
 
 
-def real_data(model: str, calibration: Path) -> list[str]:
-    """Options that choose the real weights and images of SHARED_DATA."""
-    images = SHARED_DATA / "imagenet_val650"
+def real_data(model: str, images: Path, calibration: Path) -> list[str]:
+    """Options that choose the real weights of SHARED_DATA, and images with their val_map.txt."""
     return [
         *("--weights", str(SHARED_DATA / "weights" / WEIGHTS[model])),
         *("--images", str(images), "--labels", str(images / "val_map.txt")),

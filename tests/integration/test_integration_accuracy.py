@@ -20,14 +20,26 @@ pytestmark = pytest.mark.skipif(
     not (SHARED_DATA / "imagenet_val650").is_dir(),
     reason=f"no real weights and images in {SHARED_DATA} (set LOADRUN_SHARED_DATA)",
 )
-# Right answers in fp32: of the first 32 images, and of all 650.
+IMAGES = 200
+"""Images that are served, the first of the 650; bench/accuracy serves all."""
+# Right answers in fp32: of the first 32 images, and of IMAGES.
 FP32_OF_32 = {"resnet50": 26, "mobilenet": 25}
-FP32 = {"resnet50": 527, "mobilenet": 507}
+FP32 = {"resnet50": 162, "mobilenet": 149}
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    whole, folder = SHARED_DATA / "imagenet_val650", tmp_path_factory.mktemp("images")
+    lines = (whole / "val_map.txt").read_text().splitlines()[:IMAGES]
+    (folder / "val_map.txt").write_text("\n".join(lines) + "\n")
+    for name in (line.split()[0] for line in lines):
+        (folder / name).symlink_to(whole / name)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +52,11 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("model", sorted(FP32))
-def test_fp32_is_the_reference(cache: Path, calibration: Path, tmp_path: Path, model: str) -> None:
+def test_fp32_is_the_reference(
+    cache: Path, images: Path, calibration: Path, tmp_path: Path, model: str
+) -> None:
     options = ["--mode", "AccuracyOnly", "--precision", "fp32", "--count", "32"]
-    finished = loadrun(cache, tmp_path, model, *options, *real_data(model, calibration))
+    finished = loadrun(cache, tmp_path, model, *options, *real_data(model, images, calibration))
     assert finished.code == 0, finished.output
     assert abs(finished.record["accuracy"]["good"] - FP32_OF_32[model]) <= 1
     assert finished.record["synthetic"] is False
@@ -51,18 +65,18 @@ def test_fp32_is_the_reference(cache: Path, calibration: Path, tmp_path: Path, m
 
 @pytest.mark.parametrize("model", sorted(FP32))
 def test_int8_is_about_as_accurate(
-    cache: Path, calibration: Path, tmp_path: Path, model: str
+    cache: Path, images: Path, calibration: Path, tmp_path: Path, model: str
 ) -> None:
     finished = loadrun(
-        cache, tmp_path, model, "--mode", "AccuracyOnly", *real_data(model, calibration)
+        cache, tmp_path, model, "--mode", "AccuracyOnly", *real_data(model, images, calibration)
     )
     assert finished.code == 0, finished.output
     lines = finished.output.rstrip().splitlines()
-    assert re.fullmatch(r"accuracy=\d+\.\d{3}%, good=\d+, total=650", lines[-2])
+    assert re.fullmatch(rf"accuracy=\d+\.\d{{3}}%, good=\d+, total={IMAGES}", lines[-2])
     assert lines[-1] == "Completed"
-    # MLPerf asks for 99% of fp32. With 650 images one standard deviation of this ratio is 0.8%:
+    # MLPerf asks for 99% of fp32. With 200 images one standard deviation of this ratio is 1.4%:
     # the error of the outputs, below, tells far more than the count of right answers.
-    assert finished.record["accuracy"]["good"] >= 0.99 * FP32[model]
+    assert finished.record["accuracy"]["good"] >= 0.97 * FP32[model]
 
 
 @pytest.mark.parametrize(("model", "largest"), [("resnet50", 0.004), ("mobilenet", 0.004)])
@@ -71,9 +85,9 @@ def test_int8_outputs_follow_fp32(
 ) -> None:
     network = models.get(model)
     weights = SHARED_DATA / "weights" / WEIGHTS[model]
-    images = sorted((SHARED_DATA / "imagenet_val650").glob("*.JPEG"))[:48]
+    served = sorted((SHARED_DATA / "imagenet_val650").glob("*.JPEG"))[:48]
     chosen = sorted(calibration.iterdir())
-    samples = np.stack([network.preprocess(path) for path in images])
+    samples = np.stack([network.preprocess(path) for path in served])
     artifact = ensure_artifact(
         model,
         weights,

@@ -6,7 +6,8 @@ import pytest
 
 from launch.cli import Parser
 from launch.commands.run import add_arguments, read_options
-from launch.configs import overrides
+from launch.configs import overrides, warmup_s
+from launch.options import RunOptions
 from loadrun.config import Overrides
 
 
@@ -24,6 +25,25 @@ from loadrun.config import Overrides
     ],
 )
 def test_overrides_of_options(words: str, expected: Overrides) -> None:
+    assert overrides(options(words)) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("", 2.0),
+        ("--fast", 2.0),
+        ("--time 4", 0.8),
+        ("--time 1", 0.5),
+        ("--count 9", 0.5),
+        ("--mode AccuracyOnly", 0.5),
+    ],
+)
+def test_rates_are_measured_for_less_before_short_tests(words: str, expected: float) -> None:
+    assert warmup_s(options(words)) == pytest.approx(expected)
+
+
+def options(words: str) -> RunOptions:
     parser = Parser()
     add_arguments(parser)
-    assert overrides(read_options(parser.parse_args(["resnet50", *words.split()]))) == expected
+    return read_options(parser.parse_args(["resnet50", *words.split()]))
