@@ -12,7 +12,16 @@ from typing import Any, NoReturn
 
 from launch.errors import ExitCode, LaunchError
 
-COMMANDS = ("run", "single-stream", "audit", "calibrate", "roofline", "topology", "clean")
+COMMANDS = (
+    "run",
+    "single-stream",
+    "accuracy",
+    "audit",
+    "calibrate",
+    "roofline",
+    "topology",
+    "clean",
+)
 DESCRIPTION = """\
 MLPerf Inference on CPUs: LoadGen in one process, int8 networks in N pinned worker processes,
 shared-memory rings between them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,11 @@ def accuracy(log: Path, labels: Sequence[int], dtype: str = "int32") -> Accuracy
     """
     if dtype not in DTYPES:
         raise InputError(f"unknown response type '{dtype}' (known: {', '.join(DTYPES)})")
-    answers = read_answers(log, dtype)
+    return count(log, read_answers(log, dtype), labels)
+
+
+def count(log: Path, answers: dict[int, int], labels: Sequence[int]) -> Accuracy:
+    """Return the accuracy of answers by sample index, which were read from `log`."""
     strangers = [index for index in answers if not 0 <= index < len(labels)]
     if strangers:
         raise InputError(
@@ -46,6 +51,33 @@ def accuracy(log: Path, labels: Sequence[int], dtype: str = "int32") -> Accuracy
             "the log and the label file do not belong together"
         )
     return Accuracy(sum(labels[i] == found for i, found in answers.items()), len(answers))
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """The samples of one class: how many, how many right, and what the others were taken for."""
+
+    label: int
+    good: int
+    total: int
+    confusions: list[tuple[int, int]]
+    """Wrong answers with their number, the most frequent first."""
+
+
+def by_class(answers: dict[int, int], labels: Sequence[int]) -> list[ClassResult]:
+    """Return a result for each class that was answered, by class."""
+    found: dict[int, Counter[int]] = defaultdict(Counter)
+    for index, answer in answers.items():
+        found[labels[index]][answer] += 1
+    return [
+        ClassResult(
+            label,
+            seen[label],
+            seen.total(),
+            [(answer, times) for answer, times in seen.most_common() if answer != label],
+        )
+        for label, seen in sorted(found.items())
+    ]
 
 
 def read_answers(log: Path, dtype: str = "int32") -> dict[int, int]:

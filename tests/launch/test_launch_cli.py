@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -204,3 +205,29 @@ def test_audits_are_read_by_loadgen(tmp_path: Path) -> None:
     path.write_text(audit_config("TEST01"))
     assert settings.FromConfig(str(path), "*", "Offline", 2) == 0
     assert settings.accuracy_log_sampling_target == 4096
+
+
+def test_accuracy_of_a_log_of_another_harness(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """float32 answers, a sample twice, in no order: what accuracy-imagenet.py reads as well."""
+    answers = [(2, 7.0), (0, 5.0), (1, 4.0), (0, 6.0)]
+    entries = [
+        {"seq_id": n, "qsl_idx": index, "data": struct.pack("<f", found).hex().upper()}
+        for n, (index, found) in enumerate(answers)
+    ]
+    log = tmp_path / "mlperf_log_accuracy.json"
+    log.write_text(json.dumps(entries))
+    labels = tmp_path / "val_map.txt"
+    labels.write_text("a.jpg 5\nb.jpg 6\nc.jpg 7\n")
+    words = ["accuracy", str(log), str(labels), "--dtype", "float32"]
+    assert main(words) == 0
+    assert capsys.readouterr().out == "accuracy=66.667%, good=2, total=3\n"
+    assert main([*words, "--details"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "3 classes, 2 of them without a wrong answer; the worst:"
+    assert lines[2].split() == ["6", "0", "1", "0.0%", "4", "(1)"]
+    assert lines[-1] == "accuracy=66.667%, good=2, total=3"
+    labels.write_text("a.jpg 5\nb.jpg 1000\n")
+    assert main(words) == 2
+    assert "val_map.txt:2: label 1000 is not in 0..999" in capsys.readouterr().err

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from models.imagenet.accuracy import Accuracy, accuracy
+from models.imagenet.accuracy import Accuracy, ClassResult, accuracy, by_class
 from models.imagenet.labels import read_labels
 
 
@@ -87,3 +87,12 @@ def test_label_errors_name_file_and_line(tmp_path: Path, content: str, reason: s
     with pytest.raises(InputError) as caught:
         read_labels(file)
     assert str(caught.value) == f"{file}{reason}"
+
+
+def test_results_by_class() -> None:
+    answers = {0: 7, 1: 7, 2: 3, 3: 5, 4: 5, 5: 9}
+    labels = [7, 7, 7, 9, 9, 9, 1]
+    assert by_class(answers, labels) == [
+        ClassResult(7, 2, 3, [(3, 1)]),
+        ClassResult(9, 1, 3, [(5, 2)]),
+    ]

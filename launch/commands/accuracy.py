@@ -1,0 +1,84 @@
+"""`loadrun accuracy LOG LABELS`: top-1 accuracy of an accuracy log, whoever wrote it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launch.commands.run import one_of
+
+if TYPE_CHECKING:
+    from launch.terminal import Terminal
+    from models.imagenet.accuracy import ClassResult
+
+SUMMARY = "print the top-1 accuracy of an accuracy log, in the official wording"
+DESCRIPTION = """\
+Compares the answers in LOG (LoadGen's mlperf_log_accuracy.json, of this or any other harness) with
+LABELS ('name label' lines in the order of the sample indices, as val_map.txt), as the reference's
+accuracy-imagenet.py does: each sample counts once, with its first answer.
+"""
+EPILOG = """\
+examples:
+  loadrun accuracy results/offline/resnet50/accuracy/mlperf_log_accuracy.json val_map.txt
+  loadrun accuracy mlperf_log_accuracy.json val_map.txt --dtype float32 --details
+"""
+DTYPES = ("int32", "int64", "float32")
+WORST = 20
+"""Classes that --details lists, and confusions."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add everything `loadrun accuracy` accepts."""
+    parser.description = DESCRIPTION
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("log", metavar="LOG", type=Path, help="mlperf_log_accuracy.json")
+    parser.add_argument("labels", metavar="LABELS", type=Path, help="file of 'name label' lines")
+    parser.add_argument(
+        "--dtype",
+        default="int32",
+        metavar="TYPE",
+        help="type of an answer in LOG: int32 (default, what loadrun writes), int64 or float32"
+        " (what the reference writes)",
+    )
+    parser.add_argument(
+        "--details",
+        action="store_true",
+        help=f"before it, the {WORST} worst classes and what they were taken for",
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Read, count, print; the accuracy is the last line."""
+    from launch.terminal import Terminal
+    from models.imagenet.accuracy import count, read_answers
+    from models.imagenet.labels import read_labels
+
+    dtype = one_of("--dtype", arguments.dtype, DTYPES)
+    labels = [label for _, label in read_labels(arguments.labels)]
+    answers = read_answers(arguments.log, dtype)
+    accuracy = count(arguments.log, answers, labels)
+    terminal = Terminal()
+    if arguments.details:
+        from models.imagenet.accuracy import by_class
+
+        _show_worst(terminal, by_class(answers, labels))
+    terminal.line(str(accuracy))
+    return 0
+
+
+def _show_worst(terminal: Terminal, classes: Sequence[ClassResult]) -> None:
+    from rich.table import Table
+
+    whole = sum(result.good == result.total for result in classes)
+    terminal.line(f"{len(classes)} classes, {whole} of them without a wrong answer; the worst:")
+    table = Table("class", "right", "of", "accuracy", "taken for (times)", box=None)
+    for result in sorted(classes, key=lambda result: (result.good / result.total, result.label)):
+        if result.good == result.total or len(table.rows) == WORST:
+            break
+        taken = ", ".join(f"{found} ({times})" for found, times in result.confusions[:3])
+        share = f"{100 * result.good / result.total:.1f}%"
+        table.add_row(str(result.label), str(result.good), str(result.total), share, taken)
+    terminal.table(table)
