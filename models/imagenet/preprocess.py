@@ -30,13 +30,20 @@ def decode(path: Path) -> Image.Image:
     """Return the upright RGB image of a file. Raises InputError that names the file."""
     try:
         with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            return _rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise InputError(f"{path}: no such image") from None
     except UnidentifiedImageError:
         raise InputError(f"{path}: not an image that Pillow can read") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: broken image ({error})") from None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Return 8-bit RGB as the reference's cv2.imread: of 16-bit grey the upper byte counts."""
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
 
 
 def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
@@ -80,14 +87,22 @@ def opencv_bilinear(pixels: Pixels, size: tuple[int, int], rows: range, columns:
     x0, x1, right = _taps(width, size[1], columns)
     y0, y1, lower = _taps(height, size[0], rows)
     needed, place = np.unique(np.concatenate([y0, y1]), return_inverse=True)
-    source = pixels[needed].astype(np.int32)
+    source = pixels[needed]
     right = right[:, None]
-    across = source[:, x0] * (_WEIGHT_ONE - right) + source[:, x1] * right
+    across = np.multiply(source.take(x0, axis=1), _WEIGHT_ONE - right, dtype=np.int32)
+    across += np.multiply(source.take(x1, axis=1), right, dtype=np.int32)
     across >>= 4
     lower = lower[:, None, None]
-    upper_rows, lower_rows = across[place[: len(y0)]], across[place[len(y0) :]]
-    mixed = (((_WEIGHT_ONE - lower) * upper_rows) >> 16) + ((lower * lower_rows) >> 16)
-    result: Pixels = ((mixed + 2) >> 2).astype(np.uint8)
+    mixed = across.take(place[: len(y0)], axis=0)
+    mixed *= _WEIGHT_ONE - lower
+    mixed >>= 16
+    below = across.take(place[len(y0) :], axis=0)
+    below *= lower
+    below >>= 16
+    mixed += below
+    mixed += 2
+    mixed >>= 2
+    result: Pixels = mixed.astype(np.uint8)
     return result
 
 

@@ -136,6 +136,23 @@ def test_images_of_every_mode_become_samples(tmp_path: Path, name: str, mode: st
     assert sample.shape == model.sample.shape
 
 
+@pytest.mark.parametrize("name", models.names())
+def test_of_16_bits_the_upper_8_count(tmp_path: Path, name: str) -> None:
+    """As cv2.imread gives them; 0x12FF is 0x12, not cut off at 255."""
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.full((256, 256), 0x12FF, np.uint16)).save(path)
+    model = models.get(name)
+    assert (model.sample.interior(model.preprocess(path)) == 0x12).all()
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_a_single_pixel_is_an_image(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "pixel.png"
+    Image.new("RGB", (1, 1), (9, 8, 7)).save(path)
+    model = models.get(name)
+    assert np.unique(model.sample.interior(model.preprocess(path))[..., 0]).tolist() == [9]
+
+
 def test_images_are_turned_upright(tmp_path: Path) -> None:
     path = tmp_path / "turned.jpg"
     exif = Image.Exif()

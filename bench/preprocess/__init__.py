@@ -1,0 +1,1 @@
+"""Preprocessing against a plain loop over Pillow."""
