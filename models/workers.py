@@ -13,6 +13,7 @@ from typing import TypeVar
 from models.errors import InputError
 
 Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 Progress = Callable[[int, int], None]
 """Called with the items done and their total, at the start, now and then, and at the end."""
@@ -26,22 +27,23 @@ def silent(done: int, total: int) -> None:
 
 
 def for_each_chunk(
-    work: Callable[[Sequence[Task]], None], items: Sequence[Task], progress: Progress = silent
-) -> None:
+    work: Callable[[Sequence[Task]], Result], items: Sequence[Task], progress: Progress = silent
+) -> list[Result]:
     """Call work(items) in worker processes, for CHUNK items at a time, in no certain order.
 
-    `work` must be importable (a function of a module, or a functools.partial of one). The first
-    exception of any of them ends the whole and is raised here. Raises InputError where no worker
-    process can be had.
+    Returns what the calls returned, in the order in which they ended. `work` must be importable (a
+    function of a module, or a functools.partial of one). The first exception of any of them ends
+    the whole and is raised here. Raises InputError where no worker process can be had.
     """
+    results: list[Result] = []
     chunks = [items[i : i + CHUNK] for i in range(0, len(items), CHUNK)]
     processes = min(len(os.sched_getaffinity(0)), len(chunks))
     progress(0, len(items))
     if processes <= 1:
         for i, chunk in enumerate(chunks):
-            work(chunk)
+            results.append(work(chunk))
             progress(min((i + 1) * CHUNK, len(items)), len(items))
-        return
+        return results
     # spawn: the caller may have threads (a progress bar, torch), which a fork would not carry.
     context = multiprocessing.get_context("spawn")
     try:
@@ -57,12 +59,13 @@ def for_each_chunk(
             done = 0
             while pending:
                 for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                    future.result()
+                    results.append(future.result())
                     done += pending.pop(future)
                 progress(done, len(items))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    return results
 
 
 def _start_worker() -> None:

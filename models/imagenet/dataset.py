@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.errors import InputError
-from models.imagenet.labels import read_labels
+from models.imagenet.labels import CLASSES, read_labels
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
-LABEL_FILES = ("val_map.txt", "labels.txt")
+LABEL_FILES = ("val_map.txt", "val.txt", "labels.txt")
 
 
 @dataclass(frozen=True)
@@ -57,32 +57,66 @@ class DataSet:
 def image_folder(images: Path, label_file: Path | None = None, synthetic: bool = False) -> DataSet:
     """Return the data set of a folder of images, in the order of its label file.
 
-    Without label_file, a val_map.txt or labels.txt in the folder serves; where there is none,
-    the images are taken by name and have no labels. Raises InputError.
+    The images lie in the folder itself or, as in ImageNet's other layout, in a sub-folder for each
+    class; a label file names them with or without it. Without label_file, a val_map.txt, val.txt or
+    labels.txt in the folder serves. Where there is none, the images are taken by name: those of
+    1000 sub-folders have the number of theirs as label, the folders in alphabetical order (that of
+    ImageNet's synsets); others have none. Raises InputError.
     """
-    try:
-        with os.scandir(images) as entries:
-            present = sorted(e.name for e in entries if e.name.lower().endswith(IMAGE_SUFFIXES))
-    except FileNotFoundError:
-        raise InputError(f"{images}: no such folder of images") from None
-    except OSError as error:
-        raise InputError(f"{images}: not a folder of images ({error.strerror})") from None
+    present = _present(images)
     if not present:
         raise InputError(f"{images}: holds no images ({', '.join(IMAGE_SUFFIXES)})")
     if label_file is None:
         label_file = next((images / n for n in LABEL_FILES if (images / n).is_file()), None)
     name = images.resolve().name
     if label_file is None:
-        return _data_set(name, synthetic, [images / file for file in present], None)
+        labels = _labels_by_folder(present)
+        return _data_set(name, synthetic, [images / file for file in present], labels)
     labelled = read_labels(label_file)
-    missing = sorted({file for file, _ in labelled} - set(present))
+    known = {Path(file).name: file for file in present} | {file: file for file in present}
+    missing = sorted({file for file, _ in labelled} - set(known))
     if missing:
         raise InputError(
             f"{label_file}: {len(missing)} of {len(labelled)} images are not in {images} "
             f"(first: {missing[0]})"
         )
-    files = [images / file for file, _ in labelled]
+    files = [images / known[file] for file, _ in labelled]
     return _data_set(name, synthetic, files, [label for _, label in labelled])
+
+
+def _present(images: Path) -> list[str]:
+    """Return the images in the folder, else in its sub-folders: paths below it, sorted."""
+    folders: list[str] = []
+    try:
+        found = _images_in(images, folders)
+        if not found:
+            for folder in sorted(folders):
+                found += [f"{folder}/{name}" for name in _images_in(images / folder)]
+    except FileNotFoundError:
+        raise InputError(f"{images}: no such folder of images") from None
+    except OSError as error:
+        at = error.filename or images
+        raise InputError(f"{at}: not a folder of images ({error.strerror})") from None
+    return found
+
+
+def _images_in(folder: Path, folders: list[str] | None = None) -> list[str]:
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.lower().endswith(IMAGE_SUFFIXES):
+                found.append(entry.name)
+            elif folders is not None and entry.is_dir() and not entry.name.startswith("."):
+                folders.append(entry.name)
+    return sorted(found)
+
+
+def _labels_by_folder(present: list[str]) -> list[int] | None:
+    folders = sorted({file.rpartition("/")[0] for file in present})
+    if len(folders) != CLASSES:
+        return None
+    number = {folder: label for label, folder in enumerate(folders)}
+    return [number[file.rpartition("/")[0]] for file in present]
 
 
 def _data_set(name: str, synthetic: bool, files: list[Path], labels: list[int] | None) -> DataSet:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ import models
 from models.errors import InputError
 from models.files import locked, written_aside
 from models.imagenet.dataset import DataSet
+from models.imagenet.partial import PartialSamples, open_part
 from models.model import Model, Pixels
 from models.workers import Progress, for_each_chunk, silent
 
@@ -51,7 +51,9 @@ def prepare_samples(
     """Return the data set's samples for the model, preprocessed unless the cache holds them.
 
     A cached file that is truncated or whose checksum differs is built again, with a warning in
-    the log. `progress` is called only while building. Raises InputError for a bad image.
+    the log. What an interrupted call has preprocessed is kept and counts as done. `progress` is
+    called only while building. Raises InputError that names a bad image, and a file that names all
+    where there are several: the others are kept, so that only those are left to do.
     """
     path = cache_dir / "samples" / f"{model.preprocessing}-{dataset.sha256[:20]}.npy"
     shape = (len(dataset), *model.sample.shape)
@@ -67,36 +69,53 @@ def _build(
     model: Model, files: Sequence[Path], path: Path, shape: tuple[int, ...], progress: Progress
 ) -> None:
     facts = path.with_suffix(".json")
-    facts.unlink(missing_ok=True)
-    with written_aside(path) as aside:
-        samples = np.lib.format.open_memmap(aside, "w+", np.uint8, shape)
-        _reserve(aside)
-        work = partial(_preprocess_into, aside, model.name)
-        for_each_chunk(work, list(enumerate(files)), progress)
-        checksum = _checksum(samples)
-        del samples
+    report = path.with_suffix(".bad.txt")
+    for stale in (facts, report):
+        stale.unlink(missing_ok=True)
+    partial = PartialSamples(path, shape)
+    missing = partial.missing()
+    there = len(files) - len(missing)
+    work = functools.partial(_preprocess_into, partial.samples, partial.done, model.name)
+    bad = for_each_chunk(
+        work,
+        [(i, files[i]) for i in missing],
+        lambda done, _: progress(there + done, len(files)),
+    )
+    errors = sorted(error for chunk in bad for error in chunk)
+    if errors:
+        if len(errors) == len(files):
+            partial.remove()
+        raise InputError(_told(errors, len(files), report))
+    checksum = _checksum(partial.open())
+    partial.finish()
     with written_aside(facts) as aside:
         aside.write_text(json.dumps({"shape": shape, "crc32": checksum}))
 
 
-def _reserve(file: Path) -> None:
-    """Claim the file's space: writing to a mapped file on a full disk would kill the process."""
-    with file.open("r+b") as opened:
-        size = os.fstat(opened.fileno()).st_size
-        try:
-            os.posix_fallocate(opened.fileno(), 0, size)
-        except OSError as error:
-            raise InputError(
-                f"{file.parent}: no room for {size >> 20} MB of samples ({error.strerror}); "
-                "set LOADRUN_CACHE to a folder with more"
-            ) from None
+def _told(errors: list[str], count: int, report: Path) -> str:
+    """One line about the images that cannot be used; where there are several, a file names all."""
+    if len(errors) == 1:
+        return errors[0]
+    with written_aside(report) as aside:
+        aside.write_text("\n".join(errors) + "\n")
+    return f"{errors[0]}, and {len(errors) - 1} more of {count} images cannot be used: see {report}"
 
 
-def _preprocess_into(target: Path, model_name: str, files: Sequence[tuple[int, Path]]) -> None:
+def _preprocess_into(
+    target: Path, marks: Path, model_name: str, files: Sequence[tuple[int, Path]]
+) -> list[str]:
+    """Write these samples; return a line for each image that cannot be used."""
     model = models.get(model_name)
-    samples = np.load(target, mmap_mode="r+")
+    samples, done = open_part(target, marks)
+    errors = []
     for i, file in files:
-        samples[i] = model.preprocess(file)
+        try:
+            samples[i] = model.preprocess(file)
+        except InputError as error:
+            errors.append(str(error))
+            continue
+        done[i] = 1
+    return errors
 
 
 def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:

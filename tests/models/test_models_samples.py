@@ -1,3 +1,5 @@
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +33,25 @@ def test_order_and_labels_are_the_label_file_s(images: Path) -> None:
     assert dataset.labels is not None
     assert dataset.labels[:2] == [390, 380]
     assert (len(dataset), dataset.synthetic) == (COUNT, False)
+
+
+def test_a_sub_folder_for_each_class(tmp_path: Path) -> None:
+    for number in range(1000):
+        folder = tmp_path / f"n{number:08d}"
+        folder.mkdir()
+        (folder / f"val_{999 - number}.JPEG").write_bytes(b"x")
+    dataset = image_folder(tmp_path)
+    assert dataset.labels == list(range(1000))
+    assert dataset.files[7] == tmp_path / "n00000007" / "val_992.JPEG"
+    # A label file may name them by their last part, as the flat layout's, or with the folder.
+    labels = tmp_path / "val.txt"
+    labels.write_text("val_0.JPEG 3\nn00000002/val_997.JPEG 4\n")
+    dataset = image_folder(tmp_path)
+    assert dataset.labels == [3, 4]
+    assert dataset.files == [tmp_path / "n00000999/val_0.JPEG", tmp_path / "n00000002/val_997.JPEG"]
+    shutil.rmtree(tmp_path / "n00000000")
+    labels.unlink()
+    assert image_folder(tmp_path).labels is None
 
 
 def test_folder_without_labels(tmp_path: Path) -> None:
@@ -116,14 +137,63 @@ def test_unusable_cache_is_built_again(
     assert "building them again" in caplog.text
 
 
-def test_bad_image_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+def test_bad_images_are_named_and_leave_nothing(tmp_path: Path) -> None:
     folder, cache = tmp_path / "images", tmp_path / "cache"
     folder.mkdir()
     for i in range(COUNT):
         (folder / f"{i:02d}.jpg").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"images/\d\d\.jpg: not an image"):
+    with pytest.raises(InputError, match=r"images/00\.jpg: not an image.*39 more of 40 .* see "):
         prepare_samples(models.get("resnet50"), image_folder(folder), cache)
-    assert not [p for p in (cache / "samples").iterdir() if not p.name.endswith(".lock")]
+    (report,) = [p for p in (cache / "samples").iterdir() if not p.name.endswith(".lock")]
+    assert len(report.read_text().splitlines()) == COUNT
+
+
+def test_the_good_images_are_not_preprocessed_again(tmp_path: Path, images: Path) -> None:
+    folder, cache = tmp_path / "images", tmp_path / "cache"
+    shutil.copytree(images, folder)
+    model = models.get("resnet50")
+    size = (folder / "05.png").stat().st_size
+    good = (folder / "05.png").read_bytes()
+    (folder / "05.png").write_bytes(b"x" * size)
+    with pytest.raises(InputError, match=r"images/05\.png: not an image"):
+        prepare_samples(model, image_folder(folder), cache)
+    (folder / "05.png").write_bytes(good)
+    calls: list[tuple[int, int]] = []
+    prepared = prepare_samples(model, image_folder(folder), cache, lambda *call: calls.append(call))
+    assert calls[0] == (COUNT - 1, COUNT)
+    assert calls[-1] == (COUNT, COUNT)
+    expected = prepare_samples(model, image_folder(images), tmp_path / "other").open()
+    assert np.array_equal(prepared.open(), expected)
+    kept = sorted(p.suffix for p in (cache / "samples").iterdir() if not p.name.endswith(".lock"))
+    assert kept == [".json", ".npy"]
+
+
+def test_an_interrupted_preprocessing_goes_on(tmp_path: Path, images: Path) -> None:
+    """Killed after the first chunk, in the middle of the next."""
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "import models\n"
+        "from models.imagenet.dataset import image_folder\n"
+        "from models.imagenet.samples import prepare_samples\n"
+        "def kill(done, total):\n"
+        "    if done:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if __name__ == '__main__':\n"
+        "    data = image_folder(Path(sys.argv[1]))\n"
+        "    prepare_samples(models.get('resnet50'), data, Path(sys.argv[2]), kill)\n"
+    )
+    script = tmp_path / "build.py"
+    script.write_text(program)
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, str(script), str(images), str(tmp_path / "cache")]
+    assert subprocess.run(command, env={"PYTHONPATH": root}).returncode == -signal.SIGKILL
+    calls: list[tuple[int, int]] = []
+    model, dataset = models.get("resnet50"), image_folder(images)
+    prepared = prepare_samples(model, dataset, tmp_path / "cache", lambda *call: calls.append(call))
+    assert calls[0][0] >= 16
+    for i, file in enumerate(dataset.files):
+        assert np.array_equal(prepared.open()[i], model.preprocess(file))
 
 
 def test_processes_that_build_at_once_agree(tmp_path: Path, images: Path) -> None:
