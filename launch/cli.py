@@ -17,6 +17,7 @@ COMMANDS = (
     "single-stream",
     "accuracy",
     "audit",
+    "preprocess",
     "calibrate",
     "roofline",
     "topology",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from launch.assets import Assets, AssetsConfig
 from launch.cache import cache_directory
@@ -14,6 +15,7 @@ from launch.calibration import Calibration
 from launch.environment import base_environment
 from launch.errors import InputError, InterruptedRunError, RunError
 from launch.options import CalibrateOptions, Sources
+from launch.preprocessing import Preprocessed
 from launch.processes import Child, describe_end, end_all, error_line, start
 from launch.signals import Signals
 from launch.tail import Tail
@@ -21,6 +23,7 @@ from launch.terminal import Bar, Terminal
 
 POLL_S = 0.1
 LEAVE_S = 5.0
+RATE_KNOWN_S = 2.0
 
 
 class Needs(Protocol):
@@ -92,6 +95,28 @@ def prepare_calibration(
     return Calibration.load(result)
 
 
+def prepare_samples(
+    model: str, sources: Sources, directory: Path, terminal: Terminal, signals: Signals
+) -> Preprocessed:
+    """Preprocess the images of `sources`, or find it done; raises what `build` does."""
+    result = directory / "preprocessing.json"
+    config = AssetsConfig(
+        model=model,
+        weights=None,
+        images=_text(sources.images),
+        labels=_text(sources.labels),
+        calibration=None,
+        engine="null",
+        precision="int8",
+        batch_size=1,
+        threads=1,
+        cache=str(writable_cache()),
+        result=str(result),
+    )
+    build("launch.preprocessing", config, directory, terminal, signals)
+    return Preprocessed.load(result)
+
+
 def writable_cache() -> Path:
     """The cache directory, made if it is missing; raises InputError where that is impossible."""
     cache = cache_directory()
@@ -139,6 +164,7 @@ def _watch(child: Child, bar: Bar, terminal: Terminal, signals: Signals) -> None
     """Show progress until the child has ended; each stage that did work leaves one line."""
     output = Tail(child.log)
     told: set[str] = set()
+    pace = _Pace()
     while True:
         ended = child.ended() is not None
         for line in output.lines():
@@ -151,12 +177,32 @@ def _watch(child: Child, bar: Bar, terminal: Terminal, signals: Signals) -> None
             if step["stage"] not in told:
                 told.add(step["stage"])
                 terminal.line(f"preparing: {step['stage']} (once)")
-            bar.update(step["done"], step["total"] or None, step["stage"])
+            bar.update(step["done"], step["total"] or None, pace.detail(step))
         if ended:
             return
         signals.wait(POLL_S)
         if signals.ending is not None:
             raise InterruptedRunError(f"interrupted by {signals.ending.name}")
+
+
+class _Pace:
+    """How fast a stage goes, and how long it still takes."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._began = (0.0, 0)
+
+    def detail(self, step: dict[str, Any]) -> str:
+        """The stage with its progress; rate and time left once they are known."""
+        now, done, total = time.monotonic(), int(step["done"]), int(step["total"])
+        if step["stage"] != self._stage:
+            self._stage, self._began = step["stage"], (now, done)
+        text = f"{self._stage}  {done} of {total}" if total else self._stage
+        began, before = self._began
+        if now - began < RATE_KNOWN_S or done <= before or not total:
+            return text
+        rate = (done - before) / (now - began)
+        return f"{text}, {rate:.0f}/s, {(total - done) / rate:.0f} s left"
 
 
 def _text(path: Path | None) -> str | None:

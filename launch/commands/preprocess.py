@@ -1,0 +1,80 @@
+"""`loadrun preprocess MODEL`: turn a folder of images into samples, once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import models
+from launch.errors import InputError
+from launch.options import Sources, find_sources
+
+if TYPE_CHECKING:
+    from launch.preprocessing import Preprocessed
+
+SUMMARY = "preprocess a folder of images and keep the samples for later runs"
+DESCRIPTION = """\
+Decodes, scales and crops every image as MLPerf's reference does, on all processors, into one file
+of the cache; a later run with the same --images and --labels maps it and starts at once. What an
+interrupt or a bad image leaves undone is all that is done the next time. Images that cannot be used
+are named together at the end.
+
+The images lie in DIR, or in a sub-folder for each class. FILE holds 'name label' lines; without
+--labels, a val_map.txt, val.txt or labels.txt in DIR serves, or the order of 1000 sub-folders.
+"""
+EPILOG = """\
+examples:
+  loadrun preprocess resnet50 --images imagenet/val --labels val_map.txt
+  loadrun run resnet50 --mode AccuracyOnly --images imagenet/val --labels val_map.txt
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add everything `loadrun preprocess` accepts."""
+    parser.description = DESCRIPTION
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
+    parser.add_argument("--images", metavar="DIR", help="the images [LOADRUN_IMAGES]")
+    parser.add_argument("--labels", metavar="FILE", help="'name label' lines [LOADRUN_LABELS]")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Preprocess, and say where the samples stand."""
+    name = models.get(arguments.model).name
+    sources = find_sources(None, arguments.images, arguments.labels, None)
+    if sources.images is None:
+        raise InputError("--images is missing: give the folder of images (or set LOADRUN_IMAGES)")
+    # Only now, so that a wrong option is answered at once.
+    from launch.prepare import prepare_samples
+    from launch.signals import Signals
+    from launch.terminal import Terminal
+
+    terminal = Terminal()
+    terminal.line(f"{models.get(name).title}  preprocessing {sources.images}")
+    began = time.monotonic()
+    with Signals() as signals, tempfile.TemporaryDirectory(prefix="loadrun-") as directory:
+        made = prepare_samples(name, sources, Path(directory), terminal, signals)
+    terminal.lines(summary(made, sources, time.monotonic() - began))
+    return 0
+
+
+def summary(made: Preprocessed, sources: Sources, took_s: float) -> list[str]:
+    """What is there now, and how fast it came, as lines for a person."""
+    size = Path(made.path).stat().st_size / 1e6
+    lines = [f"samples: {made.count} of {made.images.name}, {size:.0f} MB", f"  {made.path}"]
+    if not made.labelled:
+        lines.append("  note: the images have no labels: no accuracy (cure: --labels FILE)")
+    if not made.made:
+        return [*lines, f"all there already (looked up in {took_s:.1f} s)"]
+    rate = made.made / took_s
+    cores = len(os.sched_getaffinity(0))
+    lines.append(
+        f"preprocessed {made.made} in {took_s:.1f} s: {rate:.0f} images/s, "
+        f"{rate / cores:.0f} on each of {cores} processors"
+    )
+    return lines
