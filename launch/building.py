@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch.errors import ExitCode
+from shm.parent import die_with_parent
 
 if TYPE_CHECKING:
     from launch.assets import AssetsConfig
@@ -33,6 +34,7 @@ def run(build: Build, arguments: list[str]) -> int:
     """Build as the configuration file says; exit code 2 for bad input, 4 for a failure."""
     from launch.assets import AssetsConfig
 
+    die_with_parent()
     values = json.loads(Path(arguments[0]).read_text())
     config = AssetsConfig(**{f.name: values[f.name] for f in fields(AssetsConfig)})
 

@@ -79,6 +79,7 @@ class RunOptions:
     results: Path
     json: bool
     max_restarts: int
+    stall_limit_s: float
     command: tuple[str, ...]
 
     @property

@@ -14,6 +14,7 @@ from pathlib import Path
 from launch.errors import RunError
 from launch.pinning import Pinning
 from launch.signals import Signals
+from shm.parent import PARENT
 
 LAST_LINES = 8
 DESCENDANTS_LEAVE_S = 2.0
@@ -70,7 +71,7 @@ def start(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=log.parent,
-                env=dict(environment),
+                env={**environment, PARENT: str(os.getpid())},
                 start_new_session=True,
             )
     except OSError as error:
@@ -86,6 +87,8 @@ def end_all(children: Iterable[Child], signals: Signals, *, patience_s: float) -
     living = [child for child in children if child.ended() is None]
     for child in living:
         _signal_group(child, signal.SIGTERM)
+        # One that is stopped would not notice.
+        _signal_group(child, signal.SIGCONT)
     wait_all(living, signals, timeout_s=patience_s, until_count=2)
     for child in living:
         if child.ended() is not None:
@@ -94,6 +97,11 @@ def end_all(children: Iterable[Child], signals: Signals, *, patience_s: float) -
             _await_empty_group(child, DESCENDANTS_LEAVE_S)
         _signal_group(child, signal.SIGKILL)
         child.process.wait()
+
+
+def kill(child: Child) -> None:
+    """Kill the child and its descendants; its end is noticed like any other."""
+    _signal_group(child, signal.SIGKILL)
 
 
 def wait_all(

@@ -13,7 +13,7 @@ import models
 from launch.announcement import announce, unofficial_reasons
 from launch.assets import Assets
 from launch.compliance.settings import audit_config
-from launch.configs import LOADRUN_REPORT, loadrun_config, netrun_config
+from launch.configs import LOADRUN_REPORT, START_TIMEOUT_S, loadrun_config, netrun_config
 from launch.engine import check_engine
 from launch.environment import base_environment, instance_environment
 from launch.errors import ExitCode, InputError, InterruptedRunError, RunError
@@ -181,6 +181,9 @@ class _Test:
                 directory=directory,
                 pinning=self._pinning,
                 max_restarts=options.max_restarts,
+                stall_limit_s=options.stall_limit_s,
+                batch_size=options.batch_size,
+                start_timeout_s=START_TIMEOUT_S,
                 listener=RunWatcher(self._terminal, bar, directory / LOADRUN_REPORT),
                 signals=self._signals,
             )

@@ -15,10 +15,12 @@ from loadrun.process import run_in_process
 from netrun.config import NetrunConfig
 from netrun.engines import EngineError
 from netrun.single import load_engine
+from shm.parent import die_with_parent
 
 
 def main(arguments: list[str]) -> int:
     """Load the engine, then run LoadGen's test with it; returns the exit code."""
+    die_with_parent()
     config = LoadrunConfig.load(arguments[0])
     try:
         infer = load_engine(NetrunConfig.load(Path(arguments[1])))

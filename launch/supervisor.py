@@ -9,6 +9,7 @@ everything else is read from the control block. Life of an instance as seen from
                                   rings, generation + 1 -> started again, at most max_restarts
                                   times; when no instance is left, the run fails
 
+A process that is stopped or gives no sign of life (launch.stalls) is killed, and dies thereby.
 However the loop is left, no process and no segment stays behind.
 """
 
@@ -22,8 +23,9 @@ from typing import Protocol
 
 from launch.errors import InputError, InterruptedRunError, RunError
 from launch.pinning import Binding, Pinning, read_binding
-from launch.processes import Child, describe_end, end_all, error_line, start, wait_all
+from launch.processes import Child, describe_end, end_all, error_line, kill, start, wait_all
 from launch.signals import Signals
+from launch.stalls import Silence
 from launch.tail import Tail
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.reclaim import reclaim
@@ -31,8 +33,12 @@ from shm.segment import SegmentMissing, ShmError
 
 STARTING_POLL_S = 0.02
 RUNNING_POLL_S = 0.25
+WATCH_S = 0.25
+"""How often signs of life are looked at."""
 LEAVE_S = 5.0
-"""How long a process gets to leave by itself before it is killed."""
+"""How long a process gets to leave by itself once the run is over."""
+PATIENCE_S = 2.0
+"""How long a process gets to leave when it is told to: loadrun, then the instances."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,9 @@ class _Instance:
     index: int
     command: Command
     child: Child
+    silence: Silence
+    verdict: str | None = None  # why it was killed by us
+    started: float = 0.0
     restarts: int = 0
     lost_generation: int | None = None  # set while loadrun still has to reset its rings
     given_up: bool = False
@@ -99,6 +108,8 @@ class Supervisor:
 
     `loadrun` is the process that creates the segments of `run_id`; `instances` the commands of
     the netrun processes, none for a scenario that runs in one process. Logs go to `directory`.
+    `stall_limit_s` is how long a process may be stopped, `batch_size` what the rate of an instance
+    is measured with, `start_timeout_s` how long one that is restarted may take to be ready.
     """
 
     def __init__(
@@ -110,6 +121,9 @@ class Supervisor:
         directory: Path,
         pinning: Pinning,
         max_restarts: int,
+        stall_limit_s: float,
+        batch_size: int,
+        start_timeout_s: float,
         listener: Listener,
         signals: Signals,
     ) -> None:
@@ -118,6 +132,9 @@ class Supervisor:
         self._directory = directory
         self._pinning = pinning
         self._max_restarts = max_restarts
+        self._stall_limit_s = stall_limit_s
+        self._batch_size = batch_size
+        self._start_timeout_s = start_timeout_s
         self._listener = listener
         self._signals = signals
         self._loadrun_command = loadrun
@@ -126,6 +143,7 @@ class Supervisor:
         self._control: ControlBlock | None = None
         self._state: RunState | None = None
         self._samples_before = 0
+        self._look_at = 0.0
 
     def run(self) -> Outcome:
         """Run until loadrun has ended well.
@@ -135,10 +153,11 @@ class Supervisor:
         """
         self._started = time.monotonic()
         self._loadrun = self._start(self._loadrun_command)
+        self._loadrun_silence = Silence(self._loadrun.pid, self._stall_limit_s)
         self._output = Tail(self._loadrun.log)
         try:
             for index, command in enumerate(self._instance_commands):
-                self._instances.append(_Instance(index, command, self._start(command)))
+                self._instances.append(self._start_instance(index, command))
             while True:
                 serving = self._state is RunState.RUNNING or not self._instance_commands
                 self._signals.wait(RUNNING_POLL_S if serving else STARTING_POLL_S)
@@ -148,6 +167,7 @@ class Supervisor:
                 self._follow_state()
                 if self._loadrun_ended():
                     break
+                self._look_for_stalls()
                 self._look_after_instances()
                 self._listener.progress(self._answered())
             # Workers leave by themselves once the run is STOPPING.
@@ -171,6 +191,11 @@ class Supervisor:
             processors=command.processors,
             memory_node=command.memory_node,
         )
+
+    def _start_instance(self, index: int, command: Command) -> _Instance:
+        child = self._start(command)
+        silence = Silence(child.pid, self._stall_limit_s)
+        return _Instance(index, command, child, silence, started=time.monotonic())
 
     def _elapsed(self) -> float:
         return round(time.monotonic() - self._started, 3)
@@ -229,9 +254,41 @@ class Supervisor:
     def _start_failed(self, instance: _Instance, code: int) -> RunError:
         words = instance.child.last_words()
         return RunError(
-            f"instance {instance.index} {describe_end(code)} before it was ready"
+            f"instance {instance.index} {instance.verdict or describe_end(code)}"
+            " before it was ready"
             + (f"; its last lines:\n{words}" if words else "; it printed nothing")
         )
+
+    def _look_for_stalls(self) -> None:
+        """Kill whoever has stopped: that is an end like any other then."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + WATCH_S
+        # loadrun has a thread that works whatever LoadGen does: only a stop tells.
+        verdict = self._loadrun_silence.look(now, None, None)
+        if verdict is not None:
+            raise RunError(f"loadrun {verdict}")
+        for instance in self._instances:
+            if instance.verdict is None and instance.child.ended() is None:
+                instance.verdict = self._stalled(instance, now)
+                if instance.verdict is not None:
+                    kill(instance.child)
+
+    def _stalled(self, instance: _Instance, now: float) -> str | None:
+        heartbeat = batch_s = None
+        if self._control is not None and instance.lost_generation is None:
+            record = self._control.instance(instance.index)
+            heartbeat = record.heartbeat_ns
+            ready = record.state == InstanceState.READY and record.pid == instance.child.pid
+            if ready and self._state is RunState.RUNNING and record.rate > 0:
+                batch_s = self._batch_size / record.rate
+            elif self._state is RunState.RUNNING and not ready:
+                took_s = now - instance.started
+                if took_s > self._start_timeout_s:
+                    return f"was not ready within {took_s:.0f} s"
+        verdict = instance.silence.look(now, heartbeat, batch_s)
+        return None if verdict is None else f"{verdict} and was killed"
 
     def _look_after_instances(self) -> None:
         for instance in self._instances:
@@ -249,6 +306,9 @@ class Supervisor:
                 self._note_death(instance, code)
             elif self._state is not RunState.STOPPING:
                 raise self._start_failed(instance, code)
+            elif code != 0 and self._control is not None:
+                # Everything is answered; loadrun need not wait for it.
+                self._control.instance(instance.index).state = InstanceState.DEAD
         if self._instances and all(i.given_up for i in self._instances):
             self._fail_without_instances()
 
@@ -270,11 +330,12 @@ class Supervisor:
         assert self._control is not None
         record = self._control.instance(instance.index)
         instance.lost_generation = record.generation
+        end = instance.verdict or describe_end(code)
         self.outcome.deaths.append(
             Death(
                 instance.index,
                 self._elapsed(),
-                describe_end(code),
+                end,
                 instance.child.last_words(),
                 restarted=instance.restarts < self._max_restarts,
             )
@@ -283,8 +344,7 @@ class Supervisor:
         record.state = InstanceState.DEAD
         again = "restarting it" if self.outcome.deaths[-1].restarted else "not restarted any more"
         self._listener.notice(
-            f"instance {instance.index} {describe_end(code)};"
-            f" its unanswered batches go to the others, {again}"
+            f"instance {instance.index} {end}; its unanswered batches go to the others, {again}"
         )
 
     def _restart_when_reset(self, instance: _Instance) -> None:
@@ -295,8 +355,10 @@ class Supervisor:
         if instance.restarts >= self._max_restarts:
             instance.given_up = True
             return
+        again = self._start_instance(instance.index, instance.command)
         instance.restarts += 1
-        instance.child = self._start(instance.command)
+        instance.child, instance.silence = again.child, again.silence
+        instance.verdict, instance.started = None, again.started
 
     def _fail_without_instances(self) -> None:
         assert self._control is not None
@@ -317,8 +379,8 @@ class Supervisor:
     def _clean_up(self) -> None:
         children = [i.child for i in self._instances]
         # loadrun first: it is the one that unlinks its segments, and it tells the instances.
-        end_all([self._loadrun], self._signals, patience_s=LEAVE_S)
-        end_all(children, self._signals, patience_s=LEAVE_S)
+        end_all([self._loadrun], self._signals, patience_s=PATIENCE_S)
+        end_all(children, self._signals, patience_s=PATIENCE_S)
         if self._control is not None:
             self._control.close()
         self.outcome.removed_segments = reclaim(self._run_id)

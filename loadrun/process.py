@@ -40,11 +40,12 @@ from loadrun.settings import (
     load_settings,
     unofficial,
 )
+from shm.parent import die_with_parent
 from shm.segment import DirectoryError, ShmError
 
 EXIT_COMPLETE, EXIT_USAGE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 2, 4, 130
 
-_PR_SET_PDEATHSIG, _PR_SET_TIMERSLACK = 1, 29
+_PR_SET_TIMERSLACK = 29
 _TIMER_SLACK_NS = 1
 """Linux rounds sleeps up by 50 us unless told; LoadGen's Server sleeps between queries."""
 _SWITCH_INTERVAL_S = 1e-4
@@ -242,10 +243,9 @@ class _Run:
 
 def prepare_process(config: LoadrunConfig) -> None:
     """Die with the parent, be woken in time, and run on the processors of `config`."""
-    libc = ctypes.CDLL(None, use_errno=True)
     # launch may be killed; its SIGKILL reaches nobody else.
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    libc.prctl(_PR_SET_TIMERSLACK, _TIMER_SLACK_NS, 0, 0, 0)
+    die_with_parent()
+    ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, _TIMER_SLACK_NS, 0, 0, 0)
     ask_for_short_slices()
     if config.processors is not None:
         try:

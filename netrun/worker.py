@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from netrun.config import ConfigError, NetrunConfig
 from netrun.engines import Engine, EngineError, create
-from netrun.parent import die_with_parent
 from netrun.report import StartClock, write_report
 from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceRecord, InstanceState, RunState
+from shm.parent import die_with_parent
 from shm.ring import RequestConsumer, ResponseProducer, Rings
 from shm.segment import SegmentMissing, ShmError
 from shm.wait import WaitStrategy
@@ -43,7 +43,8 @@ class LeaveError(Exception):
 def main(arguments: list[str]) -> int:
     """Run the instance that the configuration file names; returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is launch's to handle
-    die_with_parent()
+    # Nothing is to be put in order here, and a process that is stopped heeds nothing else.
+    die_with_parent(signal.SIGKILL)
     try:
         (path,) = arguments
         config = NetrunConfig.load(Path(path))
@@ -181,6 +182,7 @@ def _serve(
         payload, lengths = infer(samples, request.positions)
         end = now()
         while not send(request.ids, payload, lengths, end - begin, IDLE_S):
+            record.heartbeat_ns = now()
             if not control.owner_alive():
                 raise LeaveError("loadrun is gone")
         answered += len(request.ids)

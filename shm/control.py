@@ -41,7 +41,7 @@ from shm.segment import Segment, ShmError, segment_name
 
 PART = "control"
 MAGIC = b"LRctrl\0\0"
-VERSION = 1
+VERSION = 2
 
 _RUN_STATE = 128 // 4
 _RECORDS = 256
@@ -63,12 +63,11 @@ class InstanceState(IntEnum):
     """The life of an instance: LOADED has its artifact, READY has warmed up, DEAD was killed."""
 
     ABSENT = 0
-    STARTING = 1
-    LOADED = 2
-    READY = 3
-    STOPPED = 4
-    FAILED = 5
-    DEAD = 6
+    LOADED = 1
+    READY = 2
+    STOPPED = 3
+    FAILED = 4
+    DEAD = 5
 
 
 class InstanceRecord:

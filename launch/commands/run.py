@@ -108,6 +108,14 @@ def _add_plan(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="how often an instance that dies is started again (default 3)",
     )
+    group.add_argument(
+        "--stall-limit",
+        type=positive,
+        default=5.0,
+        metavar="S",
+        help="how long an instance may be stopped or silent before it counts as dead; one that"
+        " works on a long batch gets more (default 5 s)",
+    )
 
 
 def _add_engine(group: argparse._ArgumentGroup) -> None:
@@ -276,6 +284,7 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         results=Path(arguments.results).absolute(),
         json=arguments.json,
         max_restarts=arguments.max_restarts,
+        stall_limit_s=arguments.stall_limit,
         command=("loadrun", *sys.argv[1:]),
     )
 

@@ -24,11 +24,11 @@ from models.program import Program
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.pack import KIND
-from netrun.parent import die_with_parent
 from netrun.roofline.bandwidth import Bandwidth
 from netrun.roofline.config import RooflineConfig
 from netrun.roofline.layers import Passes, touched_bytes, useful_macs
 from netrun.roofline.peak import probes
+from shm.parent import die_with_parent
 
 ROUND_S = 1.0
 LEAST_ROUNDS = 3

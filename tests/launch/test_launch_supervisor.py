@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import signal
@@ -65,6 +66,8 @@ class Bench:
         self.policy = "pull"
         self.engine = "sim"
         self.max_restarts = 3
+        self.stall_limit_s = 5.0
+        self.sample_ms = 1.0
         self.samples = directory / "samples.npy"
         np.save(self.samples, np.zeros((64, 4, 4, 3), np.uint8))
 
@@ -94,6 +97,9 @@ class Bench:
             directory=self.directory,
             pinning=find_pinning(read_topology()),
             max_restarts=self.max_restarts,
+            stall_limit_s=self.stall_limit_s,
+            batch_size=4,
+            start_timeout_s=30.0,
             listener=self.script,
             signals=self.signals,
         )
@@ -112,7 +118,7 @@ class Bench:
             report=str(self.directory / f"netrun_{index}.json"),
             processors=[processor],
             warmup_s=0.1,
-            sim=SimulatedService(base_ms=1.0, sample_ms=1.0, jitter=0.0),
+            sim=SimulatedService(base_ms=1.0, sample_ms=self.sample_ms, jitter=0.0),
         )
         path = self.directory / f"netrun_{index}.config.json"
         path.write_text(config.to_json())
@@ -230,6 +236,49 @@ def test_an_engine_that_breaks_is_a_death_of_its_instance(bench: Bench) -> None:
     (death,) = supervisor.run().deaths
     assert (death.instance, death.end) == (1, "ended with exit code 4")
     assert death.last_words == "netrun 1: error: RuntimeError: the engine broke"
+
+
+def test_a_stopped_instance_is_killed_and_its_batches_go_to_others(bench: Bench) -> None:
+    bench.seconds, bench.stall_limit_s = 1.5, 0.5
+    stopped: list[int] = []
+
+    def act(_: int) -> None:
+        if not stopped:
+            victim = processes(bench, "netrun")[0]
+            stopped.append(victim.pid)
+            victim.suspend()
+
+    bench.script.act = act
+    (death,) = bench.supervisor().run().deaths
+    assert death.end.startswith("was stopped for 0.")
+    assert death.restarted
+    report = json.loads((bench.directory / "loadrun.json").read_text())
+    assert report["redispatched"] > 0
+
+
+def test_a_long_batch_is_no_stall(bench: Bench) -> None:
+    # A batch takes 0.4 s, four times the stall limit.
+    bench.seconds, bench.stall_limit_s, bench.sample_ms = 1.0, 0.1, 100.0
+    assert bench.supervisor().run().deaths == []
+
+
+def test_an_instance_stopped_before_it_is_ready_fails_the_run(bench: Bench) -> None:
+    bench.stall_limit_s = 0.5
+
+    def phase(state: RunState) -> None:
+        if state is RunState.WARMUP:
+            processes(bench, "netrun")[0].suspend()
+
+    bench.script.phase = phase  # type: ignore[method-assign]
+    with pytest.raises(RunError, match=r"was stopped for .* s and was killed before it was ready"):
+        bench.supervisor().run()
+
+
+def test_a_stopped_loadrun_fails_the_run(bench: Bench) -> None:
+    bench.seconds, bench.stall_limit_s = 60.0, 0.5
+    bench.script.act = lambda _: processes(bench, "loadrun")[0].suspend()
+    with pytest.raises(RunError, match=r"loadrun was stopped for .* s"):
+        bench.supervisor().run()
 
 
 def test_restarts_are_bounded(bench: Bench) -> None:

@@ -1,0 +1,27 @@
+"""Leaving when the process that started this one is gone, however it went."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+PARENT = "LOADRUN_PARENT"
+"""Environment: the pid of the process that started this one and looks after it."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """Ask the kernel to send `number` when the parent dies (prctl(2), PR_SET_PDEATHSIG).
+
+    A parent that died before this call sends nothing any more. It is told by its pid, where it
+    left that in the environment: the signal is then sent at once.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    # Taken out: what this process starts in turn has another parent.
+    parent = os.environ.pop(PARENT, None)
+    if parent is not None and parent != str(os.getppid()):
+        os.kill(os.getpid(), number)
