@@ -7,9 +7,9 @@ Progress goes to standard output, one JSON object a line (``{"stage": ..., "done
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
+import os
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch.errors import ExitCode
+from launch.space import FULL, mebibytes
 from shm.parent import die_with_parent
 
 if TYPE_CHECKING:
@@ -73,9 +74,13 @@ def cache_trouble(error: OSError, cache: Path) -> str | None:
     """What is wrong with the cache, and the cure; None for an error that has another cause."""
     at = error.filename2 or error.filename
     inside = isinstance(at, str) and Path(at).is_relative_to(cache)
-    if not inside and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    if not inside and error.errno not in FULL:
         return None
+    free = ""
+    if error.errno in FULL and cache.exists():
+        disk = os.statvfs(cache)
+        free = f", {mebibytes(disk.f_bavail * disk.f_frsize)} and {disk.f_favail} inodes are free"
     return (
-        f"{at if inside else cache}: {error.strerror} (the cache must be writable and have room;"
-        " choose another with LOADRUN_CACHE)"
+        f"{at if inside else cache}: {error.strerror}{free} (the cache must be writable and have"
+        " room; choose another with LOADRUN_CACHE)"
     )

@@ -13,6 +13,7 @@ from launch.host import host, versions
 from launch.options import RunOptions
 from launch.pinning import Binding, Pinning
 from launch.plan import Plan
+from launch.results import INTERRUPTED
 from launch.supervisor import Outcome
 from launch.topology import Topology
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from models.imagenet.accuracy import Accuracy
 
 SCHEMA = 1
-COMPLETE, FAILED, INTERRUPTED = "COMPLETE", "FAILED", "INTERRUPTED"
 
 
 class Record:

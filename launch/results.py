@@ -10,7 +10,9 @@ end the directory takes its place by rename::
     <scenario>/<model>/failed/<run id>/     a run that failed or was interrupted
 
 and the newest logs and run.json also stand in ``<scenario>/<model>/`` itself. A staging directory
-that nobody locks belongs to a run that was killed; the next run files it under ``failed``.
+that nobody locks belongs to a run that was killed; the next run files it under ``failed``, or in
+its place where the run was complete already. Directories change places under a lock on
+``<scenario>/<model>/``, so that two runs that end together do not meet.
 """
 
 from __future__ import annotations
@@ -25,9 +27,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from launch.compliance.settings import AUDITS
 from launch.errors import InputError
 
 STAGING = ".staging-"
+COPY = ".copy"
+OLD = ".old-"
+COMPLETE, FAILED, INTERRUPTED = "COMPLETE", "FAILED", "INTERRUPTED"
+"""How a run can have ended (`status` of run.json)."""
 RUN_JSON = "run.json"
 UNWRITTEN_S = 60.0
 """Age from which a staging directory without a run.json is no run that just starts."""
@@ -87,32 +94,13 @@ class Staging:
 
     def publish(self, mode: str, audit: str | None) -> list[Path]:
         """Move the directory to its places and renew the newest logs; returns the places."""
-        base = self.home / audit if audit else self.home
-        places = [base / place for place in PLACES[mode]]
-        for place in places[1:]:
-            copy = self.home / f"{STAGING}{self.run_id}-copy"
-            shutil.copytree(self.path, copy)
-            replace_folder(copy, place)
-        replace_folder(self.path, places[0])
-        if not audit:
-            self._renew_newest(places[0])
-        return places
+        with _alone_in(self.home):
+            return _publish(self.path, mode, audit)
 
     def keep_failed(self) -> Path:
         """Move the directory below ``failed``; returns where it is now."""
-        place = self.home / "failed" / self.run_id
-        replace_folder(self.path, place)
-        return place
-
-    def _renew_newest(self, source: Path) -> None:
-        for name in LOGS:
-            log = source / name
-            # A performance run leaves an accuracy log that holds nothing: the last real one stays.
-            if not log.exists() or (name == "mlperf_log_accuracy.json" and _holds_nothing(log)):
-                continue
-            aside = self.home / f".{name}.{self.run_id}"
-            shutil.copyfile(log, aside)
-            aside.replace(self.home / name)
+        with _alone_in(self.home):
+            return _keep_failed(self.path)
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -123,19 +111,82 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def file_abandoned(results: Path) -> list[Path]:
-    """File what killed runs left in `results` under ``failed``; returns the new places."""
-    filed = []
-    for directory in sorted(results.glob(f"*/*/{STAGING}*")):
-        with _locked(directory) as ours:
-            if not ours:
-                continue
-            if (directory / RUN_JSON).exists():
-                place = directory.parent / "failed" / directory.name.removeprefix(STAGING)
-                replace_folder(directory, place)
-                filed.append(place)
-            elif time.time() - directory.stat().st_mtime > UNWRITTEN_S:
-                shutil.rmtree(directory, ignore_errors=True)
+    """File what killed runs left in `results` where it belongs; returns the new places.
+
+    What belongs to another user is left alone.
+    """
+    filed: list[Path] = []
+    for home in sorted(results.glob("*/*")):
+        with contextlib.suppress(OSError), _alone_in(home):
+            for depth in ("", "*/", "*/*/"):
+                for old in home.glob(f"{depth}.*{OLD}*"):
+                    _restore(old)
+            for directory in sorted(home.glob(f"{STAGING}*")):
+                with _locked(directory) as ours:
+                    if ours:
+                        filed += _file(directory)
     return filed
+
+
+def _file(directory: Path) -> list[Path]:
+    """Find a place for the staging directory of a run that was killed."""
+    try:
+        record = json.loads((directory / RUN_JSON).read_text())
+        status, mode, audit = record["status"], record["mode"], record["audit"]
+    except FileNotFoundError:
+        if time.time() - directory.stat().st_mtime > UNWRITTEN_S:
+            shutil.rmtree(directory, ignore_errors=True)
+        return []
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return [_keep_failed(directory)]
+    known = isinstance(mode, str) and mode in PLACES and audit in (None, *AUDITS)
+    if status == COMPLETE and known:
+        return _publish(directory, mode, audit)
+    return [_keep_failed(directory)]
+
+
+def _publish(directory: Path, mode: str, audit: str | None) -> list[Path]:
+    home = directory.parent
+    base = home / audit if audit else home
+    places = [base / place for place in PLACES[mode]]
+    # Inside, so that what is half-copied shares the fate of its source.
+    copy = directory / COPY
+    shutil.rmtree(copy, ignore_errors=True)
+    for place in places[1:]:
+        shutil.copytree(directory, copy, ignore=shutil.ignore_patterns(COPY))
+        replace_folder(copy, place)
+    replace_folder(directory, places[0])
+    if not audit:
+        _renew_newest(places[0], home)
+    return places
+
+
+def _keep_failed(directory: Path) -> Path:
+    place = directory.parent / "failed" / directory.name.removeprefix(STAGING)
+    replace_folder(directory, place)
+    return place
+
+
+def _renew_newest(source: Path, home: Path) -> None:
+    for name in LOGS:
+        log = source / name
+        # A performance run leaves an accuracy log that holds nothing: the last real one stays.
+        if not log.exists() or (name == "mlperf_log_accuracy.json" and _holds_nothing(log)):
+            continue
+        aside = home / f".{name}.aside"
+        shutil.copyfile(log, aside)
+        aside.replace(home / name)
+
+
+@contextlib.contextmanager
+def _alone_in(home: Path) -> Iterator[None]:
+    """Hold the lock under which directories of `home` change places."""
+    handle = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -157,11 +208,20 @@ def _locked(directory: Path) -> Iterator[bool]:
 def replace_folder(source: Path, place: Path) -> None:
     """Put the directory `source` in the place of `place`, which may exist."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    old = place.parent / f".{place.name}.old-{os.getpid()}"
+    old = place.parent / f".{place.name}{OLD}{os.getpid()}"
     with contextlib.suppress(FileNotFoundError):
         place.rename(old)
     source.rename(place)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _restore(old: Path) -> None:
+    """Undo or finish a replacement during which its process was killed."""
+    place = old.parent / old.name[1:].rpartition(OLD)[0]
+    if place.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.rename(place)
 
 
 def _holds_nothing(log: Path) -> bool:

@@ -21,9 +21,10 @@ from launch.options import RunOptions
 from launch.pinning import Pinning, find_pinning
 from launch.plan import Plan, make_plan
 from launch.prepare import prepare
-from launch.record import COMPLETE, FAILED, INTERRUPTED, Record
-from launch.results import RUN_JSON, Staging, file_abandoned
+from launch.record import Record
+from launch.results import COMPLETE, FAILED, INTERRUPTED, RUN_JSON, Staging, file_abandoned
 from launch.signals import Signals
+from launch.space import need_space, results_bytes, told
 from launch.summary import summary
 from launch.supervisor import Command, Supervisor
 from launch.terminal import Terminal
@@ -34,6 +35,8 @@ from loadrun.user_conf import UserConfError, parse_user_conf
 from models.imagenet.accuracy import accuracy
 from shm.reclaim import reclaim
 
+RESULTS = "results directory"
+CHOOSE = "choose another with --results"
 VALIDATION_IMAGES = 50_000
 """ImageNet's validation set, on which MLPerf defines its accuracy targets."""
 
@@ -53,20 +56,23 @@ def run(options: RunOptions) -> ExitCode:
     pinning = find_pinning(topology)
     _tidy_up(options.results, terminal)
     announce(options, model, plan, pinning, terminal)
+    need_space(options.results, results_bytes(0, 0), RESULTS, CHOOSE)
     run_id = new_run_id()
     record = Record(options, plan, pinning, topology, run_id)
     staging = Staging(options.results, run_id, options.scenario, options.model)
     with Signals() as signals, staging:
         test = _Test(options, plan, pinning, run_id, record, staging.path, terminal, signals)
-        staging.write_record(record.values)
         try:
+            staging.write_record(record.values)
             test.execute()
+            record.end(COMPLETE)
+            staging.write_record(record.values)
+            places = staging.publish(options.mode, options.audit)
         except Exception as error:
             _keep(error, record, staging, terminal)
+            if isinstance(error, OSError):
+                raise RunError(told(error)) from error
             raise
-        record.end(COMPLETE)
-        staging.write_record(record.values)
-        places = staging.publish(options.mode, options.audit)
     if options.json:
         print((places[0] / RUN_JSON).read_text(), end="")
     terminal.line()
@@ -129,6 +135,10 @@ class _Test:
         assets = prepare(options, threads, self._directory, self._terminal, self._signals)
         record.assets(assets)
         record.lap("prepared")
+        if options.mode in ("AccuracyOnly", "SubmissionRun"):
+            response_bytes = models.get(options.model).response_bytes
+            needed = results_bytes(assets.sample_count, response_bytes)
+            need_space(self._directory, needed, RESULTS, CHOOSE)
         self._supervise(assets)
         report = _read_json(self._directory / LOADRUN_REPORT)
         if report is None:
@@ -233,8 +243,11 @@ def _keep(error: Exception, record: Record, staging: Staging, terminal: Terminal
         return
     status = INTERRUPTED if isinstance(error, InterruptedRunError) else FAILED
     record.end(status, str(error) or type(error).__name__)
-    staging.write_record(record.values)
-    terminal.line(f"logs and run.json: {staging.keep_failed()}")
+    try:
+        staging.write_record(record.values)
+        terminal.line(f"logs and run.json: {staging.keep_failed()}")
+    except OSError as trouble:
+        terminal.line(f"  note: logs and run.json could not be kept: {told(trouble)}")
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from models.files import locked, written_aside
+from models.files import locked, reserve, written_aside
 
 MAGIC = b"LOADRUN\x02"
 HEADER = 48
@@ -74,7 +74,10 @@ def write(path: Path, kind: str, facts: Mapping[str, Any], arrays: Arrays) -> No
             "arrays": index,
         }
     ).encode()
+    start = HEADER + len(header)
+    start += -start % PAGE
     with written_aside(path) as aside, aside.open("wb") as file:
+        reserve(aside, start + offset, path)
         file.write(MAGIC + len(header).to_bytes(8, "little"))
         file.write(hashlib.sha256(header).digest() + header)
         file.write(b"\0" * (-file.tell() % PAGE))

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from models.errors import InputError
+
 
 @contextmanager
 def locked(target: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
@@ -63,6 +65,24 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+def reserve(file: Path, size: int, target: Path) -> None:
+    """Claim `size` bytes for `file`, which will become `target`, before they are written.
+
+    Raises InputError with the needed and the available size: a mapped file that finds the disk
+    full ends its process, and a half-written one tells no sizes.
+    """
+    with file.open("r+b") as opened:
+        try:
+            os.posix_fallocate(opened.fileno(), 0, size)
+        except OSError as error:
+            disk = os.fstatvfs(opened.fileno())
+            raise InputError(
+                f"{target}: needs {size / 2**20:,.1f} MiB, but its file system has"
+                f" {disk.f_bavail * disk.f_frsize / 2**20:,.1f} MiB free ({error.strerror}; choose"
+                " another place for the cache with LOADRUN_CACHE)"
+            ) from None
 
 
 def _aside(target: Path) -> str:

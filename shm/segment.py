@@ -47,6 +47,17 @@ class SpaceError(DirectoryError):
         )
 
 
+class InodesError(DirectoryError):
+    """`/dev/shm` takes no more files, whatever their size."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name}: cannot be created: {SHM_DIRECTORY} has 0 inodes free, and a run needs some"
+            f" files; remove files nobody needs ('ls -l {SHM_DIRECTORY}'), or, as root, run"
+            f" 'mount -o remount,nr_inodes=<more> {SHM_DIRECTORY}'"
+        )
+
+
 def segment_name(run_id: str, part: str) -> str:
     """Return `/loadrun.<run id>.<part>`; ValueError for a malformed run id or part."""
     if not _RUN_ID.fullmatch(run_id):
@@ -157,6 +168,8 @@ def creating(name: str, size: int) -> Iterator[None]:
         raise _not_writable(name, errno.EACCES) from None
     except OSError as error:
         if error.errno == errno.ENOSPC:
+            if _no_inodes(SHM_DIRECTORY):
+                raise InodesError(name) from None
             raise SpaceError(name, size, _available(SHM_DIRECTORY)) from None
         if error.errno == errno.EROFS:
             raise _not_writable(name, errno.EROFS) from None
@@ -187,6 +200,11 @@ def _reserve(name: str, fd: int, size: int) -> None:
 def _available(place: int | str) -> int:
     file_system = os.statvfs(place)
     return file_system.f_bavail * file_system.f_frsize
+
+
+def _no_inodes(place: str) -> bool:
+    file_system = os.statvfs(place)
+    return file_system.f_files > 0 and file_system.f_favail == 0
 
 
 def _mebibytes(size: int) -> str:

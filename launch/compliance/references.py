@@ -9,8 +9,7 @@ from typing import Any
 
 from launch.errors import RunError
 from launch.options import RunOptions
-from launch.record import COMPLETE
-from launch.results import PLACES, RUN_JSON, home
+from launch.results import COMPLETE, PLACES, RUN_JSON, home
 
 PERFORMANCE, ACCURACY = "PerformanceOnly", "AccuracyOnly"
 SAME = ("model", "scenario", "engine", "precision", "batch_size", "in_flight", "policy", "plan")

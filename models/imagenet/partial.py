@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import InputError
+from models.files import reserve
 from models.model import Pixels
 
 
@@ -67,7 +67,7 @@ class PartialSamples:
         try:
             samples = np.lib.format.open_memmap(self.samples, "w+", np.uint8, self._shape)
             del samples
-            _reserve(self.samples)
+            reserve(self.samples, self.samples.stat().st_size, self._target)
             np.save(self.done.with_suffix(".npy"), np.zeros(self._shape[0], np.uint8))
             self.done.with_suffix(".npy").replace(self.done)
         except BaseException:
@@ -78,16 +78,3 @@ class PartialSamples:
 def open_part(samples: Path, done: Path) -> tuple[Pixels, npt.NDArray[np.uint8]]:
     """Return samples and marks of a PartialSamples, mapped to be written."""
     return np.load(samples, mmap_mode="r+"), np.load(done, mmap_mode="r+")
-
-
-def _reserve(file: Path) -> None:
-    """Claim the file's space: writing to a mapped file on a full disk would kill the process."""
-    with file.open("r+b") as opened:
-        size = os.fstat(opened.fileno()).st_size
-        try:
-            os.posix_fallocate(opened.fileno(), 0, size)
-        except OSError as error:
-            raise InputError(
-                f"{file.parent}: no room for {size >> 20} MB of samples ({error.strerror}); "
-                "set LOADRUN_CACHE to a folder with more"
-            ) from None

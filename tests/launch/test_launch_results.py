@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from launch.environment import PACKAGE_ROOT
 from launch.errors import InputError
 from launch.results import UNWRITTEN_S, Staging, file_abandoned, write_json
 
@@ -115,3 +120,107 @@ def test_a_staging_directory_without_a_record_may_be_a_run_that_starts(tmp_path:
     assert file_abandoned(tmp_path) == []
     assert young.exists()
     assert not old.exists()
+
+
+@pytest.mark.parametrize("mode", ["PerformanceOnly", "SubmissionRun"])
+def test_a_complete_run_killed_while_publishing_is_published(tmp_path: Path, mode: str) -> None:
+    publish(tmp_path, "aaaa1", mode)
+    home = tmp_path / "offline/resnet50"
+    dead = home / ".staging-bbbb2"
+    dead.mkdir()
+    (dead / "mlperf_log_summary.txt").write_text("summary of bbbb2\n")
+    write_json(dead / "run.json", {"status": "COMPLETE", "mode": mode, "audit": None})
+    # It had moved the last result away and not yet taken its place.
+    (home / "performance/run_1").rename(home / "performance/.run_1.old-77")
+    places = file_abandoned(tmp_path)
+    assert places[0] == home / "performance/run_1"
+    for place in places:
+        assert (place / "mlperf_log_summary.txt").read_text() == "summary of bbbb2\n"
+    assert (home / "mlperf_log_summary.txt").read_text() == "summary of bbbb2\n"
+    assert not [p for p in home.glob("**/*") if p.name.startswith(".")]
+
+
+def test_the_last_result_comes_back_when_its_successor_did_not_complete(tmp_path: Path) -> None:
+    (place,) = publish(tmp_path, "aaaa1", "PerformanceOnly", "TEST01")
+    place.rename(place.parent / ".run_1.old-77")
+    assert file_abandoned(tmp_path) == []
+    assert (place / "mlperf_log_summary.txt").read_text() == "summary of aaaa1\n"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"status": "COMPLETE"}',
+        '{"status": "COMPLETE", "mode": "../../..", "audit": null}',
+        '{"status": "COMPLETE", "mode": ["PerformanceOnly"], "audit": null}',
+        '{"status": "COMPLETE", "mode": "PerformanceOnly", "audit": "../x"}',
+        "[" * 100_000,
+        '{"status": "\ud800"}',
+    ],
+)
+def test_a_record_that_is_damaged_or_hostile_is_a_failed_run(tmp_path: Path, record: str) -> None:
+    dead = tmp_path / "offline/resnet50/.staging-ffff6"
+    dead.mkdir(parents=True)
+    (dead / "run.json").write_text(record, errors="surrogatepass")
+    assert file_abandoned(tmp_path) == [tmp_path / "offline/resnet50/failed/ffff6"]
+
+
+PUBLISH = """
+import sys
+from pathlib import Path
+from launch.results import Staging, file_abandoned
+results, name = Path(sys.argv[1]), sys.argv[2]
+for number in range(40):
+    with Staging(results, f"{name}{number:03}", "Offline", "resnet50") as staging:
+        for log in ("mlperf_log_summary.txt", "mlperf_log_detail.txt"):
+            (staging.path / log).write_text(f"{name}{number:03}")
+        staging.write_record({"status": "COMPLETE", "mode": "SubmissionRun", "audit": None})
+        staging.publish("SubmissionRun", None)
+    assert file_abandoned(results) == []
+"""
+
+
+def test_two_runs_that_end_together_do_not_meet(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", PUBLISH, str(tmp_path)]
+    runs = [subprocess.Popen([*words, name], cwd=PACKAGE_ROOT) for name in ("aaaa", "bbbb")]
+    assert [run.wait(60) for run in runs] == [0, 0]
+    home = tmp_path / "offline/resnet50"
+    for place in (home / "accuracy", home / "performance/run_1"):
+        summary, detail = (
+            (place / f"mlperf_log_{log}.txt").read_text() for log in ("summary", "detail")
+        )
+        assert summary == detail
+    assert not [p for p in home.glob("**/*") if p.name.startswith(".")]
+
+
+@pytest.fixture
+def results() -> Iterator[Path]:
+    """A folder that every user may look into, unlike pytest's."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_what_another_user_left_is_left_alone(results: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to be someone else")
+    dead = results / "offline/resnet50/.staging-ffff6"
+    dead.mkdir(parents=True)
+    write_json(dead / "run.json", {"status": "INTERRUPTED"})
+    code = (
+        "import os, sys; from pathlib import Path; from launch.results import file_abandoned\n"
+        "os.setuid(65534); print(file_abandoned(Path(sys.argv[1])))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(results)],
+        cwd=PACKAGE_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+    assert dead.exists()

@@ -2,98 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import psutil
 import pytest
-from PIL import Image
+from cli_process import IMAGES, Cli, arguments_of, wait_for
 from private_shm import in_private_shm
 
-from launch.environment import PACKAGE_ROOT
 from launch.topology import read_topology
 from shm.reclaim import find_runs
-
-IMAGES = 24
-
-
-class Cli:
-    """Runs `loadrun` in a directory of its own, with a small folder of images."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.images = directory / "images"
-        self.images.mkdir()
-        generator = np.random.default_rng(7)
-        lines = []
-        for number in range(IMAGES):
-            pixels = generator.integers(0, 256, (64, 80, 3), np.uint8)
-            Image.fromarray(pixels).save(self.images / f"{number:03}.png")
-            lines.append(f"{number:03}.png {number}\n")
-        (self.images / "val_map.txt").write_text("".join(lines))
-        variables = {k: v for k, v in os.environ.items() if not k.startswith("LOADRUN_")}
-        self.environment = {
-            **variables,
-            "PYTHONPATH": str(PACKAGE_ROOT),
-            "LOADRUN_CACHE": str(directory / "cache"),
-        }
-        self.words: tuple[str, ...] = ("--images", str(self.images), "--engine", "sim")
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start a test."""
-        return self.command(*words, *self.words)
-
-    def command(self, *words: str) -> subprocess.Popen[str]:
-        """Start any command."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "launch.cli", *words],
-            cwd=self.directory,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, *words: str) -> tuple[int, str]:
-        process = self.start(*words)
-        output, _ = process.communicate(timeout=120)
-        return process.returncode, output
-
-    def record(self, place: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.directory / place / "run.json").read_text())
-        return found
 
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Iterator[Cli]:
     before = {run.run_id for run in find_runs()}
     yield Cli(tmp_path)
-    left = [p.cmdline() for p in psutil.process_iter() if tmp_path in _arguments(p)]
+    left = [p.cmdline() for p in psutil.process_iter() if tmp_path in arguments_of(p)]
     assert not left
     assert {run.run_id for run in find_runs() if not run.alive} <= before
-
-
-def _arguments(process: psutil.Process) -> set[Path]:
-    with contextlib.suppress(psutil.Error):
-        return {parent for word in process.cmdline() for parent in Path(word).parents}
-    return set()
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come about"
-        time.sleep(0.02)
 
 
 def test_offline_from_command_to_results(cli: Cli) -> None:

@@ -119,10 +119,12 @@ print(os.listdir("/dev/shm"))
         ("size=4k", 0, r"SpaceError \S+rings: needs .* \(\d+ bytes\).* has .* \(4096 bytes\) free"),
         # Room for the segment, and none for the semaphores.
         (f"size={RingGeometry(1, 3, 4, 4).size}", 0, r"SpaceError \S+done: needs .* \(0 bytes\)"),
+        ("size=1m,nr_inodes=1", 0, r"InodesError \S+rings: .* has 0 inodes free.*nr_inodes="),
+        ("size=1m,nr_inodes=2", 0, r"InodesError \S+done: .* has 0 inodes free.*nr_inodes="),
         ("size=1m,ro", 0, r"DirectoryError .*Read-only file system; .*'mount -o remount,rw"),
         ("size=1m,mode=755", 65534, r"DirectoryError .*Permission denied; .*mode=1777"),
     ],
-    ids=["no room", "no room for semaphores", "read-only", "forbidden"],
+    ids=["no room", "no room for semaphores", "no inodes", "few inodes", "read-only", "forbidden"],
 )
 def test_a_directory_that_takes_no_files(run_id: str, options: str, user: int, said: str) -> None:
     done = subprocess.run(

@@ -1,0 +1,57 @@
+"""Room for results, asked for before a test begins: LoadGen does not tell of a full disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from launch.errors import InputError
+
+LOGS_BYTES = 8 << 20
+"""Logs, configurations and run.json of a run, with room to spare; they are copied once."""
+ANSWER_BYTES = 80
+"""A line of mlperf_log_accuracy.json without the answer, which is written in hexadecimal."""
+ACCURACY_COPIES = 3
+"""The log itself, the newest one, and that of the second place of a SubmissionRun."""
+FILES = 64
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def results_bytes(accuracy_samples: int, response_bytes: int) -> int:
+    """What a run writes into its results at most; `accuracy_samples` is 0 without accuracy."""
+    line = ANSWER_BYTES + 2 * response_bytes
+    return LOGS_BYTES + ACCURACY_COPIES * accuracy_samples * line
+
+
+def need_space(directory: Path, needed: int, what: str, cure: str) -> None:
+    """InputError unless `directory`, which need not exist yet, has `needed` bytes and some inodes.
+
+    A file system that does not count its inodes has enough of them.
+    """
+    place = directory
+    while not place.exists():
+        place = place.parent
+    disk = os.statvfs(place)
+    free = disk.f_bavail * disk.f_frsize
+    if free < needed:
+        raise InputError(
+            f"{what} {directory}: needs {mebibytes(needed)}, but its file system has"
+            f" {mebibytes(free)} free ({cure})"
+        )
+    if disk.f_files and disk.f_favail < FILES:
+        raise InputError(
+            f"{what} {directory}: needs {FILES} files, but its file system has {disk.f_favail}"
+            f" inodes free ({cure})"
+        )
+
+
+def mebibytes(size: int) -> str:
+    """A size for people, e.g. ``8.0 MiB``."""
+    return f"{size / 2**20:,.1f} MiB"
+
+
+def told(error: OSError) -> str:
+    """What an error of the file system says, with the file it is about."""
+    where = error.filename2 or error.filename
+    return f"{where}: {error.strerror}" if where else f"{error.strerror or error}"
