@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -68,16 +70,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.execute(arguments))
     except LaunchError as error:
-        print(f"loadrun: {_kind(error)}{error}", file=sys.stderr)
+        _say(f"{_kind(error)}{error}")
         return error.code
     except KeyboardInterrupt:
-        print("loadrun: interrupted", file=sys.stderr)
+        _say("interrupted")
         return ExitCode.INTERRUPTED
     except Exception as error:
         if not _is_input_error(error):
             raise
-        print(f"loadrun: error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         return ExitCode.USAGE
+    finally:
+        _let_go_of_a_closed_terminal()
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"loadrun: {text}", file=sys.stderr, flush=True)
+
+
+def _let_go_of_a_closed_terminal() -> None:
+    """Python would end with an exit code of its own for what it cannot write any more."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _parser() -> tuple[Parser, dict[str, Parser]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,7 +156,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run(cli: Cli) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
-    process.wait(timeout=60)
+    assert process.wait(timeout=60) == 0
     assert cli.record("results/offline/resnet50")["status"] == "COMPLETE"
 
 
@@ -203,6 +206,29 @@ def test_an_interrupted_run_says_so(cli: Cli) -> None:
     record = json.loads((place / "run.json").read_text())
     assert record["status"] == "INTERRUPTED"
     assert not list(home.glob(".staging-*"))
+
+
+def test_a_closed_terminal_ends_the_run(cli: Cli) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        words = ["-m", "launch.cli", "run", "resnet50", "--time", "600", *cli.words]
+        os.chdir(cli.directory)
+        os.execve(sys.executable, [sys.executable, *words], cli.environment)
+    home = cli.directory / "results/offline/resnet50"
+    with contextlib.suppress(OSError):
+        # A terminal that nobody reads fills up and stops who writes to it.
+        while not list(home.glob(".staging-*/netrun_0.json")):
+            os.read(terminal, 65536)
+    children = psutil.Process(pid).children(recursive=True)
+    os.close(terminal)
+    began = time.monotonic()
+    _, status = os.waitpid(pid, 0)
+    assert time.monotonic() - began < 5.0
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert not psutil.wait_procs(children, timeout=0)[1]
+    (place,) = (home / "failed").iterdir()
+    record = json.loads((place / "run.json").read_text())
+    assert (record["status"], record["error"]) == ("INTERRUPTED", "interrupted by SIGHUP")
 
 
 def test_interrupted_while_preparing(cli: Cli) -> None:

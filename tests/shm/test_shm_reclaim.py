@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from shm_run import SHM, files_of, peer, scratch_run, until
@@ -92,6 +95,24 @@ def test_a_run_without_owner_is_stale_when_it_is_old(run_id: str, part: str) -> 
         assert not find(run_id).alive
         assert files_from(part, run_id)[0] in reclaim()
         assert files_of(run_id) == []
+
+
+def test_what_belongs_to_another_user_is_left_alone(run_id: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to be someone else")
+    code = "import os; from shm.reclaim import *; os.setuid(65534); print(find_runs(), reclaim())"
+    with ControlBlock.create(run_id, 1):
+        patch_word(run_id, 24, Owner.current().start_time + 1)
+        assert not find(run_id).alive
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == "[] []\n"
+        assert files_of(run_id) == files_from("control", run_id)
 
 
 def test_its_parent_need_not_wait_for_a_run_without_owner(run_id: str) -> None:
