@@ -1,0 +1,1 @@
+"""A soak of whole runs under kills, stops and signals."""
