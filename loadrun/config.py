@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from loadrun.scenarios import UnknownNameError, nearest, parse_mode, parse_scenario
+from models.errors import quoted
 from shm.segment import segment_name
 
 
@@ -79,10 +80,10 @@ class LoadrunConfig:
             raise ConfigError(str(error)) from None
         for name in ("sample_count", "instances", "batch_size", "response_bytes", "in_flight"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+                raise ConfigError(f"{name} is {quoted(getattr(self, name))}; it must be at least 1")
         if self.performance_sample_count is not None and self.performance_sample_count < 1:
             raise ConfigError(
-                f"performance_sample_count is {self.performance_sample_count}; "
+                f"performance_sample_count is {quoted(self.performance_sample_count)}; "
                 "leave it out or make it at least 1"
             )
         if self.mode == "FindPeakPerformance" and self.scenario != "Server":
@@ -97,7 +98,7 @@ class LoadrunConfig:
             value = getattr(self.overrides, item.name)
             lowest = 0 if item.name.startswith(("min_", "max_")) else None
             if value is not None and (value < 0 or (lowest is None and value == 0)):
-                raise ConfigError(f"overrides.{item.name} is {value}; it must be positive")
+                raise ConfigError(f"overrides.{item.name} is {quoted(value)}; it must be positive")
         if self.overrides.samples_per_query is not None and self.scenario != "MultiStream":
             raise ConfigError(
                 f"overrides.samples_per_query applies to MultiStream, not {self.scenario}"
@@ -114,7 +115,7 @@ class LoadrunConfig:
         """Read a configuration; unknown, missing or mistyped keys raise ConfigError."""
         try:
             raw = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"not JSON: {error}") from None
         values = _checked(cls, raw, "")
         if "overrides" in values:
@@ -130,6 +131,8 @@ class LoadrunConfig:
             return cls.from_json(Path(path).read_text())
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path}: not a text file") from None
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
 
@@ -142,9 +145,9 @@ def _checked(cls: type, raw: Any, prefix: str) -> dict[str, Any]:
         if key not in hints:
             guess = nearest(key, list(hints))
             hint = f" (nearest: {guess})" if guess else ""
-            raise ConfigError(f"unknown key {prefix + key!r}{hint}")
+            raise ConfigError(f"unknown key {quoted(prefix + key)}{hint}")
         if not _fits(value, hints[key]):
-            raise ConfigError(f"{prefix}{key} is {value!r}; expected {_describe(hints[key])}")
+            raise ConfigError(f"{prefix}{key} is {quoted(value)}; expected {_describe(hints[key])}")
     for item in fields(cls):
         optional = item.default is not MISSING or item.default_factory is not MISSING
         if item.name not in raw and not optional:

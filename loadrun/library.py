@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from models.errors import quoted
+
 Samples = npt.NDArray[np.uint8]
 
 
@@ -23,8 +25,8 @@ def open_samples(path: str | Path, sample_count: int) -> Samples:
         samples = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise LibraryError(f"cannot read samples {path}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise LibraryError(f"{path}: not a .npy file of samples: {error}") from None
+    except Exception as error:  # NumPy's header is a Python literal: whatever parsing one raises
+        raise LibraryError(f"{path}: not a .npy file of samples: {quoted(str(error))}") from None
     if samples.dtype != np.uint8 or samples.ndim < 2:
         raise LibraryError(
             f"{path}: expected uint8 [n, *sample shape], found {samples.dtype} {samples.shape}"

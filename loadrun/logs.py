@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models.errors import quoted
+
 _LINE = re.compile(r"^:::MLLOG (\{.*\})\s*$")
 _PERCENTILE = re.compile(r"^result_([0-9.]+)_percentile_(?:per_query_)?latency_ns$")
 _METRICS = {
@@ -22,6 +24,14 @@ _FALLBACK = {
     "SingleStream": "result_90.00_percentile_latency_ns",
     "MultiStream": "result_99.00_percentile_per_query_latency_ns",
 }
+
+
+_NUMBERS = (
+    "effective_target_latency_percentile",
+    "effective_target_latency_ns",
+    "effective_min_duration_ms",
+)
+"""What `explain` computes with."""
 
 
 class LogError(ValueError):
@@ -66,6 +76,20 @@ def parse_result(log_dir: str | Path) -> LoadgenResult:
     """Read mlperf_log_detail.txt in `log_dir`. Raises LogError."""
     path = Path(log_dir) / "mlperf_log_detail.txt"
     fields, errors, warnings = _read(path)
+    try:
+        return _result(path, fields, errors, warnings)
+    except LogError:
+        raise
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise LogError(f"{path}: not LoadGen's detail log ({quoted(str(error))})") from None
+
+
+def _result(
+    path: Path, fields: dict[str, Any], errors: list[str], warnings: list[str]
+) -> LoadgenResult:
+    for key in _NUMBERS:
+        if not isinstance(fields.get(key, 0.0), (int, float)):
+            raise LogError(f"{path}: {key} is {quoted(fields[key])}, expected a number")
     scenario = fields.get("effective_scenario") or fields.get("requested_scenario")
     mode = fields.get("effective_test_mode") or fields.get("requested_test_mode")
     if scenario not in _METRICS or not isinstance(mode, str):
@@ -101,19 +125,20 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str], list[str]]:
             continue
         match = _LINE.match(line)
         try:
-            entry = json.loads(match.group(1)) if match else None
-        except json.JSONDecodeError:
-            entry = None
-        if entry is None or "key" not in entry:
+            entry: dict[str, Any] = json.loads(match.group(1)) if match else {}
+            key, value = entry["key"], entry["value"]
+            metadata = entry.get("metadata") or {}
+        except (ValueError, KeyError, RecursionError):
+            key = value = metadata = None
+        if not isinstance(key, str) or not isinstance(metadata, dict):
             raise LogError(f"{path}:{number}: not a line of LoadGen's detail log")
-        metadata = entry.get("metadata") or {}
         if metadata.get("is_error"):
-            errors.append(f"{entry['key']}: {entry['value']}")
+            errors.append(f"{key}: {value}")
         elif metadata.get("is_warning"):
-            warnings.append(f"{entry['key']}: {entry['value']}")
+            warnings.append(f"{key}: {value}")
         # The loaded set is as long as the data set and no result.
-        if entry["key"] != "loaded_qsl_set":
-            fields[entry["key"]] = entry["value"]
+        if key != "loaded_qsl_set":
+            fields[key] = value
     return fields, errors, warnings
 
 

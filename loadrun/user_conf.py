@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadrun.scenarios import SCENARIOS, nearest
+from models.errors import quoted
 
 MODELS = (
     "resnet50", "mobilenet", "ssd-mobilenet", "ssd-resnet34", "retinanet", "gnmt", "ncf", "bert",
@@ -102,34 +103,37 @@ def _entry(words: list[str], number: int, models: tuple[str, ...]) -> Entry:
         raise UserConfError("LoadGen accepts no comment behind a value; give it its own line")
     if len(words) != 3 or words[1] != "=":
         raise UserConfError(
-            f"expected `model.scenario.key = value` with spaces around =, got {' '.join(words)!r}"
+            "expected `model.scenario.key = value` with spaces around =, got "
+            + quoted(" ".join(words))
         )
     # Model names contain dots (wan-2.2-t2v-a14b), scenarios and keys never do.
     parts = words[0].rsplit(".", 2)
     if len(parts) != 3:
-        raise UserConfError(f"expected model.scenario.key before =, got {words[0]!r}")
+        raise UserConfError(f"expected model.scenario.key before =, got {quoted(words[0])}")
     model, scenario, key = parts
     if model != "*" and model not in models:
-        raise UserConfError(f"unknown model {model!r}{_hint(model, models)}")
+        raise UserConfError(f"unknown model {quoted(model)}{_hint(model, models)}")
     if scenario != "*" and scenario not in SCENARIOS:
-        raise UserConfError(f"unknown scenario {scenario!r}{_hint(scenario, SCENARIOS)}")
+        raise UserConfError(f"unknown scenario {quoted(scenario)}{_hint(scenario, SCENARIOS)}")
     if key in _FIXED_KEYS:
         raise UserConfError(f"{key} is fixed by MLPerf: LoadGen does not read it from user.conf")
     if key not in KEYS:
-        raise UserConfError(f"unknown key {key!r}{_hint(key, KEYS)}")
+        raise UserConfError(f"unknown key {quoted(key)}{_hint(key, KEYS)}")
     return Entry(model, scenario, key, _value(scenario, key, words[2]), number)
 
 
 def _value(scenario: str, key: str, text: str) -> float:
     expected_latency = key == "target_latency" and scenario in ("SingleStream", "MultiStream")
     try:
+        if not text.isascii():
+            raise ValueError("LoadGen knows no other digits")
         value = float(text) if key in _FLOAT_KEYS or expected_latency else int(text, 0)
     except ValueError:
         kind = "a number" if key in _FLOAT_KEYS or expected_latency else "a whole number"
         unit = " of milliseconds" if key.endswith(("latency", "duration")) else ""
-        raise UserConfError(f"{key} must be {kind}{unit}, got {text!r}") from None
+        raise UserConfError(f"{key} must be {kind}{unit}, got {quoted(text)}") from None
     if not 0 <= value < float("inf"):
-        raise UserConfError(f"{key} must not be negative or infinite, got {text!r}")
+        raise UserConfError(f"{key} must not be negative or infinite, got {quoted(text)}")
     return value
 
 

@@ -37,6 +37,13 @@ LINE = 64
 Arrays = Mapping[str, NDArray[Any]]
 
 
+UNREADABLE = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, SyntaxError, OverflowError,
+    RecursionError, MemoryError,
+)  # fmt: skip
+"""What JSON, dtypes and shapes of a hostile header may raise."""
+
+
 class ArtifactError(Exception):
     """The file is missing, truncated, corrupt or of another kind; the message names it."""
 
@@ -115,8 +122,8 @@ def read(path: Path, kind: str, *, verify: bool = True) -> Artifact:
             raise ValueError("is corrupt: its checksum does not match")
         arrays = {name: _array(data, entry) for name, entry in header["arrays"].items()}
         return Artifact(path, kind, dict(header["facts"]), arrays)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{path}: {error}") from None
+    except UNREADABLE as error:
+        raise ArtifactError(f"{path}: {quoted_error(error)}") from None
 
 
 def ensure(path: Path, kind: str, build: Callable[[], None], notice: Callable[[str], None]) -> bool:
@@ -145,6 +152,12 @@ def _whole(path: Path, kind: str, notice: Callable[[str], None] | None = None) -
             notice(f"{error}: building it anew")
         return False
     return True
+
+
+def quoted_error(error: BaseException) -> str:
+    """What the error says, in one line that is not too long."""
+    text = " ".join(str(error).split())
+    return text if len(text) < 300 else f"{text[:300]}..."
 
 
 def _array(data: memoryview, entry: dict[str, Any]) -> NDArray[Any]:

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+QUOTED = 60
+
+
+def quoted(value: object) -> str:
+    """`value` in one line of at most about 60 characters, for a message about it."""
+    text = ascii(value[: QUOTED + 1] if isinstance(value, (str, bytes)) else value)
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
+
 
 class InputError(Exception):
     """Something the user gave is wrong; the message is one line that names it and the cure."""

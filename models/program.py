@@ -150,5 +150,8 @@ def load(path: Path) -> tuple[Program, dict[str, Any]]:
     facts = dict(opened.facts)
     try:
         return from_description(facts.pop("program"), opened.arrays), facts
-    except (ValueError, KeyError, TypeError) as error:
-        raise artifact.ArtifactError(f"{path}: not a program ({error!r})") from None
+    except artifact.UNREADABLE as error:
+        told = artifact.quoted_error(error)
+        raise artifact.ArtifactError(
+            f"{path}: not a program ({type(error).__name__}: {told})"
+        ) from None

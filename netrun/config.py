@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from models.errors import quoted
 from netrun.engines import ENGINES, PRECISIONS
 
 
@@ -25,7 +26,7 @@ class SimulatedService:
 
     def __post_init__(self) -> None:
         if self.base_ms < 0 or self.sample_ms < 0 or not 0 <= self.jitter < 1:
-            raise ConfigError(f"service times {self} must not be negative, jitter below 1")
+            raise ConfigError(f"service times {quoted(self)} must not be negative, jitter below 1")
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,15 @@ class NetrunConfig:
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
-            raise ConfigError(f"unknown engine {self.engine!r} (known: {', '.join(ENGINES)})")
+            raise ConfigError(f"unknown engine {quoted(self.engine)} (known: {', '.join(ENGINES)})")
         if self.precision not in PRECISIONS:
             known = ", ".join(PRECISIONS)
-            raise ConfigError(f"unknown precision {self.precision!r} (known: {known})")
+            raise ConfigError(f"unknown precision {quoted(self.precision)} (known: {known})")
         if self.spin_us < 0:
-            raise ConfigError(f"spin_us is {self.spin_us}; it must be 0 or more")
+            raise ConfigError(f"spin_us is {quoted(self.spin_us)}; it must be 0 or more")
         for name in ("batch_size", "threads"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+                raise ConfigError(f"{name} is {quoted(getattr(self, name))}; it must be at least 1")
 
     def to_json(self) -> str:
         """The configuration as JSON text."""
@@ -78,7 +79,9 @@ class NetrunConfig:
             if "sim" in values:
                 values["sim"] = SimulatedService(**_checked(SimulatedService, values["sim"]))
             return cls(**values)
-        except (TypeError, json.JSONDecodeError) as error:
+        except ConfigError:
+            raise
+        except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"not a netrun configuration: {error}") from None
 
     @classmethod
@@ -86,7 +89,11 @@ class NetrunConfig:
         """Read a configuration file; raises ConfigError naming it."""
         try:
             return cls.from_json(path.read_text())
-        except (OSError, ConfigError) as error:
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path}: not a text file") from None
+        except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
 
 
@@ -96,5 +103,5 @@ def _checked(cls: type, values: Any) -> dict[str, Any]:
     known = {f.name for f in fields(cls)}
     for key in values:
         if key not in known:
-            raise ConfigError(f"unknown key {key!r} of {cls.__name__}")
+            raise ConfigError(f"unknown key {quoted(key)} of {cls.__name__}")
     return values

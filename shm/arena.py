@@ -29,6 +29,9 @@ PART = "arena"
 MAGIC = b"LRarena\0"
 VERSION = 1
 
+KINDS = "biufc"
+"""Booleans and numbers, by NumPy's letters."""
+
 _MAX_DIMENSIONS = 8
 _SAMPLES = 4096
 
@@ -44,9 +47,15 @@ class SampleArena:
         slots, dtype_code, dimensions, *extents = read_header(
             segment, MAGIC, VERSION, 3 + _MAX_DIMENSIONS
         )
-        dtype = np.dtype(dtype_code.to_bytes(8, "little").rstrip(b"\0").decode("ascii"))
+        code = dtype_code.to_bytes(8, "little").rstrip(b"\0")
+        try:
+            dtype = np.dtype(code.decode("ascii"))
+        except (ValueError, TypeError, SyntaxError):
+            raise ShmError(f"{segment.name}: {code!r} is no type of samples") from None
+        if dtype.kind not in KINDS:
+            raise ShmError(f"{segment.name}: {code!r} is no type of samples")
         shape = (slots, *extents[:dimensions])
-        if segment.size < _SAMPLES + math.prod(shape) * dtype.itemsize:
+        if segment.size < _SAMPLES + math.prod(shape) * dtype.itemsize or 0 in shape:
             raise ShmError(f"{segment.name}: {segment.size} bytes cannot hold samples {shape}")
         # frombuffer holds on to the mapping; np.ndarray(buffer=...) would dangle after close.
         samples = np.frombuffer(segment.buf, dtype, math.prod(shape), _SAMPLES)
@@ -59,7 +68,7 @@ class SampleArena:
     ) -> SampleArena:
         """Create an arena of zeros, `slots` samples of `sample_shape` and a plain `dtype`."""
         kind = np.dtype(dtype)
-        if kind.kind not in "biufc":
+        if kind.kind not in KINDS:
             raise ValueError(f"dtype {kind}: expected booleans or numbers")
         if not 1 <= len(sample_shape) <= _MAX_DIMENSIONS:
             raise ValueError(f"sample_shape {tuple(sample_shape)}: expected 1 to 8 dimensions")

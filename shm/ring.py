@@ -561,7 +561,10 @@ class Rings:
         """Attach; SegmentMissing until they are there and complete, ShmError for another layout."""
         segment = Segment.attach(segment_name(run_id, PART))
         try:
-            geometry = RingGeometry(*read_header(segment, MAGIC, VERSION, 4))
+            fields = read_header(segment, MAGIC, VERSION, 4)
+            if min(fields) < 1:
+                raise ShmError(f"{segment.name}: sizes {fields} are not those of rings")
+            geometry = RingGeometry(*fields)
             if segment.size != geometry.size:
                 raise ShmError(
                     f"{segment.name}: has {segment.size} bytes, {geometry} needs {geometry.size}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.errors import InputError
+from models.errors import InputError, quoted
 
 DTYPES = {"float32": np.float32, "int32": np.int32, "int64": np.int64}
 
@@ -47,7 +47,7 @@ def count(log: Path, answers: dict[int, int], labels: Sequence[int]) -> Accuracy
     strangers = [index for index in answers if not 0 <= index < len(labels)]
     if strangers:
         raise InputError(
-            f"{log}: sample {strangers[0]} has no label ({len(labels)} labels); "
+            f"{log}: sample {quoted(strangers[0])} has no label ({len(labels)} labels); "
             "the log and the label file do not belong together"
         )
     return Accuracy(sum(labels[i] == found for i, found in answers.items()), len(answers))
@@ -86,7 +86,7 @@ def read_answers(log: Path, dtype: str = "int32") -> dict[int, int]:
         entries = json.loads(log.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{log}: no such accuracy log") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{log}: not an accuracy log of LoadGen ({error})") from None
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{log}: holds no answers (was the mode AccuracyOnly?)")
@@ -95,13 +95,14 @@ def read_answers(log: Path, dtype: str = "int32") -> dict[int, int]:
     for entry in entries:
         try:
             index, data = int(entry["qsl_idx"]), bytes.fromhex(entry["data"])
-        except (TypeError, KeyError, ValueError):
-            raise InputError(f"{log}: not an entry of an accuracy log: {entry!r}") from None
+        except (TypeError, KeyError, ValueError, OverflowError):
+            raise InputError(f"{log}: not an entry of an accuracy log: {quoted(entry)}") from None
         if index in answers:
             continue
         if len(data) < number.itemsize or len(data) % number.itemsize:
             raise InputError(
-                f"{log}: the answer to sample {index} has {len(data)} bytes, which is not {dtype}"
+                f"{log}: the answer to sample {quoted(index)} has {len(data)} bytes, "
+                f"which is not {dtype}"
             )
         answers[index] = int(np.frombuffer(data, number, count=1)[0])
     return answers

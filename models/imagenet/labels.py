@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.errors import InputError
+from models.errors import InputError, quoted
 
 CLASSES = 1000
 
@@ -26,13 +26,16 @@ def read_labels(path: Path) -> list[tuple[str, int]]:
         if not line.strip():
             continue
         fields = line.split()
-        if len(fields) != 2 or not fields[1].isdecimal():
-            raise InputError(f"{path}:{number}: '{line.strip()}' is not `name label`")
-        name, label = fields[0], int(fields[1])
+        if len(fields) != 2 or not (fields[1].isascii() and fields[1].isdecimal()):
+            raise InputError(f"{path}:{number}: {quoted(line.strip())} is not `name label`")
+        name, digits = fields
+        label = int(digits) if len(digits) < 10 else CLASSES
         if label >= CLASSES:
-            raise InputError(f"{path}:{number}: label {label} is not in 0..{CLASSES - 1}")
+            raise InputError(
+                f"{path}:{number}: label {quoted(digits)[1:-1]} is not in 0..{CLASSES - 1}"
+            )
         if name in seen:
-            raise InputError(f"{path}:{number}: {name} is listed twice")
+            raise InputError(f"{path}:{number}: {quoted(name)[1:-1]} is listed twice")
         seen.add(name)
         labels.append((name, label))
     if not labels:
