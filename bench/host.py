@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from launch.host import features
+from launch.instructions import features
 
 PACKAGES = ("torch", "torchao", "onednn-cpu-gomp", "openvino", "nncf", "onnxruntime")
 

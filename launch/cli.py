@@ -23,6 +23,7 @@ COMMANDS = (
     "calibrate",
     "roofline",
     "topology",
+    "doctor",
     "clean",
 )
 DESCRIPTION = """\

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from importlib import metadata
 from pathlib import Path
 
 from launch.environment import MAX_CPU_ISA
-from launch.instructions import read_instruction_set
+from launch.instructions import features, read_instruction_set
 from launch.topology import Topology
 
-CPUINFO = Path("/proc/cpuinfo")
-FEATURES = {
-    "avx2": "AVX2",
-    "avx_vnni": "AVX-VNNI",
-    "avx512f": "AVX512",
-    "avx512_vnni": "AVX512-VNNI",
-    "amx_int8": "AMX-INT8",
-}
-"""Instruction sets that int8 kernels use, by the kernel's name for them."""
 PACKAGES = ("loadrun", "mlcommons-loadgen", "torch", "torchao", "numpy", "posix_ipc", "psutil")
 
 
@@ -35,21 +25,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def features(cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
-    """Instruction sets of the processor that matter to int8; empty where the system is silent."""
-    try:
-        found = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), re.M)
-    except OSError:
-        return ()
-    flags = set(found.group(1).split()) if found else set()
-    return tuple(name for flag, name in FEATURES.items() if flag in flags)
-
-
 def host(topology: Topology) -> dict[str, object]:
     """Facts about the machine; memory in bytes.
 
-    `max_cpu_isa` is the user's bound for oneDNN, `isa` the instruction set that it uses with it
-    (None where the processor is no x86).
+    `features` are the processor's instruction sets that matter to int8, `max_cpu_isa` is the
+    user's bound for oneDNN, `isa` the instruction set that it uses with it (None where the
+    processor is no x86).
     """
     shm = os.statvfs("/dev/shm")
     instructions = read_instruction_set()
@@ -65,6 +46,7 @@ def host(topology: Topology) -> dict[str, object]:
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "shm_free_bytes": shm.f_bavail * shm.f_frsize,
         "governor": _governor(topology),
+        "features": list(features()),
         "max_cpu_isa": os.environ.get(MAX_CPU_ISA),
         "isa": instructions.name if instructions else None,
         "vnni": instructions.vnni if instructions else None,

@@ -1,4 +1,4 @@
-"""Which instruction sets oneDNN may use here: they decide how fast int8 runs.
+"""Which instruction sets there are and oneDNN may use: they decide how fast int8 runs.
 
 Told from the processor's flags and the user's bound, without loading oneDNN; what oneDNN itself
 says stands in run.json with each instance's engine.
@@ -33,6 +33,16 @@ _FLAGS = (
 """Flags of /proc/cpuinfo for each bit of ``dnnl_cpu_isa_t``."""
 
 
+FEATURES = {
+    "avx2": "AVX2",
+    "avx_vnni": "AVX-VNNI",
+    "avx512f": "AVX512",
+    "avx512_vnni": "AVX512-VNNI",
+    "amx_int8": "AMX-INT8",
+}
+"""Instruction sets that int8 kernels use, by the kernel's name for them."""
+
+
 @dataclass(frozen=True)
 class InstructionSet:
     """What int8 can use.
@@ -65,14 +75,9 @@ def read_instruction_set(
 ) -> InstructionSet | None:
     """What the processor below `root` ("/" is this machine) offers; None where it is no x86."""
     bound = (os.environ if environment is None else environment).get(MAX_CPU_ISA) or None
-    try:
-        text = (root / "proc/cpuinfo").read_text()
-    except OSError:
+    flags = _flags(root)
+    if flags is None:
         return None
-    found = re.search(r"^flags\s*: (.*)$", text, re.MULTILINE)
-    if found is None:
-        return None
-    flags = set(found.group(1).split())
     available = sum(bit for needed, bit in _FLAGS if needed <= flags)
     masks = {name: mask for mask, name in ISA_NAMES.items()}
     allowed = masks.get(bound.upper(), -1) if bound else -1  # as oneDNN: others mean no bound
@@ -83,6 +88,22 @@ def read_instruction_set(
         bound,
         ISA_NAMES.get(unbounded, "none"),
     )
+
+
+def features(root: Path = Path("/")) -> tuple[str, ...]:
+    """The processor's instruction sets that matter to int8; empty where it does not tell."""
+    flags = _flags(root) or set()
+    return tuple(name for flag, name in FEATURES.items() if flag in flags)
+
+
+def _flags(root: Path) -> set[str] | None:
+    """The flags of the first processor, None where it is no x86."""
+    try:
+        text = (root / "proc/cpuinfo").read_text()
+    except OSError:
+        return None
+    found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return None if found is None else set(found.group(1).split())
 
 
 def _highest(bits: int) -> int:

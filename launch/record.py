@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch.assets import Assets
+from launch.doctor.finding import Finding
 from launch.host import host, versions
 from launch.options import RunOptions
 from launch.pinning import Binding, Pinning
 from launch.plan import Plan
+from launch.quiet import Disturbance
 from launch.results import INTERRUPTED
 from launch.supervisor import Outcome
 from launch.topology import Topology
@@ -57,6 +59,15 @@ class Record:
             "versions": versions(),
             "timings_s": {},
         }
+
+    def checks(self, findings: list[Finding]) -> None:
+        """What `loadrun doctor` finds of the machine, without what goes on on it."""
+        self.values["checks"] = [asdict(finding) for finding in findings]
+
+    def disturbance(self, seen: Disturbance | None) -> None:
+        """What others did while the run's processes ran; None where the system does not tell."""
+        self.values["disturbance"] = seen.as_json() if seen else None
+        self.values["not_quiet"] = seen.notices if seen else []
 
     def lap(self, name: str) -> None:
         """Note the seconds since the run's start under `name`."""

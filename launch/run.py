@@ -14,6 +14,9 @@ from launch.announcement import announce, unofficial_reasons
 from launch.assets import Assets
 from launch.compliance.settings import audit_config
 from launch.configs import LOADRUN_REPORT, START_TIMEOUT_S, loadrun_config, netrun_config
+from launch.doctor.finding import Finding, Level
+from launch.doctor.machine import check_machine
+from launch.doctor.system import check_system
 from launch.engine import check_engine
 from launch.environment import base_environment, instance_environment
 from launch.errors import ExitCode, InputError, InterruptedRunError, RunError
@@ -21,6 +24,7 @@ from launch.options import RunOptions
 from launch.pinning import Pinning, find_pinning
 from launch.plan import Plan, make_plan
 from launch.prepare import prepare
+from launch.quiet import Watch
 from launch.record import Record
 from launch.results import COMPLETE, FAILED, INTERRUPTED, RUN_JSON, Staging, file_abandoned
 from launch.signals import Signals
@@ -59,9 +63,12 @@ def run(options: RunOptions) -> ExitCode:
     need_space(options.results, results_bytes(0, 0), RESULTS, CHOOSE)
     run_id = new_run_id()
     record = Record(options, plan, pinning, topology, run_id)
+    record.checks(_check(topology, pinning, terminal))
     staging = Staging(options.results, run_id, options.scenario, options.model)
     with Signals() as signals, staging:
-        test = _Test(options, plan, pinning, run_id, record, staging.path, terminal, signals)
+        test = _Test(
+            options, topology, plan, pinning, run_id, record, staging.path, terminal, signals
+        )
         try:
             staging.write_record(record.values)
             test.execute()
@@ -111,6 +118,7 @@ class _Test:
     def __init__(
         self,
         options: RunOptions,
+        topology: Topology,
         plan: Plan,
         pinning: Pinning,
         run_id: str,
@@ -120,6 +128,7 @@ class _Test:
         signals: Signals,
     ) -> None:
         self._options = options
+        self._topology = topology
         self._plan = plan
         self._pinning = pinning
         self._run_id = run_id
@@ -197,9 +206,11 @@ class _Test:
                 listener=RunWatcher(self._terminal, bar, directory / LOADRUN_REPORT),
                 signals=self._signals,
             )
+            watch = Watch(self._topology)
             try:
                 supervisor.run()
             finally:
+                self._record.disturbance(watch.disturbance())
                 self._record.outcome(supervisor.outcome)
                 self._record.engines(self._engine_reports())
 
@@ -226,6 +237,16 @@ class _Test:
         path = self._directory / name
         path.write_text(text)
         return str(path)
+
+
+def _check(topology: Topology, pinning: Pinning, terminal: Terminal) -> list[Finding]:
+    """Look at the machine; what matters is told now, before the test."""
+    findings = [*check_machine(topology), *check_system(topology, pinning)]
+    for finding in findings:
+        if finding.level is Level.MATTERS:
+            terminal.line(f"  note: {finding.check}: {finding.found}: {finding.effect}")
+            terminal.line(f"    cure: {finding.cure}")
+    return findings
 
 
 def _tidy_up(results: Path, terminal: Terminal) -> None:

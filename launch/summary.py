@@ -22,6 +22,7 @@ def summary(record: dict[str, Any]) -> list[str]:
     lines += [f"  LoadGen error: {text}" for text in result["errors"]]
     lines += _latencies(result["latencies_ns"])
     lines += _harness(record)
+    lines += [f"  note: {text}" for text in record.get("not_quiet", [])]
     if record["unofficial_reasons"]:
         lines.append("  not official: " + "; ".join(record["unofficial_reasons"]))
     accuracy = record.get("accuracy")

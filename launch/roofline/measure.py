@@ -13,7 +13,8 @@ import models
 from launch.assets import Assets
 from launch.environment import MAX_CPU_ISA, instance_environment
 from launch.errors import ExitCode, InputError, InterruptedRunError, RunError
-from launch.host import features, host, versions
+from launch.host import host, versions
+from launch.instructions import features
 from launch.pinning import Pinning, find_pinning
 from launch.plan import InstancePlan, make_plan
 from launch.prepare import prepare
@@ -59,7 +60,7 @@ def roofline(options: RooflineOptions) -> ExitCode:
         "model": options.model,
         "synthetic": _synthetic(assets),
         "processors": list(instance.processors),
-        "host": {**host(topology), "features": list(features())},
+        "host": host(topology),
         "versions": {**versions(), "onednn": measured.pop("library")},
         **found.as_json(),
         "machine": {k: v for k, v in measured.items() if k not in ("layers", "whole_s")},

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from launch.cli import main
-from launch.host import features
+from launch.instructions import features
 from launch.roofline import picture
 from launch.roofline.figures import Layer, Roofline, from_measurement
 from launch.roofline.table import draw, limits, rows, slowest, totals, widest_gaps
@@ -179,9 +179,11 @@ def test_a_picture_without_matplotlib_is_refused_before_measuring(
 
 
 def test_features_are_read_from_the_processor(tmp_path: Path) -> None:
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx avx2 avx512f avx512_vnni\n")
-    assert features(cpuinfo) == ("AVX2", "AVX512", "AVX512-VNNI")
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(
+        "processor\t: 0\nflags\t\t: fpu avx avx2 avx512f avx512_vnni\n"
+    )
+    assert features(tmp_path) == ("AVX2", "AVX512", "AVX512-VNNI")
     assert features(tmp_path / "absent") == ()
 
 

@@ -1,0 +1,1 @@
+"""What about this machine changes results, with the command that cures it."""
