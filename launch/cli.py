@@ -57,6 +57,9 @@ class Version(argparse.Action):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (launch.errors.ExitCode)."""
+    # Whatever the user's umask is: results and caches are read as they stand, so that nobody else
+    # may write them.
+    os.umask(os.umask(0o077) | 0o002)
     words = list(sys.argv[1:] if argv is None else argv)
     parser, commands = _parser()
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:

@@ -16,12 +16,12 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from shm.closing import Closing
 from shm.header import read_header, write_header
 from shm.segment import Segment, ShmError, segment_name
 
@@ -36,7 +36,7 @@ _MAX_DIMENSIONS = 8
 _SAMPLES = 4096
 
 
-class SampleArena:
+class SampleArena(Closing):
     """The run's samples: `create` in loadrun, `attach` in the instances.
 
     `samples` is an array of shape (slots, *sample_shape), writable for the creator and read-only
@@ -101,15 +101,3 @@ class SampleArena:
     def unlink(self) -> None:
         """Remove the arena; idempotent, and nothing unless this object created it."""
         self._segment.unlink()
-
-    def __enter__(self) -> SampleArena:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-        self.unlink()

@@ -30,11 +30,11 @@ from __future__ import annotations
 import contextlib
 import os
 from enum import IntEnum
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 
+from shm.closing import Closing
 from shm.header import read_header, write_header
 from shm.owner import Owner
 from shm.segment import Segment, ShmError, segment_name
@@ -159,7 +159,7 @@ class InstanceRecord:
             view.release()
 
 
-class ControlBlock:
+class ControlBlock(Closing):
     """The run's control block: `create` in loadrun, `attach` everywhere else.
 
     `instances` is their number, `owner` the process that created the block, `uid` its user.
@@ -237,18 +237,6 @@ class ControlBlock:
     def unlink(self) -> None:
         """Remove the block; idempotent, and nothing unless this object created it."""
         self._segment.unlink()
-
-    def __enter__(self) -> ControlBlock:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-        self.unlink()
 
 
 def _size(instances: int) -> int:

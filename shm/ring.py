@@ -53,13 +53,13 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import posix_ipc
 
+from shm.closing import Closing
 from shm.doorbell import Doorbell, create_semaphore, open_semaphore, unlink_semaphores
 from shm.fence import WEAK_ORDER, Fence
 from shm.header import read_header, write_header
@@ -488,7 +488,7 @@ class ResponseConsumer(_ResponseEnd):
             self._words[self._released_at] = sequence + 1
 
 
-class Rings:
+class Rings(Closing):
     """The rings of a run: `create` in loadrun, `attach` in the instances.
 
     There is one object per end and process: asking for an end again returns the same.
@@ -686,9 +686,6 @@ class Rings:
             unlink_semaphores(_semaphore_names(self._run_id, self.geometry.instances))
             self._segment.unlink()
 
-    def __enter__(self) -> Rings:
-        return self
-
     def _check(self, instance: int) -> None:
         if not 0 <= instance < self.geometry.instances:
             raise IndexError(f"instance {instance}: the rings have {self.geometry.instances}")
@@ -719,15 +716,6 @@ class Rings:
             semaphore = open_semaphore(segment_name(self._run_id, part))
             self._semaphores[part] = semaphore
         return semaphore
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-        self.unlink()
 
 
 def _semaphore_names(run_id: str, instances: int) -> list[str]:

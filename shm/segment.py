@@ -8,9 +8,10 @@ import mmap
 import os
 import re
 from collections.abc import Iterator
-from types import TracebackType
 
 import posix_ipc
+
+from shm.closing import Closing
 
 SHM_DIRECTORY = "/dev/shm"
 MODE = 0o600
@@ -67,7 +68,7 @@ def segment_name(run_id: str, part: str) -> str:
     return f"/loadrun.{run_id}.{part}"
 
 
-class Segment:
+class Segment(Closing):
     """One mapped segment: `create` makes and owns it, `attach` maps an existing one.
 
     `buf` is a memoryview of bytes over the whole of `size` bytes (read-only if attached so).
@@ -143,18 +144,6 @@ class Segment:
         self._creator = False
         with contextlib.suppress(posix_ipc.ExistentialError):
             posix_ipc.unlink_shared_memory(self.name)
-
-    def __enter__(self) -> Segment:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-        self.unlink()
 
 
 @contextlib.contextmanager

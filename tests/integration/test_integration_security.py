@@ -1,0 +1,84 @@
+"""What the code may not do anywhere, and who may read and write what a run leaves."""
+
+from __future__ import annotations
+
+import ast
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from launch.environment import PACKAGE_ROOT, base_environment
+
+PACKAGES = ("launch", "loadrun", "models", "netrun", "shm")
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "shelve", "marshal", "joblib", "cloudpickle"}
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "os.system", "os.popen", "subprocess.getoutput"}
+
+
+def sources() -> Iterator[tuple[Path, ast.Module]]:
+    for package in PACKAGES:
+        for path in sorted((PACKAGE_ROOT / package).rglob("*.py")):
+            yield path, ast.parse(path.read_text())
+
+
+def test_nothing_is_unpickled_and_no_shell_is_asked() -> None:
+    wrong = []
+    for path, tree in sources():
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+                if names & FORBIDDEN_MODULES:
+                    wrong.append(f"{path}:{node.lineno}: {names & FORBIDDEN_MODULES}")
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            options = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            if called in FORBIDDEN_CALLS:
+                wrong.append(f"{path}:{node.lineno}: {called}")
+            if options.get("shell", "False") != "False":
+                wrong.append(f"{path}:{node.lineno}: shell")
+            if called == "torch.load" and options.get("weights_only") != "True":
+                wrong.append(f"{path}:{node.lineno}: torch.load without weights_only=True")
+            if options.get("allow_pickle", "False") != "False":
+                wrong.append(f"{path}:{node.lineno}: allow_pickle")
+    assert wrong == []
+
+
+def test_scripts_evaluate_nothing_and_quote_what_users_give() -> None:
+    scripts = sorted((PACKAGE_ROOT / "launch").glob("*.sh"))
+    assert len(scripts) >= 3
+    for script in scripts:
+        assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+        # Texts that are only shown, and comments, are no code.
+        text = re.sub(r"<<'TEXT'\n.*?\nTEXT\n", "\n", script.read_text(), flags=re.DOTALL)
+        for number, line in enumerate(text.splitlines(), 1):
+            code = re.split(r"(?:^|\s)#", line)[0]
+            assert not re.search(r"\beval\b|\bsh -c\b|`", code), f"{script}:{number}"
+            # What came from the command line stands in double quotes, in [[ ]], in (( )) or behind
+            # an assignment, where the shell does not split it.
+            bare = re.sub(r'"[^"]*"|\b\w+=\$\S+|\[\[.*?\]\]|\(\(.*?\)\)|\'[^\']*\'', "", code)
+            assert not re.search(r"\$[@*1-9]|\$\{[@*1-9]", bare), f"{script}:{number}: {line}"
+
+
+@pytest.mark.parametrize("mask", [0, 0o022, 0o077])
+def test_nobody_else_may_write_results(tmp_path: Path, mask: int) -> None:
+    """Nor may a group that the user's umask keeps out."""
+    code = (
+        "import os, sys; os.umask(int(sys.argv[1]))\n"
+        "from launch.cli import main; main(['topology'])\n"
+        "from pathlib import Path; from launch.results import Staging\n"
+        "with Staging(Path('results'), 'aaaa1', 'Offline', 'resnet50') as staging:\n"
+        "    staging.write_record({}); staging.publish('PerformanceOnly', None)\n"
+    )
+    environment = base_environment()
+    words = [sys.executable, "-c", code, str(mask)]
+    subprocess.run(words, cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
+    paths = [p for p in (tmp_path / "results").rglob("*") if not p.is_symlink()]
+    assert len(paths) > 4
+    for path in paths:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode & (mask | 0o002) == 0, f"{path}: {mode:o}"
