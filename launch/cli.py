@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from launch.errors import ExitCode, LaunchError
+from launch.signals import ends_at_once
 
 COMMANDS = (
     "run",
@@ -61,6 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # may write them.
     os.umask(os.umask(0o077) | 0o002)
     words = list(sys.argv[1:] if argv is None else argv)
+    with ends_at_once():
+        return _run(words)
+
+
+def _run(words: list[str]) -> int:
     parser, commands = _parser()
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         near = get_close_matches(words[0], COMMANDS, 1, 0.0)
@@ -76,9 +82,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LaunchError as error:
         _say(f"{_kind(error)}{error}")
         return error.code
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return ExitCode.INTERRUPTED
     except Exception as error:
         if not _is_input_error(error):
             raise

@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import signal
 import socket
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from launch.errors import ExitCode
+
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def ends_at_once() -> Iterator[None]:
+    """End the process at an ending signal, with exit code 130, while nothing needs an orderly end.
+
+    A KeyboardInterrupt would come out of whatever is being imported, and some libraries turn it
+    into an error of their own, or into nothing. Main thread only.
+    """
+    before = {number: signal.signal(number, _end) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, f"loadrun: interrupted by {signal.Signals(number).name}\n".encode())
+    os._exit(ExitCode.INTERRUPTED)
 
 
 class Signals:

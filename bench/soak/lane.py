@@ -195,7 +195,7 @@ class Lane:
             self._check_filed("FAILED" if code == 4 else "INTERRUPTED")
             return
         if code < 0 and ending is not None and not list(self._home.glob("results/*/*/.staging-*")):
-            tally.outcomes["over already, signalled on the way out"] += 1
+            tally.outcomes["signalled before or after it all"] += 1
             return
         told = self._log.read_text(errors="replace")
         exhausted = self._restarts == 1 and "no instance is left" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import signal
 import struct
 import subprocess
 import sys
@@ -231,3 +232,21 @@ def test_accuracy_of_a_log_of_another_harness(
     labels.write_text("a.jpg 5\nb.jpg 1000\n")
     assert main(words) == 2
     assert "val_map.txt:2: label 1000 is not in 0..999" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_anything_is_made_is_one_line(number: signal.Signals) -> None:
+    code = (
+        "import os, sys; from launch import cli\n"
+        "cli._run = lambda words: os.kill(os.getpid(), int(words[0]))\n"
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(int(number))],
+        cwd=PACKAGE_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == f"loadrun: interrupted by {number.name}\n"
