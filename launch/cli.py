@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from launch.errors import ExitCode, LaunchError
-from launch.signals import ends_at_once
+from launch.signals import end_at_once, ignore_endings
 
 COMMANDS = (
     "run",
@@ -57,13 +57,21 @@ class Version(argparse.Action):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code (launch.errors.ExitCode)."""
+    """Run one command; returns the exit code (launch.errors.ExitCode).
+
+    Without `argv` it is the whole of this process: signals are seen to from its start to its end.
+    """
     # Whatever the user's umask is: results and caches are read as they stand, so that nobody else
     # may write them.
     os.umask(os.umask(0o077) | 0o002)
     words = list(sys.argv[1:] if argv is None else argv)
-    with ends_at_once():
+    if argv is not None:
         return _run(words)
+    end_at_once()
+    try:
+        return _run(words)
+    finally:
+        ignore_endings()
 
 
 def _run(words: list[str]) -> int:

@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -16,19 +15,20 @@ from launch.errors import ExitCode
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@contextlib.contextmanager
-def ends_at_once() -> Iterator[None]:
-    """End the process at an ending signal, with exit code 130, while nothing needs an orderly end.
+def end_at_once() -> None:
+    """From now on an ending signal ends the process with exit code 130: nothing is made yet.
 
     A KeyboardInterrupt would come out of whatever is being imported, and some libraries turn it
     into an error of their own, or into nothing. Main thread only.
     """
-    before = {number: signal.signal(number, _end) for number in ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    for number in ENDING:
+        signal.signal(number, _end)
+
+
+def ignore_endings() -> None:
+    """Everything is done: an ending signal must not change the exit code any more."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -238,8 +238,8 @@ def test_accuracy_of_a_log_of_another_harness(
 def test_a_signal_before_anything_is_made_is_one_line(number: signal.Signals) -> None:
     code = (
         "import os, sys; from launch import cli\n"
-        "cli._run = lambda words: os.kill(os.getpid(), int(words[0]))\n"
-        "sys.exit(cli.main(sys.argv[1:]))"
+        "cli._run = lambda words: os.kill(os.getpid(), int(sys.argv[0]))\n"
+        "sys.argv.pop(0); sys.exit(cli.main())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(int(number))],
@@ -250,3 +250,13 @@ def test_a_signal_before_anything_is_made_is_one_line(number: signal.Signals) ->
     )
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr == f"loadrun: interrupted by {number.name}\n"
+
+
+def test_a_signal_after_everything_is_done_changes_nothing() -> None:
+    code = (
+        "import atexit, os, sys; from launch import cli\n"
+        "atexit.register(lambda: os.kill(os.getpid(), 2)); cli._run = lambda words: 3\n"
+        "sys.exit(cli.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE_ROOT, check=False)
+    assert done.returncode == 3
