@@ -52,6 +52,13 @@ def _twice(process: psutil.Process) -> None:
     process.send_signal(signal.SIGINT)
 
 
+def _with_loadrun(launch: psutil.Process) -> None:
+    """As the out-of-memory killer may: nobody is left to remove the segments."""
+    both = [child for child in launch.children() if _module(child) in _MODULES["loadrun"]]
+    for process in (*both, launch):
+        process.kill()
+
+
 INSTANCE_FAULTS = (
     Fault("instance SIGKILL", "netrun", _send(signal.SIGKILL)),
     Fault("instance SIGSEGV", "netrun", _send(signal.SIGSEGV)),
@@ -64,6 +71,7 @@ RUN_FAULTS = (
     Fault("loadrun SIGSEGV", "loadrun", _send(signal.SIGSEGV), (4,)),
     Fault("loadrun SIGSTOP", "loadrun", _send(signal.SIGSTOP), (4,)),
     Fault("launch SIGKILL", "launch", _send(signal.SIGKILL), (-9,), 5.0),
+    Fault("launch and loadrun SIGKILL", "launch", _with_loadrun, (-9,), 5.0),
     Fault("launch SIGINT", "launch", _send(signal.SIGINT), (130,), 5.0),
     Fault("launch SIGINT twice", "launch", _twice, (130,), 5.0),
     Fault("launch SIGTERM", "launch", _send(signal.SIGTERM), (130,), 5.0),
@@ -76,12 +84,15 @@ def find(launch: psutil.Process, target: str, draw: random.Random) -> psutil.Pro
     """A process of the run that `target` names, None while there is none."""
     if target == "launch":
         return launch
-    found = []
     try:
-        for child in launch.children():
-            words = child.cmdline()
-            if "-m" in words and words[words.index("-m") + 1] in _MODULES[target]:
-                found.append(child)
-    except (psutil.Error, IndexError):
+        found = [child for child in launch.children() if _module(child) in _MODULES[target]]
+    except psutil.Error:
         return None
     return draw.choice(found) if found else None
+
+
+def _module(process: psutil.Process) -> str | None:
+    """What follows -m on its command line."""
+    words = [*process.cmdline(), "-m", None]
+    name: str | None = words[words.index("-m") + 1]
+    return name
