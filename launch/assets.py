@@ -13,6 +13,7 @@ from launch.building import Notice, Progress, run
 
 if TYPE_CHECKING:
     from models.imagenet.dataset import DataSet
+    from models.model import Model
     from models.synthetic import SyntheticAssets
 
 CALIBRATION_IMAGES = 200
@@ -52,8 +53,12 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class Assets:
-    """What was built: `samples` a .npy of uint8 samples, `artifact` None for engines without."""
+    """What was built: `samples` a .npy of uint8 samples, `artifact` None for engines without.
 
+    `model` is the variant of the model that the weights are for (see models.for_weights).
+    """
+
+    model: str
     samples: str
     sample_count: int
     labels: list[int] | None
@@ -77,7 +82,6 @@ def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
 
     Raises models.InputError for what the user gave, EngineError for an engine that cannot be used.
     """
-    import models
     from models.imagenet.dataset import image_folder
     from models.imagenet.samples import prepare_samples
     from models.synthetic import build as build_synthetic
@@ -86,7 +90,7 @@ def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
     def stage(name: str) -> Callable[[int, int], None]:
         return lambda done, total: progress(name, done, total)
 
-    model = models.get(config.model)
+    model = variant(config, notice)
     cache = Path(config.cache)
     needs_artifact = config.engine not in WITHOUT_ARTIFACT
     synthetic = None
@@ -123,6 +127,7 @@ def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
             notice,
         )
     return Assets(
+        model=model.name,
         samples=str(samples.path),
         sample_count=samples.count,
         labels=samples.labels,
@@ -131,6 +136,22 @@ def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
         calibration=calibration,
         artifact=str(artifact) if artifact else None,
     )
+
+
+def variant(config: AssetsConfig, notice: Notice) -> Model:
+    """The model as the given weights want it; `notice` is told where that is not the usual one."""
+    import models
+
+    model = models.get(config.model)
+    if config.weights is None:
+        return model
+    fitting = models.for_weights(model, Path(config.weights))
+    if fitting.name != model.name:
+        notice(
+            f"the weights are TensorFlow's ({fitting.classes} outputs): images are preprocessed for"
+            f" them as {fitting.preprocessing}"
+        )
+    return fitting
 
 
 def calibration_set(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.assets import AssetsConfig, DataFacts, calibration_set
+from launch.assets import AssetsConfig, DataFacts, calibration_set, variant
 from launch.building import Notice, Progress, run
 
 
@@ -58,7 +58,6 @@ def calibrate(config: AssetsConfig, progress: Progress, notice: Notice) -> Calib
 
     Raises models.InputError for what the user gave, EngineError for an engine that cannot be used.
     """
-    import models
     from models.imagenet.samples import prepare_samples
     from models.synthetic import build as build_synthetic
     from netrun.build import ensure_artifact, weights_hash
@@ -66,7 +65,7 @@ def calibrate(config: AssetsConfig, progress: Progress, notice: Notice) -> Calib
     def stage(name: str) -> Callable[[int, int], None]:
         return lambda done, total: progress(name, done, total)
 
-    model = models.get(config.model)
+    model = variant(config, notice)
     cache = Path(config.cache)
     synthetic = None
     if config.weights is None or config.calibration is None:

@@ -100,7 +100,7 @@ def netrun_config(
     return NetrunConfig(
         run_id=run_id,
         instance=instance.index,
-        model=options.model,
+        model=assets.model,
         engine=options.engine,
         precision=options.precision,
         artifact=assets.artifact or "",

@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING
 from models.errors import InputError, UnknownModel, WeightsError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from models.model import Model
 
-__all__ = ["InputError", "UnknownModel", "WeightsError", "get", "names"]
+__all__ = ["InputError", "UnknownModel", "WeightsError", "for_weights", "get", "names"]
 
 _MODELS = {"resnet50": "RESNET50", "mobilenet": "MOBILENET"}
 """The models: name, which is that of the module too, and the instance of Model in it."""
+
+_VARIANTS = {"resnet50": {"tf": "RESNET50_TF"}}
+"""The same for weights of another origin than the model's own; named `<model>-<origin>`."""
 
 
 def names() -> list[str]:
@@ -27,11 +32,14 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Model:
-    """Return the model of this name or alias, in any capitalisation.
+    """Return the model of this name or alias, in any capitalisation, or the variant of this name.
 
     Raises UnknownModel, whose message and `nearest` attribute name the nearest model.
     """
-    models = [_load(known) for known in _MODELS]
+    base, _, origin = name.rpartition("-")
+    if instance := _VARIANTS.get(base, {}).get(origin):
+        return _load(base, instance)
+    models = [_load(known, instance) for known, instance in _MODELS.items()]
     known = {alias: model for model in models for alias in (model.name, *model.aliases)}
     wanted = name.lower().replace("_", "-")
     if wanted in known:
@@ -40,6 +48,20 @@ def get(name: str) -> Model:
     raise UnknownModel(name, known[close[0]].name, names())
 
 
-def _load(name: str) -> Model:
-    model: Model = getattr(importlib.import_module(f"models.{name}"), _MODELS[name])
+def for_weights(model: Model, weights: Path) -> Model:
+    """Return the variant of the model that fits the origin of a weights file.
+
+    Variants differ in their preprocessing, whose version is part of the key of cached samples, and
+    in their outputs. Raises WeightsError where the file cannot be read.
+    """
+    if model.name not in _VARIANTS:
+        return model
+    from models.weights.origin import origin_of
+
+    instance = _VARIANTS[model.name].get(origin_of(weights))
+    return model if instance is None else _load(model.name, instance)
+
+
+def _load(module: str, instance: str) -> Model:
+    model: Model = getattr(importlib.import_module(f"models.{module}"), instance)
     return model

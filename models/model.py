@@ -123,6 +123,6 @@ class Model(ABC):
 
     def load_weights(self, path: Path) -> torch.nn.Module:
         """Return the network with the weights of a file, as fp32. Raises WeightsError."""
-        from models.weights import load_into
+        from models.weights.load import load_into
 
-        return load_into(self.network(), path)
+        return load_into(self.network(), path, self.sample)

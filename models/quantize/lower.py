@@ -177,16 +177,23 @@ class _Lowering:
     def _max_pool(self, node: Node) -> dict[str, Any]:
         defaults = (None, None, node.args[1], [0, 0], [1, 1], False)
         source, kernel, stride, padding, dilation, ceil_mode = q.arguments(node, defaults)
-        if ceil_mode or q.pair(dilation) != (1, 1):
-            raise UnsupportedNetworkError(f"{node.name}: dilation or ceil_mode")
+        if q.pair(dilation) != (1, 1):
+            raise UnsupportedNetworkError(f"{node.name}: dilation")
         vertical, horizontal = q.pair(padding)
+        below = right = 0
+        if ceil_mode:  # windows reach over the far edges: as padding there
+            height, width = self.tensors[self._stored(source)].shape[:2]
+            pooled_height, pooled_width = _sample_shape(node)[:2]
+            strides, kernels = q.pair(stride), q.pair(kernel)
+            below = _overhang(height + 2 * vertical, pooled_height, strides[0], kernels[0])
+            right = _overhang(width + 2 * horizontal, pooled_width, strides[1], kernels[1])
         return {
             "type": MaxPool,
             "name": node.name,
             "source": self._stored(source),
             "kernel": q.pair(kernel),
             "stride": q.pair(stride),
-            "padding": (vertical, vertical, horizontal, horizontal),
+            "padding": (vertical, vertical + below, horizontal, horizontal + right),
         }
 
     def _average_pool(self, node: Node) -> dict[str, Any]:
@@ -220,6 +227,11 @@ class _Lowering:
             "padding": (0, 0, 0, 0),
             "groups": channels,
         }
+
+
+def _overhang(size: int, windows: int, stride: int, kernel: int) -> int:
+    """How far the last of some windows reaches over a padded size."""
+    return max((windows - 1) * stride + kernel - size, 0)
 
 
 def _origin(node: Any) -> Node:

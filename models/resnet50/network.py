@@ -44,12 +44,14 @@ class Bottleneck(nn.Module):
 class ResNet50(nn.Module):
     """Stem, four stages of 3, 4, 6 and 3 bottleneck blocks, global average, classifier."""
 
-    def __init__(self, classes: int = 1000) -> None:
+    def __init__(self, classes: int = 1000, same_pooling: bool = False) -> None:
+        """`same_pooling`: pad the max pooling as TensorFlow's SAME, below and on the right only."""
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        padding = 0 if same_pooling else 1
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=padding, ceil_mode=same_pooling)
         self.layer1 = _stage(64, 64, blocks=3, stride=1)
         self.layer2 = _stage(256, 128, blocks=4, stride=2)
         self.layer3 = _stage(512, 256, blocks=6, stride=2)

@@ -7,6 +7,7 @@ because every call allocates and looks its kernel up, but it needs nothing besid
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,13 +181,16 @@ def _linear(program: Program, operation: Linear) -> Callable[[dict[str, Tensor]]
 
 def _max_pool(operation: MaxPool) -> Callable[[dict[str, Tensor]], Tensor]:
     top, bottom, left, right = operation.padding
-    if (top, left) != (bottom, right):
-        raise ValueError(f"{operation.name}: asymmetric padding is not supported")
+    symmetric = (top, left) == (bottom, right)
 
     def run(values: dict[str, Tensor]) -> Tensor:
         # PyTorch's uint8 kernel refuses sizes above 255; float32 holds every uint8 exactly.
         source = values[operation.source]
-        pooled = F.max_pool2d(source.float(), operation.kernel, operation.stride, (top, left))
+        floats = source.float()
+        if not symmetric:
+            floats = F.pad(floats, (left, right, top, bottom), value=-math.inf)
+        padding = (top, left) if symmetric else 0
+        pooled = F.max_pool2d(floats, operation.kernel, operation.stride, padding)
         return pooled.to(source.dtype)
 
     return run

@@ -1,0 +1,65 @@
+"""Fills a network with the weights of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from models.errors import WeightsError
+from models.model import SampleFormat
+from models.weights.kind import Kind, kind_of
+from models.weights.state import read_state
+
+
+def load_into(network: torch.nn.Module, path: Path, sample: SampleFormat) -> torch.nn.Module:
+    """Fill the network with the tensors of a file, converted to the network's types.
+
+    A state dictionary must have the network's names and shapes; `num_batches_tracked` has no part
+    in inference and may be absent or not. An ONNX file must compute what the network computes of
+    samples of this format. Raises WeightsError that names what differs.
+    """
+    kind = kind_of(path)
+    if kind is Kind.ONNX:
+        from models.weights.onnx_check import compare
+        from models.weights.onnx_file import read_graph
+        from models.weights.onnx_match import weights_for
+
+        graph = read_graph(path)
+        state = weights_for(network, graph)
+        _fill(network, state, path)
+        compare(network, graph, sample)
+    else:
+        _fill(network, read_state(path, kind), path)
+    return network.eval()
+
+
+def _fill(network: torch.nn.Module, given: dict[str, torch.Tensor], path: Path) -> None:
+    own = network.state_dict()
+    differences = {
+        "missing": [k for k in own if k not in given and not _is_counter(k)],
+        "unexpected": [k for k in given if k not in own and not _is_counter(k)],
+        "wrong shape": [
+            f"{key} {list(given[key].shape)} for {list(tensor.shape)}"
+            for key, tensor in own.items()
+            if key in given and given[key].shape != tensor.shape
+        ],
+    }
+    told = [f"{what}: {_first_three(keys)}" for what, keys in differences.items() if keys]
+    if told:
+        raise WeightsError(f"{path}: does not fit {type(network).__name__} ({'; '.join(told)})")
+    broken = [k for k, v in given.items() if v.is_floating_point() and not v.isfinite().all()]
+    if broken:
+        raise WeightsError(f"{path}: not finite: {_first_three(broken)}")
+    network.load_state_dict(
+        {key: given.get(key, tensor).to(tensor.dtype) for key, tensor in own.items()}
+    )
+
+
+def _is_counter(key: str) -> bool:
+    return key.endswith("num_batches_tracked")
+
+
+def _first_three(keys: list[str]) -> str:
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return ", ".join(keys[:3]) + more
