@@ -20,6 +20,7 @@ COMMANDS = (
     "single-stream",
     "accuracy",
     "audit",
+    "fetch",
     "preprocess",
     "calibrate",
     "roofline",

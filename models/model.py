@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from models.published import PublishedFile
+
 if TYPE_CHECKING:
     import torch
 
@@ -101,6 +103,9 @@ class Model(ABC):
     """Samples that LoadGen draws from in a performance run (MLPerf's for this data set)."""
     server_latency_ms: float | None = field(default=None, kw_only=True)
     """MLPerf's Server latency limit, for information: mlperf.conf and user.conf govern."""
+
+    published: tuple[PublishedFile, ...] = field(default=(), kw_only=True)
+    """Weights that `loadrun fetch` gets; the first is MLPerf's reference."""
 
     @abstractmethod
     def preprocess(self, path: Path) -> Pixels:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from models.imagenet.classifier import Classifier
 from models.imagenet.preprocess import opencv_square
 from models.model import SampleFormat
+from models.published import PublishedFile
 
 if TYPE_CHECKING:
     import torch
@@ -40,4 +41,12 @@ MOBILENET = _MobileNet(
     label_offset=-1,
     square=opencv_square,
     server_latency_ms=10.0,
+    published=(
+        PublishedFile(
+            "mobilenet_v1_1.0_224.onnx",
+            "https://zenodo.org/record/4735651/files/mobilenet_v1_1.0_224.onnx",
+            "MLPerf's reference of v0.5, 71.676%",
+            record="https://zenodo.org/api/records/4735651",
+        ),
+    ),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from models.imagenet.classifier import Classifier
 from models.imagenet.preprocess import opencv_square, torchvision_square
 from models.model import SampleFormat
+from models.published import PublishedFile
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +45,34 @@ RESNET50 = _ResNet50(
     label_offset=0,
     square=torchvision_square,
     server_latency_ms=15.0,
+    published=(
+        # Checksums of Zenodo's files: MLCommons' script get-ml-model-resnet50. torchvision's names
+        # hold the first digits of SHA-256.
+        PublishedFile(
+            "resnet50_v1.onnx",
+            "https://zenodo.org/record/4735647/files/resnet50_v1.onnx",
+            "MLPerf's reference, 76.456%",
+            "md5:f6a4da60cd5f084d97efc2c1ddb10beb",
+        ),
+        PublishedFile(
+            "resnet50-0676ba61.pth",
+            "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+            "torchvision's IMAGENET1K_V1, 76.130%",
+            "sha256:0676ba61",
+        ),
+        PublishedFile(
+            "resnet50-11ad3fa6.pth",
+            "https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
+            "torchvision's IMAGENET1K_V2, 80.858%",
+            "sha256:11ad3fa6",
+        ),
+        PublishedFile(
+            "resnet50-19c8e357.pth",
+            "https://zenodo.org/record/4588417/files/resnet50-19c8e357.pth",
+            "MLPerf's for PyTorch, 76.014%",
+            "md5:9e9c86b324d80e65229fab49b8d9a8e8",
+        ),
+    ),
 )
 
 RESNET50_TF = replace(

@@ -87,7 +87,7 @@ def found(graph: Graph, value: str) -> Found:
             value = node.input[0]
         elif kind in ("Add", "Sum", "Mul", "Sub", "Div") and len(node.input) == 2:
             constants = [graph.constant(source) for source in node.input]
-            if constants == [None, None]:
+            if all(constant is None for constant in constants):
                 if kind not in ("Add", "Sum") or folded:
                     raise WeightsError(f"{graph.path}: {kind} {value} is in none of our networks")
                 return Sum(value, (node.input[0], node.input[1]))

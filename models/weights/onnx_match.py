@@ -13,6 +13,7 @@ from models.errors import WeightsError
 from models.weights.onnx_file import Array, Graph
 from models.weights.onnx_layers import Found, Images, Layer, Sum, found, head
 
+
 class _Difference(Exception):  # noqa: N818 - caught here, where another way may fit
     """The graphs differ; `depth` is how many layers had been found before."""
 

@@ -40,7 +40,9 @@ class Writer:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
-    def convolution(self, x: str, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, **given: Any) -> str:
+    def convolution(
+        self, x: str, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, **given: Any
+    ) -> str:
         """A convolution with its batch norm: folded into a bias, or as a node behind it."""
         attributes = {
             "strides": list(conv.stride),
@@ -144,7 +146,9 @@ def _block(w: Writer, x: str, block: Bottleneck, tf: bool, v1: bool) -> str:
     return w.node("Relu", w.node("Add", *((shortcut, y) if tf else (y, shortcut))))
 
 
-def write_mobilenet(path: Path, network: MobileNet, folded: bool = True, ceiling: float = 6) -> None:
+def write_mobilenet(
+    path: Path, network: MobileNet, folded: bool = True, ceiling: float = 6
+) -> None:
     """A batch of 1, ReLU6 as Clip; not folded: a BatchNormalization behind each convolution."""
     w = Writer()
     x = "images"

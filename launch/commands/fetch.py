@@ -1,0 +1,67 @@
+"""`loadrun fetch MODEL`: download published weights."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from difflib import get_close_matches
+from pathlib import Path
+
+import models
+from launch.errors import InputError
+
+SUMMARY = "download published weights of a model, checked and resumable"
+EPILOG = """\
+examples:
+  loadrun fetch resnet50 --list
+  loadrun fetch resnet50 --file resnet50-0676ba61.pth --to weights
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add everything `loadrun fetch` accepts."""
+    parser.description = "Downloads MLPerf's reference weights of MODEL, or another published file."
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
+    parser.add_argument("--file", metavar="NAME", help="another file of --list")
+    parser.add_argument("--to", metavar="DIR", help="default: the folder weights of the cache")
+    parser.add_argument(
+        "--list", action="store_true", help="show what is published, and from where"
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Download and say how to use it."""
+    from launch.cache import cache_directory
+    from launch.download import download
+    from launch.terminal import Terminal
+
+    model = models.get(arguments.model)
+    if arguments.list:
+        for file in model.published:
+            print(f"{file.name}  {file.what}\n  {file.url}")
+        return 0
+    known = {file.name: file for file in model.published}
+    if not known:
+        raise InputError(f"{model.name}: no weights are published for it")
+    name = arguments.file or next(iter(known))
+    if name not in known:
+        near = get_close_matches(name, known, 1, 0.0)[0]
+        raise InputError(f"--file {name}: not among the published (nearest: {near}; see --list)")
+    directory = Path(arguments.to).expanduser() if arguments.to else cache_directory() / "weights"
+    directory = directory.absolute()
+    terminal = Terminal()
+    terminal.line(f"{known[name].url}")
+    began = time.monotonic()
+    with terminal.bar("fetching") as bar:
+
+        def progress(done: int, total: int | None) -> None:
+            of = f" of {total / 1e6:.1f}" if total else ""
+            bar.update(done, total, f"{done / 1e6:.1f}{of} MB")
+
+        new = download(known[name], directory, progress, terminal.line)
+    took = f"fetched in {time.monotonic() - began:.1f} s" if new else "already there"
+    terminal.line(f"{took}, checksum right: {directory / name}")
+    terminal.line(f"use it: loadrun run {model.name} --weights {directory / name} --images DIR")
+    return 0
