@@ -15,8 +15,28 @@ from models.errors import WeightsError
 from models.weights.onnx_file import Array, Graph
 
 THROUGH = frozenset(
-    "ArgMax AveragePool Cast Clip Dropout Flatten GlobalAveragePool Identity LogSoftmax Max MaxPool "
-    "Min Pad ReduceMean Relu Reshape Softmax Squeeze Transpose Unsqueeze".split()
+    [
+        "ArgMax",
+        "AveragePool",
+        "Cast",
+        "Clip",
+        "Dropout",
+        "Flatten",
+        "GlobalAveragePool",
+        "Identity",
+        "LogSoftmax",
+        "Max",
+        "MaxPool",
+        "Min",
+        "Pad",
+        "ReduceMean",
+        "Relu",
+        "Reshape",
+        "Softmax",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 
 

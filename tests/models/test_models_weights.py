@@ -112,3 +112,30 @@ def test_nothing_in_the_file_is_executed(tmp_path: Path) -> None:
     torch.save({"features.0.weight": _Hostile(witness)}, path)
     refused(path)
     assert not witness.exists()
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict"])
+def test_checkpoints_of_training_scripts(
+    tmp_path: Path, state: dict[str, torch.Tensor], wrapper: str
+) -> None:
+    path = tmp_path / "checkpoint.pth"
+    wrapped = {f"module.{key}": tensor for key, tensor in state.items()}
+    torch.save({"epoch": 89, wrapper: wrapped, "best_acc1": 0.7}, path)
+    loaded = models.get("mobilenet").load_weights(path).state_dict()
+    assert torch.equal(loaded["classifier.weight"], state["classifier.weight"])
+
+
+def test_a_checkpoint_without_a_network_names_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "optimizer.pth"
+    torch.save({"epoch": 3, "optimizer": {}}, path)
+    assert "holds a dictionary of epoch, optimizer" in refused(path)
+
+
+def test_safetensors(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    safetensors = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
+    path = tmp_path / "mobilenet.bin"
+    safetensors.save_file(state, path)
+    loaded = models.get("mobilenet").load_weights(path).state_dict()
+    assert torch.equal(loaded["classifier.weight"], state["classifier.weight"])
+    path.write_bytes(path.read_bytes()[:5000])
+    assert "not a whole safetensors file" in refused(path)

@@ -155,10 +155,7 @@ def write_mobilenet(
     for number, conv in enumerate(network.features):
         assert isinstance(conv, nn.Conv2d)
         pads = {"auto_pad": "SAME_UPPER", "pads": None} if conv.kernel_size == (3, 3) else {}
-        if folded:
-            x = w.convolution(x, conv, None, **pads)
-        else:
-            x = _normed(w, x, conv, number, pads)
+        x = w.convolution(x, conv, None, **pads) if folded else _normed(w, x, conv, number, pads)
         x = w.node("Clip", x, w.constant(0.0), w.constant(ceiling))
     x = w.node("ReduceMean", x, axes=[2, 3], keepdims=1)
     head = network.classifier
