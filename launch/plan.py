@@ -3,17 +3,21 @@
 An instance gets whole physical cores; SMT siblings stay idle, because two threads of an int8
 convolution share one core's vector units and only take each other's cache. Instances lie within
 one L3 domain, else within one NUMA node, wherever their size allows it, and are spread evenly
-over domains and nodes, whose caches and memory channels they then share evenly.
+over domains and nodes, whose caches and memory channels they then share evenly. Efficiency cores
+of a hybrid machine are left to loadrun unless more cores are asked for than there are others: the
+threads of an instance meet after every layer, and the slowest decides.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 
 from launch.errors import InputError
 from launch.topology import Processor, Topology, format_list
 
+_Domain = tuple[int, int, bool]
 LOADRUN_PROCESSORS = 2
 """What loadrun can use: LoadGen's issuing thread and the completion thread."""
 
@@ -89,8 +93,18 @@ def make_plan(
             f" give --cores {instances} or more, or --oversubscribe"
         )
     pool, notices = _usable(topology)
+    every, pool = pool, _fast_enough(pool, instances, cores)
     available = len(pool)
     count, each = _wanted(topology, pool, instances, cores)
+    if (
+        len(pool) == len(every)
+        and any(p.efficient for p in pool)
+        and any(not p.efficient for p in pool)
+    ):
+        notices.append(
+            "more cores asked for than there are performance cores: efficiency cores"
+            " take part, and slow an instance that has both kinds"
+        )
     if cores and instances and cores % instances and cores > instances:
         notices.append(
             f"{cores} processors do not divide by {instances} instances:"
@@ -116,8 +130,16 @@ def make_plan(
     else:
         fitted = False
     placed = _place(pool, count, each)
-    if cores_straddle := [p for p in placed if len({q.node for q in p}) > 1]:
-        notices.append(f"{len(cores_straddle)} of {count} instances span NUMA nodes")
+    if across := sum(len({p.node for p in chosen}) > 1 for chosen in placed):
+        notices.append(f"{across} of {count} instances span NUMA nodes")
+    if across := sum(len({p.l3 for p in chosen}) > 1 for chosen in placed):
+        largest = max(len(domain) for domain in _domains(pool).values())
+        if each <= largest:
+            whole = sum(len(domain) // each for domain in _domains(pool).values())
+            notices.append(
+                f"{across} of {count} instances span L3 domains:"
+                f" {whole} of {each} cores fit into domains as a whole"
+            )
     loadrun, shared = _loadrun_processors(topology, placed)
     return Plan(
         loadrun=loadrun,
@@ -149,7 +171,7 @@ def _usable(topology: Topology) -> tuple[list[Processor], list[str]]:
     if topology.quota is not None and topology.quota < len(pool):
         keep = max(int(topology.quota), 1)
         # The cores of one domain, not one of each: they share the cache that samples arrive in.
-        pool = sorted(pool, key=lambda p: (p.node, p.l3, p.id))[:keep]
+        pool = sorted(pool, key=lambda p: (p.efficient, p.node, p.l3, p.id))[:keep]
         return pool, [
             f"the cgroup's CPU quota is {topology.quota:g} processors: {keep} used of"
             f" {len(topology.cores)} (more would only be throttled)"
@@ -175,10 +197,21 @@ def _wanted(
     return total, 1
 
 
-def _domains(pool: list[Processor]) -> dict[tuple[int, int], list[Processor]]:
-    domains: dict[tuple[int, int], list[Processor]] = {}
+def _fast_enough(
+    pool: list[Processor], instances: int | None, cores: int | None
+) -> list[Processor]:
+    """Performance cores, where they are as many as was asked for; else all cores."""
+    fast = [p for p in pool if not p.efficient]
+    asked = max(instances or 0, cores or 0)
+    return fast if fast and asked <= len(fast) else pool
+
+
+def _domains(pool: list[Processor]) -> dict[_Domain, list[Processor]]:
+    """Cores by node, L3 domain and kind: what an instance should not straddle."""
+    domains: dict[_Domain, list[Processor]] = {}
     for processor in sorted(pool, key=lambda p: p.id):
-        domains.setdefault((processor.node, processor.l3), []).append(processor)
+        key = (processor.node, processor.l3, processor.efficient)
+        domains.setdefault(key, []).append(processor)
     return domains
 
 
@@ -191,14 +224,15 @@ def _place(pool: list[Processor], count: int, each: int) -> list[list[Processor]
     return sorted(placed, key=lambda chosen: chosen[0].id)
 
 
-def _take(free: dict[tuple[int, int], list[Processor]], each: int) -> list[Processor]:
+def _take(free: dict[_Domain, list[Processor]], each: int) -> list[Processor]:
     node_free: dict[int, int] = {}
-    for (node, _), domain in free.items():
+    for (node, _, _), domain in free.items():
         node_free[node] = node_free.get(node, 0) + len(domain)
 
-    # The freest node first, then its freest domain: that spreads instances evenly.
-    def freest(key: tuple[int, int]) -> tuple[int, int, int]:
-        return (-node_free[key[0]], -len(free[key]), free[key][0].id)
+    # Performance cores first, then the freest node and its freest domain: that spreads instances
+    # evenly.
+    def freest(key: _Domain) -> tuple[bool, int, int, int]:
+        return (key[2], -node_free[key[0]], -len(free[key]), free[key][0].id)
 
     candidates = [key for key, domain in free.items() if domain]
     whole = [key for key in candidates if len(free[key]) >= each]
@@ -232,14 +266,26 @@ def _instance(topology: Topology, index: int, chosen: list[Processor]) -> Instan
 def _loadrun_processors(
     topology: Topology, placed: list[list[Processor]]
 ) -> tuple[tuple[int, ...], bool]:
-    """Cores that no instance has, else idle SMT siblings of one node, else all processors."""
+    """Cores that no instance has, else idle SMT siblings, else all processors.
+
+    Free cores are taken from the L3 domain with the fewest instances' cores, and from one node, so
+    that LoadGen's and the completion thread share a cache. A lone free core gives its sibling too.
+    """
     busy = {p.id for chosen in placed for p in chosen}
-    for spare in (topology.cores, topology.siblings):
-        free = [p for p in spare if p.id not in busy]
-        if free:
-            # One node, so that LoadGen's and the completion thread share a cache.
-            own = [p for p in free if p.node == free[-1].node]
-            return tuple(p.id for p in own[-LOADRUN_PROCESSORS:]), False
+    neighbours = Counter(p.l3 for chosen in placed for p in chosen)
+    free = sorted(
+        (p for p in topology.cores if p.id not in busy),
+        key=lambda p: (neighbours[p.l3], -p.id),
+    )
+    if free:
+        own = [p for p in free if p.node == free[0].node]
+        cores = {p.core for p in own}
+        own += [p for p in topology.siblings if p.core in cores]
+        return tuple(sorted(p.id for p in own[:LOADRUN_PROCESSORS])), False
+    idle = [p for p in topology.siblings if p.id not in busy]
+    if idle:
+        own = [p for p in idle if p.node == idle[-1].node]
+        return tuple(p.id for p in own[-LOADRUN_PROCESSORS:]), False
     return tuple(p.id for p in topology.allowed), True
 
 

@@ -11,9 +11,19 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CPU = Path("sys/devices/system/cpu")
-NODE = Path("sys/devices/system/node")
-CGROUP = Path("sys/fs/cgroup")
+from launch.lists import format_list, parse_list
+from launch.tree import Directory, Tree
+
+__all__ = ["Processor", "Topology", "format_list", "parse_list", "read_topology"]
+
+CPU = "sys/devices/system/cpu"
+NODE = "sys/devices/system/node"
+CGROUP = "sys/fs/cgroup"
+EFFICIENT_SHARE = 0.75
+"""Cores below this share of the fastest core's capacity are efficiency cores. Favoured cores of one
+kind differ by a few percent."""
+ARM_CORES = {0xD0C: "Neoverse-N1", 0xD40: "Neoverse-V1", 0xD49: "Neoverse-N2", 0xD4F: "Neoverse-V2"}
+"""Part numbers of server cores; Linux gives Arm processors no name."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,7 @@ class Processor:
     `core` is the id of the lowest processor on the same physical core and `l3` that of the lowest
     one behind the same last-level cache, so that both are unique over the machine. `thread` is the
     rank among the core's threads: 0 is the one that is used when SMT siblings stay idle.
+    `efficient` marks the slower cores of a hybrid machine.
     """
 
     id: int
@@ -32,6 +43,7 @@ class Processor:
     l3: int
     thread: int
     allowed: bool
+    efficient: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,8 @@ class Topology:
     """The machine as this process may use it.
 
     `quota` is the cgroup's limit in processors (None: unlimited); `memory_nodes` the NUMA nodes
-    that have memory this process may use; `offline` processors that exist but are switched off.
+    that have memory this process may use; `offline` processors that exist but are switched off;
+    `l3_size` the size of a last-level cache in the kernel's words, e.g. "32768K" ("": not told).
     """
 
     processors: tuple[Processor, ...]
@@ -47,6 +60,7 @@ class Topology:
     offline: tuple[int, ...] = ()
     quota: float | None = None
     name: str = "unknown processor"
+    l3_size: str = ""
 
     @property
     def allowed(self) -> tuple[Processor, ...]:
@@ -80,60 +94,48 @@ class Topology:
         return tuple(sorted({p.node for p in self.processors}))
 
 
-def parse_list(text: str) -> list[int]:
-    """Parse the kernel's list format, e.g. ``0-3,8,10-11``; empty text gives no numbers."""
-    numbers: list[int] = []
-    for part in text.strip().split(","):
-        if not part.strip():
-            continue
-        low, _, high = part.partition("-")
-        numbers.extend(range(int(low), int(high or low) + 1))
-    return numbers
-
-
-def format_list(numbers: list[int] | tuple[int, ...]) -> str:
-    """The kernel's list format of `numbers`, e.g. ``0-3,8``."""
-    ranges: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
-
-
-def read_topology(root: Path = Path("/")) -> Topology:
-    """Read the topology below `root` ("/" is this machine).
+def read_topology(root: Path | Tree = Path("/")) -> Topology:
+    """Read the topology below `root`: a directory ("/" is this machine) or a recording.
 
     A file that is missing (as parts of /sys are in some containers) leaves the plainest
     assumption: every processor a core of its own, one socket, one node, one L3 domain.
     """
-    status = _read(root / "proc/self/status")
-    possible = [int(d.name[3:]) for d in (root / CPU).glob("cpu[0-9]*")]
+    tree = Directory(root) if isinstance(root, Path) else root
+    status = tree.read("proc/self/status")
+    present = parse_list(tree.read(f"{CPU}/present"))
+    possible = present or tree.numbers(CPU, "cpu")
     allowed = _status_list(status, "Cpus_allowed_list")
-    online_text = _read(root / CPU / "online")
-    online = parse_list(online_text) if online_text else sorted(possible) or allowed
+    online_text = tree.read(f"{CPU}/online")
+    online = parse_list(online_text) if online_text else possible or allowed
     permitted = set(allowed or online)
-    node_of = _nodes(root)
-    processors = [_processor(root, number, node_of, permitted) for number in sorted(online)]
-    memory = set(parse_list(_read(root / NODE / "has_memory"))) or set(node_of.values()) or {0}
+    node_of = _nodes(tree)
+    efficient = _efficient(tree, online)
+    processors = [
+        _processor(tree, number, node_of, permitted, number in efficient)
+        for number in sorted(online)
+    ]
+    memory = set(parse_list(tree.read(f"{NODE}/has_memory"))) or set(node_of.values()) or {0}
     mems = _status_list(status, "Mems_allowed_list")
     return Topology(
         processors=tuple(processors),
         memory_nodes=frozenset(memory & set(mems) if mems else memory),
         offline=tuple(sorted(set(possible) - set(online))),
-        quota=_quota(root),
-        name=_name(root),
+        quota=_quota(tree),
+        name=_name(tree),
+        l3_size=_l3_size(tree, online),
     )
 
 
-def _processor(root: Path, number: int, node_of: dict[int, int], permitted: set[int]) -> Processor:
-    base = root / CPU / f"cpu{number}"
+def _processor(
+    tree: Tree, number: int, node_of: dict[int, int], permitted: set[int], efficient: bool
+) -> Processor:
+    base = f"{CPU}/cpu{number}"
     threads = parse_list(
-        _read(base / "topology/core_cpus_list") or _read(base / "topology/thread_siblings_list")
+        tree.read(f"{base}/topology/core_cpus_list")
+        or tree.read(f"{base}/topology/thread_siblings_list")
     )
     threads = sorted({*threads, number})
-    socket = int(_read(base / "topology/physical_package_id") or 0)
+    socket = int(tree.read(f"{base}/topology/physical_package_id") or 0)
     # Some virtual machines and Arm boards report -1.
     socket = max(socket, 0)
     node = node_of.get(number, 0)
@@ -142,54 +144,77 @@ def _processor(root: Path, number: int, node_of: dict[int, int], permitted: set[
         core=threads[0],
         socket=socket,
         node=node,
-        l3=_l3(base, default=min((n for n, at in node_of.items() if at == node), default=0)),
+        l3=_l3(tree, base, default=min((n for n, at in node_of.items() if at == node), default=0)),
         thread=threads.index(number),
         allowed=number in permitted,
+        efficient=efficient,
     )
 
 
-def _l3(base: Path, default: int) -> int:
+def _efficient(tree: Tree, online: list[int]) -> set[int]:
+    """Efficiency cores: by the kernel's list (Intel), else by capacity (Arm, newer kernels)."""
+    listed = parse_list(tree.read("sys/devices/cpu_atom/cpus"))
+    if listed and tree.read("sys/devices/cpu_core/cpus"):
+        return set(listed)
+    found = {number: tree.read(f"{CPU}/cpu{number}/cpu_capacity").strip() for number in online}
+    capacities = {number: int(text) for number, text in found.items() if text.isdigit()}
+    fastest = max(capacities.values(), default=0)
+    return {n for n, capacity in capacities.items() if capacity < EFFICIENT_SHARE * fastest}
+
+
+def _l3(tree: Tree, base: str, default: int) -> int:
     """Lowest processor that shares the last-level cache; a node without one is one domain."""
-    for index in sorted((base / "cache").glob("index[0-9]*")):
-        if _read(index / "level").strip() == "3":
-            shared = parse_list(_read(index / "shared_cpu_list"))
+    for index in tree.numbers(f"{base}/cache", "index"):
+        if tree.read(f"{base}/cache/index{index}/level").strip() == "3":
+            shared = parse_list(tree.read(f"{base}/cache/index{index}/shared_cpu_list"))
             if shared:
                 return min(shared)
     return default
 
 
-def _nodes(root: Path) -> dict[int, int]:
+def _l3_size(tree: Tree, online: list[int]) -> str:
+    for number in online[:1]:
+        base = f"{CPU}/cpu{number}/cache"
+        for index in tree.numbers(base, "index"):
+            if tree.read(f"{base}/index{index}/level").strip() == "3":
+                return tree.read(f"{base}/index{index}/size").strip()
+    return ""
+
+
+def _nodes(tree: Tree) -> dict[int, int]:
     return {
-        processor: int(node.name[4:])
-        for node in (root / NODE).glob("node[0-9]*")
-        for processor in parse_list(_read(node / "cpulist"))
+        processor: node
+        for node in tree.numbers(NODE, "node")
+        for processor in parse_list(tree.read(f"{NODE}/node{node}/cpulist"))
     }
 
 
-def _quota(root: Path) -> float | None:
+def _quota(tree: Tree) -> float | None:
     """The tightest limit on the way from this process's cgroup up to the root."""
     limits = []
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in tree.read("proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            for directory in _upwards(root / CGROUP, path):
-                limits.append(_ratio(*(_read(directory / "cpu.max").split() or ["max", ""])[:2]))
+            for directory in _upwards(CGROUP, path):
+                limits.append(
+                    _ratio(*(tree.read(f"{directory}/cpu.max").split() or ["max", ""])[:2])
+                )
         elif "cpu" in controllers.split(","):
             for mount in ("cpu", "cpu,cpuacct"):
-                for directory in _upwards(root / CGROUP / mount, path):
+                for directory in _upwards(f"{CGROUP}/{mount}", path):
                     limits.append(
                         _ratio(
-                            _read(directory / "cpu.cfs_quota_us"),
-                            _read(directory / "cpu.cfs_period_us"),
+                            tree.read(f"{directory}/cpu.cfs_quota_us"),
+                            tree.read(f"{directory}/cpu.cfs_period_us"),
                         )
                     )
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _upwards(mount: Path, path: str) -> list[Path]:
+def _upwards(mount: str, path: str) -> list[str]:
     """The cgroup's directory and its parents; a container sees its own as the mount itself."""
     parts = [part for part in path.split("/") if part and part != ".."]
-    return [mount.joinpath(*parts[:count]) for count in range(len(parts), -1, -1)]
+    return ["/".join([mount, *parts[:count]]) for count in range(len(parts), -1, -1)]
 
 
 def _ratio(quota: str, period: str) -> float | None:
@@ -200,18 +225,17 @@ def _ratio(quota: str, period: str) -> float | None:
     return limit if limit > 0 else None
 
 
-def _name(root: Path) -> str:
-    found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.M)
-    return found.group(1).strip() if found else "unknown processor"
+def _name(tree: Tree) -> str:
+    text = tree.read("proc/cpuinfo")
+    if found := re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.M):
+        return found.group(1).strip()
+    part = re.search(r"^CPU part\s*:\s*(0x[0-9a-f]+)$", text, re.M)
+    arm = re.search(r"^CPU implementer\s*:\s*0x41$", text, re.M)
+    if part and arm:
+        return f"Arm {ARM_CORES.get(int(part.group(1), 16), f'part {part.group(1)}')}"
+    return "unknown processor"
 
 
 def _status_list(status: str, key: str) -> list[int]:
     found = re.search(rf"^{key}:\s*(\S+)", status, re.M)
     return parse_list(found.group(1)) if found else []
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError):
-        return ""

@@ -5,32 +5,50 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from itertools import groupby
+from pathlib import Path
 
 from launch.commands.run import count
-from launch.topology import Processor, Topology, format_list
+from launch.errors import InputError
 
 SUMMARY = "show processors, caches and memory nodes, and the plan that follows"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a plan."""
-    parser.description = "Shows what was found of this machine and which plan follows from it."
+    parser.description = (
+        "Shows what was found of a machine, this one or a recorded one, and which plan follows."
+    )
     parser.add_argument("--instances", type=count, metavar="N", help="plan for N instances")
     parser.add_argument("--cores", type=count, metavar="N", help="on N processors in total")
     parser.add_argument("--strict", action="store_true", help="too large a plan is an error")
     parser.add_argument("--oversubscribe", action="store_true", help="plan as asked, sharing")
+    parser.add_argument(
+        "--record", metavar="FILE", help="write what this machine tells of itself to FILE"
+    )
+    parser.add_argument("--from", dest="source", metavar="FILE", help="show a recorded machine")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Print topology and plan."""
+    """Print topology and plan, or record them."""
+    from launch.drawing import draw
     from launch.pinning import find_pinning
     from launch.plan import describe, make_plan
     from launch.terminal import Terminal
     from launch.topology import read_topology
+    from launch.tree import Directory, Recorded, Recorder
 
-    topology = read_topology()
+    if arguments.record and arguments.source:
+        raise InputError("--record and --from exclude each other: leave one out")
+    if arguments.source:
+        topology = read_topology(Recorded.load(Path(arguments.source)))
+        if not topology.allowed:
+            raise InputError(f"--from {arguments.source}: the recording holds no processor")
+    else:
+        recorder = Recorder(Directory(Path("/")))
+        topology = read_topology(recorder)
+        if arguments.record:
+            _write(Path(arguments.record), recorder.recorded.to_json())
     plan = make_plan(
         topology,
         arguments.instances,
@@ -38,61 +56,34 @@ def execute(arguments: argparse.Namespace) -> int:
         strict=arguments.strict,
         oversubscribe=arguments.oversubscribe,
     )
-    pinning = find_pinning(topology)
+    # How processes are bound is a fact of this machine, whatever plan is shown.
+    pinning = None if arguments.source else find_pinning(topology)
     if arguments.json:
         found = {**asdict(topology), "memory_nodes": sorted(topology.memory_nodes)}
-        print(
-            json.dumps(
-                {"topology": found, "plan": plan.as_json(), "pinning": asdict(pinning)}, indent=1
-            )
-        )
+        bound = asdict(pinning) if pinning else None
+        values = {"topology": found, "plan": plan.as_json(), "pinning": bound}
+        print(json.dumps(values, indent=1))
         return 0
     terminal = Terminal()
-    terminal.lines(draw(topology))
+    terminal.lines(draw(topology, plan, terminal.width))
     for notice in plan.notices:
         terminal.box("PLAN", notice)
     terminal.line()
     terminal.line("plan: " + "\n".join(describe(topology, plan)))
-    memory = "with their memory node" if pinning.memory else "without a memory node"
-    terminal.line(f"pinning: {pinning.method}, {memory}")
-    if pinning.notice:
-        terminal.line(f"note: {pinning.notice}")
+    if pinning:
+        memory = "with their memory node" if pinning.memory else "without a memory node"
+        terminal.line(f"pinning: {pinning.method}, {memory}")
+        if pinning.notice:
+            terminal.line(f"note: {pinning.notice}")
+    if arguments.record:
+        terminal.line(f"recorded: {arguments.record} (loadrun topology --from shows it)")
     return 0
 
 
-def draw(topology: Topology) -> list[str]:
-    """The machine as lines: sockets, nodes, L3 domains, cores with their SMT siblings."""
-    lines = [
-        f"{topology.name}: {_plural(topology.sockets, 'socket')},"
-        f" {_plural(len(topology.nodes), 'memory node')},"
-        f" {_plural(len({p.l3 for p in topology.processors}), 'L3 domain')},"
-        f" {_plural(len({p.core for p in topology.processors}), 'core')},"
-        f" {_plural(len(topology.processors), 'processor')}"
-    ]
-    limits = []
-    if len(topology.allowed) < len(topology.processors):
-        limits.append(f"allowed here: {format_list([p.id for p in topology.allowed])}")
-    if topology.quota is not None:
-        limits.append(f"CPU quota: {topology.quota:g} processors")
-    if topology.offline:
-        limits.append(f"offline: {format_list(topology.offline)}")
-    if limits:
-        lines.append("  " + "; ".join(limits))
-
-    def place(processor: Processor) -> tuple[int, int, int]:
-        return processor.socket, processor.node, processor.l3
-
-    ordered = sorted(topology.processors, key=lambda p: (place(p), p.id))
-    for (socket, node, l3), group in groupby(ordered, key=place):
-        members = list(group)
-        threads = [
-            format_list([p.id for p in members if p.thread == rank])
-            for rank in sorted({p.thread for p in members})
-        ]
-        siblings = f" (SMT siblings {' '.join(threads[1:])})" if threads[1:] else ""
-        lines.append(f"  socket {socket}  node {node}  L3 of {l3}: cores {threads[0]}{siblings}")
-    return lines
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
+def _write(path: Path, text: str) -> None:
+    aside = path.with_name(f".{path.name}.aside")
+    try:
+        aside.write_text(text)
+        aside.replace(path)
+    except OSError as error:
+        raise InputError(f"--record {path}: {error.strerror}") from None
