@@ -18,14 +18,31 @@ class ConfigError(ValueError):
 @dataclass(frozen=True)
 class SimulatedService:
     """Service time of the `sim` engine: a batch of b takes base_ms + b * sample_ms, times a factor
-    drawn from a normal distribution around 1 with standard deviation `jitter`."""
+    drawn from a normal distribution around 1 with standard deviation `jitter`.
+
+    `batch_ms`, where given, are the times of batches of 1, 2, ... samples instead; larger batches
+    go on as the last two do. Time need not be proportional there: caches overflow.
+    """
 
     base_ms: float = 0.4
     sample_ms: float = 4.3
     jitter: float = 0.05
+    batch_ms: tuple[float, ...] = ()
+
+    def mean_ms(self, batch: int) -> float:
+        """The mean time of a batch of `batch` samples."""
+        if not self.batch_ms:
+            return self.base_ms + batch * self.sample_ms
+        beyond = batch - len(self.batch_ms)
+        last = self.batch_ms[-1]
+        if beyond <= 0:
+            return self.batch_ms[batch - 1]
+        return last + beyond * (last - self.batch_ms[-2] if len(self.batch_ms) > 1 else last)
 
     def __post_init__(self) -> None:
-        if self.base_ms < 0 or self.sample_ms < 0 or not 0 <= self.jitter < 1:
+        object.__setattr__(self, "batch_ms", tuple(self.batch_ms))
+        times = (self.base_ms, self.sample_ms, *self.batch_ms)
+        if min(times) < 0 or not 0 <= self.jitter < 1:
             raise ConfigError(f"service times {quoted(self)} must not be negative, jitter below 1")
 
 

@@ -32,9 +32,8 @@ class SimulatedEngine:
 
     def service_s(self, batch: int) -> float:
         """A service time for `batch` samples, in seconds."""
-        service = self._service
-        mean = (service.base_ms + batch * service.sample_ms) / 1e3
-        return max(0.0, mean * self._random.gauss(1.0, service.jitter))
+        mean = self._service.mean_ms(batch) / 1e3
+        return max(0.0, mean * self._random.gauss(1.0, self._service.jitter))
 
     def infer(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> Answer:
         """Wait, then answer."""

@@ -1,0 +1,1 @@
+"""`loadrun find-qps`: the highest Server rate that is VALID."""

@@ -1,0 +1,1 @@
+"""`loadrun tune`: searches the configuration that serves a model best on this machine."""
