@@ -25,6 +25,8 @@ def announce(
         f"  engine: {options.engine}, {options.precision}, batch size {options.batch_size},"
         f" policy {options.policy}"
     )
+    if options.tuned.notice:
+        terminal.line(f"  tuned: {options.tuned.notice}")
     own = "shared with the instances" if plan.shared else "of its own"
     where = f"; loadrun on processors {format_list(plan.loadrun)}, {own}"
     terminal.line(f"  plan: {plan}{'' if options.in_process else where}")

@@ -25,6 +25,8 @@ COMMANDS = (
     "calibrate",
     "roofline",
     "topology",
+    "tune",
+    "find-qps",
     "doctor",
     "clean",
 )

@@ -20,6 +20,7 @@ POLICIES = {
     "Offline": "least_loaded",
 }
 """Default policy of each scenario: the one that won on the same tests (docs/benchmarks.md)."""
+IN_FLIGHT = 2
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,14 @@ class CalibrateOptions:
     engine: str
     batch_size: int
     threads: int | None
+
+
+@dataclass(frozen=True)
+class TunedUse:
+    """Whether a tuned configuration is used: its file, and what the user is told of it."""
+
+    path: Path | None = None
+    notice: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,7 @@ class RunOptions:
     max_restarts: int
     stall_limit_s: float
     command: tuple[str, ...]
+    tuned: TunedUse
 
     @property
     def in_process(self) -> bool:

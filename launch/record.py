@@ -53,6 +53,7 @@ class Record:
             "in_flight": options.in_flight,
             "policy": options.policy,
             "in_process": options.in_process,
+            "tuned": options.tuned.path.name if options.tuned.path else None,
             "plan": plan.as_json(),
             "pinning": {"method": pinning.method, "memory": pinning.memory},
             "host": host(topology),

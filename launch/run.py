@@ -104,12 +104,18 @@ def plan_for(options: RunOptions, topology: Topology) -> Plan:
             )
         instances = 1
         if cores is None:
-            nodes = [processor.node for processor in topology.cores]
-            cores = max(nodes.count(node) for node in set(nodes))
-            cores = min(cores, max(int(topology.quota or cores), 1))
+            cores = single_stream_cores(topology)
     return make_plan(
         topology, instances, cores, strict=options.strict, oversubscribe=options.oversubscribe
     )
+
+
+def single_stream_cores(topology: Topology) -> int:
+    """As wide as a memory node, as far as efficiency cores and the quota allow."""
+    nodes = [p.node for p in topology.cores if not p.efficient]
+    nodes = nodes or [p.node for p in topology.cores]
+    cores = max(nodes.count(node) for node in set(nodes))
+    return min(cores, max(int(topology.quota or cores), 1))
 
 
 class _Test:

@@ -6,14 +6,17 @@ usage() {
     cat <<'TEXT'
 usage: run_loadrun.sh BATCH SCENARIO INSTANCES MODEL CORES MODE [AUDIT] [options]
 
-  BATCH      samples of a batch at most
+  BATCH      samples of a batch at most, or auto
   SCENARIO   offline, server, multistream or singlestream
-  INSTANCES  worker processes
+  INSTANCES  worker processes, or auto
   MODEL      the network: see loadrun run --help
-  CORES      processors of all instances together
+  CORES      processors of all instances together, or auto
   MODE       PerformanceOnly, AccuracyOnly, SubmissionRun or FindPeakPerformance
   AUDIT      a compliance test, TEST01 or TEST04: run and judged (loadrun audit)
   options    any of `loadrun run`, e.g. --fast, --weights FILE, --images DIR
+
+  auto leaves the choice to `loadrun tune`'s result, else to the default. --tuned takes that result
+  in place of all three numbers.
 
 example: run_loadrun.sh 11 offline 14 resnet50 56 PerformanceOnly --fast
 TEXT
@@ -45,8 +48,17 @@ else
     loadrun=$root/.venv/bin/loadrun
 fi
 
+tuned=0
+for word in "${@:positional + 1}"; do
+    [[ $word == --tuned ]] && tuned=1
+done
 command=run
-arguments=("--batch-size=$1" "--scenario=$2" "--instances=$3" "$4" "--cores=$5")
+arguments=("$4" "--scenario=$2")
+if ((!tuned)); then
+    [[ $1 == auto ]] || arguments+=("--batch-size=$1")
+    [[ $3 == auto ]] || arguments+=("--instances=$3")
+    [[ $5 == auto ]] || arguments+=("--cores=$5")
+fi
 if ((positional == 6)); then
     arguments+=("--mode=$6")
 elif [[ ${6,,} == performanceonly ]]; then

@@ -6,17 +6,22 @@ import argparse
 import sys
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import models
 from launch.errors import InputError
 from launch.options import (
     BATCH_SIZES,
     POLICIES,
+    IN_FLIGHT,
     RunOptions,
+    TunedUse,
     find_sources,
     find_user_conf,
 )
+
+if TYPE_CHECKING:
+    from launch.tune.space import Choice
 
 SUMMARY = "run one LoadGen test: build what is missing, start the instances, measure, report"
 DESCRIPTION = """\
@@ -89,6 +94,12 @@ def add_mode(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_plan(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--tuned",
+        action=argparse.BooleanOptionalAction,
+        help="use what `loadrun tune` found; default: where it found something for this machine"
+        " and none of --instances, --cores, --batch-size and --oversubscribe is given",
+    )
     group.add_argument("--instances", type=count, metavar="N", help="worker processes")
     group.add_argument(
         "--cores", type=count, metavar="N", help="processors of all instances together"
@@ -138,9 +149,8 @@ def _add_engine(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--in-flight",
         type=count,
-        default=2,
         metavar="N",
-        help="batches an instance holds at most (default 2)",
+        help=f"batches an instance holds at most (default {IN_FLIGHT})",
     )
     group.add_argument(
         "--policy",
@@ -254,6 +264,12 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
             f"--engine {engine} executes {', '.join(SUPPORTED[engine])}, not {precision}"
             f" (--engine {default_engine} does)"
         )
+    choice, tuned = _find_tuned(arguments, model.name, scenario, engine, precision)
+    if choice is not None:
+        arguments.instances, arguments.cores = choice.layout.instances, choice.layout.cores
+        arguments.batch_size = choice.batch_size
+        arguments.policy = arguments.policy or choice.policy
+        arguments.in_flight = arguments.in_flight or choice.in_flight
     return RunOptions(
         model=model.name,
         scenario=scenario,
@@ -267,7 +283,7 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
             "--policy", (arguments.policy or POLICIES[scenario]).replace("-", "_"), NAMES
         ),
         batch_size=arguments.batch_size or BATCH_SIZES[scenario],
-        in_flight=arguments.in_flight,
+        in_flight=arguments.in_flight or IN_FLIGHT,
         instances=arguments.instances,
         cores=arguments.cores,
         strict=arguments.strict,
@@ -286,7 +302,45 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         max_restarts=arguments.max_restarts,
         stall_limit_s=arguments.stall_limit,
         command=("loadrun", *sys.argv[1:]),
+        tuned=tuned,
     )
+
+
+def _find_tuned(
+    arguments: argparse.Namespace, model: str, scenario: str, engine: str, precision: str
+) -> tuple[Choice | None, TunedUse]:
+    """The tuned configuration to use, if any, and what to say of it.
+
+    InputError where --tuned asks for one that is not there or contradicts another option.
+    """
+    from launch.topology import read_topology
+    from launch.tune.tuned import read_tuned, tuned_path, why_not
+
+    if arguments.tuned is False:
+        return None, TunedUse()
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in ("instances", "cores", "batch_size", "oversubscribe")
+        if getattr(arguments, name)
+    ]
+    if arguments.tuned and given:
+        raise InputError(f"--tuned and {given[0]} exclude each other: leave one out")
+    path = tuned_path(model, scenario, engine, precision)
+    if not arguments.tuned and not path.exists():
+        return None, TunedUse()
+    found = read_tuned(path)
+    cure = f"loadrun tune {model} --scenario {scenario.lower()}"
+    if found is None:
+        raise InputError(f"--tuned: {path} is not there ({cure} makes it)")
+    if given:
+        return None, TunedUse(notice=f"not used, as {given[0]} is given")
+    reason = why_not(found, read_topology(), arguments.max_latency)
+    if reason is not None and arguments.tuned:
+        raise InputError(f"--tuned: {path} is not for this run: {reason} ({cure})")
+    if reason is not None:
+        return None, TunedUse(notice=f"not used: {reason} ({cure} renews it)")
+    gain = f"{100 * found.gain:+.1f}% over the default, {found.repeats} repeats"
+    return found.choice, TunedUse(path, f"{found.choice} ({gain}; --no-tuned leaves it out)")
 
 
 def one_of(option: str, value: str, names: tuple[str, ...]) -> str:

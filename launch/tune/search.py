@@ -146,10 +146,13 @@ class Search:
             if neighbour is not None and turn % 2:
                 yield neighbour, "neighbour"
             else:
-                point = self._estimate()
-                if point is None and neighbour is None:
+                estimate = self._estimate()
+                if estimate is not None:
+                    yield estimate, "estimator"
+                elif neighbour is not None:
+                    yield neighbour, "neighbour"
+                else:
                     return
-                yield (point, "estimator") if point else (neighbour or (), "neighbour")
             now = self._best()
             since = 0 if now != best else since + 1
             best = now

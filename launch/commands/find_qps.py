@@ -1,0 +1,113 @@
+"""`loadrun find-qps MODEL`: the highest Server target_qps that is VALID."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import models
+from launch.commands.run import add_data, count, positive
+from launch.errors import InputError
+from launch.options import find_sources, find_user_conf
+
+SUMMARY = "find the highest Server target_qps that is VALID and write it into user.conf"
+DESCRIPTION = """\
+Looks for the highest rate of the Server scenario that is VALID: short tests bracket and bisect it,
+longer ones confirm it, the last of them at the full length. The result goes into the tuned section
+at the end of user.conf; other lines of the file stay as they are. A tuned configuration of the
+model is used as in `loadrun run`.
+"""
+EPILOG = """\
+examples:
+  loadrun find-qps resnet50
+  loadrun find-qps mobilenet --durations 5 20 60 --precision 3
+  loadrun find-qps resnet50 --loadgen --max-latency 100
+
+exit codes: 0 a rate was found; 3 none is VALID; others as of loadrun run.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add everything `loadrun find-qps` accepts."""
+    parser.description = DESCRIPTION
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
+    parser.add_argument(
+        "--durations",
+        type=positive,
+        nargs="+",
+        default=[10.0, 60.0, 600.0],
+        metavar="S",
+        help="seconds of the tests, growing; the last confirms (10 60 600)",
+    )
+    parser.add_argument(
+        "--precision", type=positive, default=2.0, metavar="PERCENT", help="of the rate (2)"
+    )
+    parser.add_argument(
+        "--start", type=positive, metavar="X", help="first rate; default: from the warm-up"
+    )
+    parser.add_argument(
+        "--loadgen", action="store_true", help="let LoadGen search (FindPeakPerformance)"
+    )
+    parser.add_argument(
+        "--max-latency", type=positive, metavar="MS", help="latency limit; default: the official"
+    )
+    parser.add_argument(
+        "--user-conf", metavar="FILE", help="where the result goes; default: ./user.conf"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="search, but leave user.conf as it is"
+    )
+    for option in ("--instances", "--cores", "--batch-size", "--in-flight"):
+        parser.add_argument(option, type=count, metavar="N", help="as in loadrun run")
+    for option in ("--policy", "--engine"):
+        parser.add_argument(option, metavar="NAME", help="as in loadrun run")
+    parser.add_argument("--tuned", action=argparse.BooleanOptionalAction, help="as in loadrun run")
+    add_data(parser.add_argument_group("model and data"))
+    parser.add_argument(
+        "--results", default="results", metavar="DIR", help="where results go (default: results)"
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Check the options, then search."""
+    from launch.qps.find import QpsOptions, find_qps
+
+    model = models.get(arguments.model)
+    durations = tuple(arguments.durations)
+    if list(durations) != sorted(set(durations)):
+        raise InputError(f"--durations {' '.join(f'{d:g}' for d in durations)}: must grow")
+    if arguments.precision >= 50:
+        raise InputError(f"--precision {arguments.precision:g}: give a percentage below 50")
+    words = [
+        f"--{name.replace('_', '-')}={value}"
+        for name in ("instances", "cores", "batch_size", "in_flight", "policy", "engine")
+        if (value := getattr(arguments, name)) is not None
+    ]
+    if arguments.max_latency is not None:
+        words.append(f"--max-latency={arguments.max_latency:g}")
+    if arguments.tuned is not None:
+        words.append("--tuned" if arguments.tuned else "--no-tuned")
+    given = arguments.user_conf is not None
+    # Never the file that comes with the package: it is nobody's own.
+    conf = find_user_conf(arguments.user_conf) if given else Path.cwd() / "user.conf"
+    assert conf is not None
+    return find_qps(
+        QpsOptions(
+            model=model.name,
+            mlperf_name=model.mlperf_name,
+            sources=find_sources(
+                arguments.weights, arguments.images, arguments.labels, arguments.calibration
+            ),
+            words=tuple(words),
+            durations=durations,
+            precision=arguments.precision / 100,
+            start=arguments.start,
+            loadgen=arguments.loadgen,
+            user_conf=conf,
+            user_conf_given=given,
+            keep=not arguments.dry_run,
+            results=Path(arguments.results).absolute(),
+        )
+    )

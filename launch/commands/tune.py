@@ -1,0 +1,115 @@
+"""`loadrun tune MODEL`: search the configuration that serves best on this machine."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import models
+from launch.commands.run import add_data, count, one_of, positive
+from launch.errors import InputError
+from launch.options import find_sources, find_user_conf
+from launch.tune.options import TuneOptions
+
+SUMMARY = "search instances, cores, batch size, policy and depth that serve a model best"
+DESCRIPTION = """\
+Searches instances x cores x batch size x policy x batches in flight with Optuna. Short tests prune,
+longer ones count; the best are then measured in turn with the default, and a winner that is not
+within the noise is written for `loadrun run` to use. Running again goes on where the last session
+ended.
+"""
+EPILOG = """\
+examples:
+  loadrun tune resnet50 --scenario offline --budget 10
+  loadrun tune mobilenet --scenario server --budget 20
+  loadrun tune resnet50 --scenario server --max-latency 100
+
+results: RESULTS/tune/SCENARIO/MODEL holds study.db (Optuna's), trials.csv, tune.json and plots.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add everything `loadrun tune` accepts."""
+    parser.description = DESCRIPTION
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
+    parser.add_argument(
+        "--scenario",
+        default="Offline",
+        metavar="NAME",
+        help="SingleStream, MultiStream, Server or Offline (default)",
+    )
+    parser.add_argument(
+        "--budget", type=positive, default=15.0, metavar="MINUTES", help="of this session (15)"
+    )
+    parser.add_argument("--trials", type=count, metavar="N", help="choices of this session at most")
+    parser.add_argument(
+        "--short", type=positive, default=4.0, metavar="S", help="seconds of a test that prunes (4)"
+    )
+    parser.add_argument(
+        "--long", type=positive, default=10.0, metavar="S", help="of a test that counts (10)"
+    )
+    parser.add_argument(
+        "--rounds", type=count, default=5, metavar="N", help="repeats of the finalists (5)"
+    )
+    parser.add_argument(
+        "--engine", metavar="NAME", help="onednn (default for int8), pytorch, null or sim"
+    )
+    parser.add_argument(
+        "--precision", default="int8", metavar="NAME", help="int8 (default), bf16 or fp32"
+    )
+    parser.add_argument(
+        "--max-latency",
+        type=positive,
+        metavar="MS",
+        help="Server: latency limit in milliseconds; default: the official one",
+    )
+    parser.add_argument("--user-conf", metavar="FILE", help="LoadGen's user.conf")
+    add_data(parser.add_argument_group("model and data"))
+    parser.add_argument(
+        "--results", default="results", metavar="DIR", help="where results go (default: results)"
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Check the options, then search."""
+    options = read_options(arguments)
+    from launch.tune.session import tune
+
+    return tune(options)
+
+
+def read_options(arguments: argparse.Namespace) -> TuneOptions:
+    """The checked options; InputError names the option, its value and the cure."""
+    from loadrun.scenarios import UnknownNameError, parse_scenario
+    from netrun.engines import ENGINES, PRECISIONS, SUPPORTED
+
+    try:
+        scenario = parse_scenario(arguments.scenario)
+    except UnknownNameError as error:
+        raise InputError(str(error)) from None
+    if arguments.max_latency is not None and scenario != "Server":
+        raise InputError(f"--max-latency is Server's limit; {scenario} has none")
+    precision = one_of("--precision", arguments.precision, PRECISIONS)
+    default = next(engine for engine in ENGINES if precision in SUPPORTED[engine])
+    engine = one_of("--engine", arguments.engine or default, ENGINES)
+    if precision not in SUPPORTED[engine]:
+        raise InputError(f"--engine {engine} does not execute {precision} (--engine {default})")
+    return TuneOptions(
+        model=models.get(arguments.model).name,
+        scenario=scenario,
+        sources=find_sources(
+            arguments.weights, arguments.images, arguments.labels, arguments.calibration
+        ),
+        engine=engine,
+        precision=precision,
+        max_latency_ms=arguments.max_latency,
+        user_conf=find_user_conf(arguments.user_conf),
+        budget_s=60 * arguments.budget,
+        trials=arguments.trials,
+        short_s=arguments.short,
+        long_s=arguments.long,
+        rounds=arguments.rounds,
+        results=Path(arguments.results).absolute(),
+    )

@@ -1,0 +1,198 @@
+"""Find the highest VALID Server target_qps by real runs, and write it down."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from launch.errors import ExitCode, InterruptedRunError, RunError
+from launch.options import Sources
+from launch.qps.search import Peak, Stopped, search_peak
+from launch.qps.section import write_setting
+from launch.results import write_json
+from launch.signals import Signals
+from launch.terminal import Terminal
+from launch.trial import run_once, source_words
+from loadrun.user_conf import parse_user_conf
+
+GROWTH = 1.3
+HOPELESS = 0.05
+"""Below this share of the first rate the search ends: no rate holds."""
+
+
+@dataclass(frozen=True)
+class QpsOptions:
+    """A search as the user asked for it; `words` are the options that every run is given.
+
+    `durations` in s, the last one confirms; `precision` a share; `start` None: the rate that the
+    warm-up of the first run gives. `keep` False writes nothing into user.conf.
+    """
+
+    model: str
+    mlperf_name: str
+    sources: Sources
+    words: tuple[str, ...]
+    durations: tuple[float, ...]
+    precision: float
+    start: float | None
+    loadgen: bool
+    user_conf: Path
+    user_conf_given: bool
+    keep: bool
+    results: Path
+
+    @property
+    def home(self) -> Path:
+        """Where runs and the result stand."""
+        return self.results / "find-qps" / self.model.lower()
+
+
+def find_qps(options: QpsOptions) -> ExitCode:
+    """Search, say and write; exit code 3 where no rate is VALID."""
+    terminal = Terminal()
+    options.home.mkdir(parents=True, exist_ok=True)
+    if options.user_conf.exists():
+        parse_user_conf(options.user_conf, models=(options.mlperf_name,))
+    with Signals() as signals:
+        finder = _Finder(options, terminal, signals)
+        return finder.loadgen() if options.loadgen else finder.search()
+
+
+class _Finder:
+    def __init__(self, options: QpsOptions, terminal: Terminal, signals: Signals) -> None:
+        self._options = options
+        self._terminal = terminal
+        self._signals = signals
+        self._interrupted: InterruptedRunError | None = None
+        self._known: dict[float, bool] = {}
+
+    def search(self) -> ExitCode:
+        """Bracketing, bisection, confirmations."""
+        options = self._options
+        start = options.start or self._first()
+        peak = search_peak(
+            self._holds,
+            start,
+            durations=options.durations,
+            precision=options.precision,
+            growth=GROWTH,
+            least=HOPELESS * start,
+        )
+        self._record(peak)
+        if self._interrupted is not None:
+            raise self._interrupted
+        if peak.qps is None:
+            self._terminal.line(
+                f"no rate is VALID: even {peak.attempts[-1].qps:.4g} queries/s is too much; fewer"
+                " instances with more cores each answer sooner (loadrun tune finds them),"
+                " --max-latency sets another limit"
+            )
+            return ExitCode.INVALID
+        bound = f"; {peak.bound:.4g} is too much" if peak.bound else ""
+        self._terminal.line(
+            f"highest VALID rate: {peak.qps:.4g} queries/s, held for"
+            f" {options.durations[-1]:g} s{bound} ({len(peak.attempts)} tests)"
+        )
+        self._keep(peak.qps, f"held for {options.durations[-1]:g} s")
+        return ExitCode.OK
+
+    def loadgen(self) -> ExitCode:
+        """LoadGen's own search, FindPeakPerformance: one run."""
+        options = self._options
+        words = [f"--time={options.durations[0]:g}"]
+        if options.start is not None:
+            words.append(f"--qps={options.start:g}")
+        record = self._run(words, "FindPeakPerformance")
+        metric = record["result"]["metric"]
+        if not metric or not metric["value"]:
+            raise RunError("LoadGen's FindPeakPerformance found no rate")
+        qps = float(metric["value"])
+        self._terminal.line(f"LoadGen's FindPeakPerformance: {qps:.4g} queries/s")
+        peak = search_peak(
+            self._holds,
+            qps,
+            durations=(options.durations[-1],),
+            precision=options.precision,
+            growth=1 + options.precision,
+            least=HOPELESS * qps,
+        )
+        self._record(peak)
+        if self._interrupted is not None:
+            raise self._interrupted
+        if peak.qps is None:
+            self._terminal.line("no rate near it is VALID")
+            return ExitCode.INVALID
+        self._terminal.line(f"confirmed for {options.durations[-1]:g} s: {peak.qps:.4g} queries/s")
+        self._keep(peak.qps, f"held for {options.durations[-1]:g} s")
+        return ExitCode.OK
+
+    def _first(self) -> float:
+        """The rate that a run sets by itself; its verdict counts."""
+        seconds = self._options.durations[0]
+        record = self._run([f"--time={seconds:g}"])
+        qps = float(record["settings"]["server_target_qps"])
+        self._known[qps] = self._judge(record, qps, seconds)
+        return qps
+
+    def _holds(self, qps: float, seconds: float) -> bool:
+        if self._known.get(qps) is not None and seconds == self._options.durations[0]:
+            return self._known[qps]
+        try:
+            record = self._run([f"--time={seconds:g}", f"--qps={qps:.6g}"])
+        except InterruptedRunError as error:
+            self._interrupted = error
+            raise Stopped from None
+        return self._judge(record, qps, seconds)
+
+    def _judge(self, record: dict[str, Any], qps: float, seconds: float) -> bool:
+        """Whether the rate held: VALID at the last duration, else the percentile that counts.
+
+        Few queries make LoadGen's early stopping say INVALID whatever their latencies.
+        """
+        valid = record["result"]["valid"] is True
+        within = bool(record["result"]["fields"].get("result_perf_constraints_met"))
+        held = valid if seconds == self._options.durations[-1] else within
+        p99 = record["result"]["latencies_ns"].get("p99", 0) / 1e6
+        word = "VALID" if valid else "within the limit" if held else "INVALID"
+        self._terminal.line(f"  {qps:8.4g} queries/s, {seconds:4g} s: p99 {p99:.4g} ms  {word}")
+        return held
+
+    def _run(self, words: list[str], mode: str = "PerformanceOnly") -> dict[str, Any]:
+        options = self._options
+        words = [*options.words, *source_words(options.sources), "--fast", *words]
+        if options.user_conf_given or options.user_conf.exists():
+            words.append(f"--user-conf={options.user_conf}")
+        directory = options.home / "run"
+        return run_once(options.model, "Server", words, directory, self._signals, mode)
+
+    def _record(self, peak: Peak) -> None:
+        options = self._options
+        values = {
+            "model": options.model,
+            "qps": peak.qps,
+            "bound": peak.bound,
+            "complete": peak.complete,
+            "durations_s": list(options.durations),
+            "precision": options.precision,
+            "attempts": [asdict(attempt) for attempt in peak.attempts],
+        }
+        write_json(options.home / "find-qps.json", values)
+
+    def _keep(self, qps: float, how: str) -> None:
+        options = self._options
+        if not options.keep:
+            return
+        key = f"{options.mlperf_name}.Server.target_qps"
+        # Rounded down: what is written is not more than what has held.
+        digits = 10 ** max(0, 3 - len(str(int(qps))))
+        value = f"{int(qps * digits) / digits:g}"
+        when = datetime.now(UTC).strftime("%Y-%m-%d")
+        said = [word for word in options.words if word.startswith("--max-latency")]
+        lines = write_setting(options.user_conf, key, value, " ".join([f"{when}, {how}", *said]))
+        self._terminal.line(f"{options.user_conf}: {key} = {value}")
+        for number in lines:
+            self._terminal.line(
+                f"  note: line {number} sets {key} too; the tuned section comes later and wins"
+            )

@@ -1,0 +1,98 @@
+"""The part of user.conf that loadrun writes: between two comment lines, at the end of the file.
+
+LoadGen takes the last line of a key, so the section wins over what stands above it. Everything
+outside of it is the user's and stays as it is, byte for byte.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from launch.errors import InputError
+from loadrun.user_conf import UserConfError, parse_user_conf
+
+BEGIN = "# --- tuned: written by loadrun find-qps; lines in here are replaced ---"
+END = "# --- end of tuned ---"
+
+
+def with_setting(text: str, key: str, value: str, comment: str) -> str:
+    """`text` with ``key = value`` in its tuned section, which comes last; other keys there stay.
+
+    `comment` is written above the line. Raises ValueError for a section without an end.
+    """
+    before, section, after = _split(text)
+    kept: list[tuple[str, str]] = []
+    said = ""
+    for line in section:
+        words = line.split()
+        if words[:1] == ["#"]:
+            said = line
+        elif words and words[0] != key:
+            kept.append((said, line))
+            said = ""
+        elif words:
+            said = ""
+    kept.append((f"# {comment}", f"{key} = {value}"))
+    lines = [part for pair in sorted(kept, key=lambda x: x[1]) for part in pair if part]
+    rest = before + after
+    if rest and not rest.endswith("\n"):
+        rest += "\n"
+    return rest + "\n".join([BEGIN, *lines, END]) + "\n"
+
+
+def overridden(text: str, key: str) -> list[int]:
+    """Line numbers outside of the section that set `key` too, and lose to it."""
+    before, section, _ = _split(text)
+    first = before.count("\n") + 1
+    inside = range(first, first + len(section) + 2) if section or BEGIN in text else range(0)
+    lines = enumerate(text.splitlines(), 1)
+    return [n for n, line in lines if line.split()[:1] == [key] and n not in inside]
+
+
+def write_setting(path: Path, key: str, value: str, comment: str) -> list[int]:
+    """Put a setting into the tuned section of `path`, which need not exist: aside, then renamed.
+
+    A link stays a link; permissions stay. The new text is checked as LoadGen would read it before
+    it takes its place. Returns `overridden`; InputError where the file cannot be changed.
+    """
+    target = path.resolve()
+    try:
+        with target.open(newline="") as file:
+            text = file.read()
+        mode = stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        text, mode = "", 0o644
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    aside = target.with_name(f".{target.name}.{os.getpid()}.aside")
+    try:
+        new = with_setting(text, key, value, comment)
+        with aside.open("w", newline="") as file:
+            file.write(new)
+        aside.chmod(mode)
+        parse_user_conf(aside)
+        aside.replace(target)
+    except ValueError as error:
+        said = str(error).replace(str(aside), str(path))
+        kind = "" if isinstance(error, UserConfError) else f"{path}: "
+        raise InputError(f"{kind}{said}") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; choose another with --user-conf") from None
+    finally:
+        aside.unlink(missing_ok=True)
+    return overridden(text, key)
+
+
+def _split(text: str) -> tuple[str, list[str], str]:
+    begin = text.find(BEGIN)
+    if begin < 0:
+        return text, [], ""
+    end = text.find(END, begin)
+    if end < 0:
+        raise ValueError(f"the line {END!r} is missing behind {BEGIN!r}: put it back")
+    section = text[begin + len(BEGIN) : end].strip("\r\n").splitlines()
+    after = text[end + len(END) :]
+    # The section's own line end goes with it.
+    return text[:begin], section, after.removeprefix("\r\n").removeprefix("\n")

@@ -1,0 +1,91 @@
+"""Measures a choice by real runs of `loadrun run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from launch.qps.search import search_peak
+from launch.signals import Signals
+from launch.trial import run_once, source_words
+from launch.tune.options import TuneOptions
+from launch.tune.space import Choice
+
+GROWTH, PRECISION, MOST = 1.2, 0.06, 6
+"""Server, short: how a rate within the limit is looked for."""
+LONG_GROWTH, LONG_PRECISION, LONG_MOST = 1.06, 0.03, 5
+
+
+class RunEvaluator:
+    """Runs a choice; `runs` counts the tests made."""
+
+    def __init__(self, options: TuneOptions, directory: Path, signals: Signals) -> None:
+        self._options = options
+        self._directory = directory
+        self._signals = signals
+        self._peaks: dict[Choice, float] = {}
+        self.runs = 0
+
+    def measure(self, choice: Choice, *, long: bool, goal: float | None) -> float:
+        """Return samples/s, the highest queries/s within the limit, or queries/s by latency."""
+        options = self._options
+        if options.scenario == "Server":
+            return self._server(choice, long, goal)
+        record = self._run(choice, options.long_s if long else options.short_s)
+        metric = record["result"]["metric"]
+        value = float(metric["value"]) if metric else 0.0
+        if options.scenario == "Offline" or value <= 0:
+            return value
+        return 1e3 / value
+
+    def _server(self, choice: Choice, long: bool, goal: float | None) -> float:
+        seconds = self._options.long_s if long else self._options.short_s
+        known: dict[float, bool] = {}
+        start = self._peaks.get(choice) or max(self._peaks.values(), default=0.0)
+        if not start:
+            record = self._run(choice, seconds)
+            start = float(record["settings"]["server_target_qps"])
+            known[start] = within_limit(record)
+
+        def holds(qps: float, seconds: float) -> bool:
+            if qps not in known:
+                known[qps] = within_limit(self._run(choice, seconds, qps))
+            return known[qps]
+
+        peak = search_peak(
+            holds,
+            start,
+            durations=(seconds,),
+            precision=LONG_PRECISION if long else PRECISION,
+            growth=LONG_GROWTH if long else GROWTH,
+            least=0.7 * goal if goal else 0.02 * start,
+            most=LONG_MOST if long else MOST,
+        )
+        if peak.qps is None:
+            return 0.0
+        self._peaks[choice] = peak.qps
+        return peak.qps
+
+    def _run(self, choice: Choice, seconds: float, qps: float | None = None) -> dict[str, Any]:
+        options = self._options
+        words = [*choice.words(), *source_words(options.sources), "--no-tuned", "--fast"]
+        words += [f"--time={seconds:g}", f"--engine={options.engine}"]
+        words += [f"--precision={options.precision}"]
+        if options.max_latency_ms is not None:
+            words.append(f"--max-latency={options.max_latency_ms:g}")
+        if options.user_conf is not None:
+            words.append(f"--user-conf={options.user_conf}")
+        if qps is not None:
+            words.append(f"--qps={qps:.6g}")
+        self.runs += 1
+        directory = self._directory / "run"
+        return run_once(options.model, options.scenario, words, directory, self._signals)
+
+
+def within_limit(record: dict[str, Any]) -> bool:
+    """Whether the latency percentile that counts was within the limit.
+
+    A short test has too few queries for LoadGen's early stopping to call it VALID; the percentile
+    is there all the same.
+    """
+    return bool(record["result"]["fields"].get("result_perf_constraints_met"))

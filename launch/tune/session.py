@@ -1,0 +1,220 @@
+"""One tuning session: search, confirm, judge, write what was found."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.util import find_spec
+
+from launch.engine import check_engine
+from launch.errors import ExitCode, InputError, InterruptedRunError
+from launch.options import BATCH_SIZES, IN_FLIGHT, POLICIES
+from launch.plan import make_plan
+from launch.results import write_json
+from launch.roofline.picture import available as can_draw
+from launch.signals import Signals
+from launch.terminal import Terminal
+from launch.topology import Topology, read_topology
+from launch.tune.evaluate import RunEvaluator
+from launch.tune.evidence import LEAST_REPEATS, Summary, Verdict, judge
+from launch.tune.options import TuneOptions
+from launch.tune.search import Search, Trial, open_study
+from launch.tune.space import Choice, Layout, Space, make_space
+from launch.tune.table import finalists_table, trials_csv, trials_table
+from launch.tune.tuned import Tuned, machine_key, tuned_path, write_tuned
+from models.files import locked, written_aside
+
+CURE = "pip install 'loadrun[tune]'"
+SEARCH_SHARE = 0.6
+"""Of the budget; the rest is for the finalists' repeats."""
+UNITS = {"Offline": "samples/s", "Server": "queries/s within the limit"}
+
+
+def unit_of(scenario: str) -> str:
+    """What is made large."""
+    return UNITS.get(scenario, "queries/s at the percentile that counts")
+
+
+def tune(options: TuneOptions) -> ExitCode:
+    """Search and say what was found; raises LaunchError."""
+    if find_spec("optuna") is None:
+        raise InputError(f"loadrun tune needs Optuna: {CURE}")
+    check_engine(options.engine)
+    terminal = Terminal()
+    topology = read_topology()
+    default = default_choice(options.scenario, topology)
+    space = make_space(topology, options.scenario, default)
+    options.home.mkdir(parents=True, exist_ok=True)
+    storage = options.home / "study.db"
+
+    def waiting() -> None:
+        terminal.line(f"another tuning session holds {storage}: waiting for it")
+
+    with locked(storage, waiting), Signals() as signals:
+        session = _Session(options, topology, space, default, terminal, signals)
+        return session.run(f"sqlite:///{storage}")
+
+
+def default_choice(scenario: str, topology: Topology) -> Choice:
+    """What `loadrun run` does without any option."""
+    if scenario == "SingleStream":
+        from launch.run import single_stream_cores
+
+        layout = Layout(1, single_stream_cores(topology))
+    else:
+        plan = make_plan(topology)
+        layout = Layout(len(plan.instances), plan.cores_per_instance)
+    return Choice(layout, BATCH_SIZES[scenario], POLICIES[scenario], IN_FLIGHT)
+
+
+class _Session:
+    def __init__(
+        self,
+        options: TuneOptions,
+        topology: Topology,
+        space: Space,
+        default: Choice,
+        terminal: Terminal,
+        signals: Signals,
+    ) -> None:
+        self._options = options
+        self._topology = topology
+        self._space = space
+        self._default = default
+        self._terminal = terminal
+        self._signals = signals
+        self._unit = unit_of(options.scenario)
+        self._started = time.monotonic()
+        self._best = 0.0
+
+    def run(self, storage: str) -> ExitCode:
+        options, terminal = self._options, self._terminal
+        evaluator = RunEvaluator(options, options.home, self._signals)
+        study = open_study(self._name(), storage)
+        search = Search(
+            self._space, self._default, evaluator, study, time.monotonic, self._trial_ended
+        )
+        before = search.trials
+        self._best = max((t.value or 0.0 for t in before), default=0.0)
+        terminal.line(
+            f"{options.model} {options.scenario}: {self._space.size} choices,"
+            f" {options.budget_s / 60:g} minutes; default: {self._default}"
+        )
+        if before:
+            terminal.line(f"going on after {len(before)} trials of earlier sessions")
+        try:
+            why = search.run(lambda: self._searches(len(search.trials) - len(before)))
+            terminal.line(f"search ended ({why}) after {self._spent():.0f} s; now the finalists")
+            finalists = search.finalists()
+            search.confirm(finalists, options.rounds, self._goes_on)
+        except InterruptedRunError:
+            if search.trials:
+                self._write(search, None, evaluator.runs)
+            terminal.line(f"{len(search.trials)} trials are kept; run again to go on")
+            raise
+        confirmed = search.confirmed(finalists)
+        verdict = judge(confirmed, str(self._default)) if confirmed else None
+        self._write(search, verdict, evaluator.runs)
+        terminal.table(trials_table(search.trials, self._unit))
+        if verdict is None:
+            terminal.line("no whole round of the finalists fitted the budget: run again to go on")
+            return ExitCode.OK
+        terminal.table(finalists_table(confirmed, str(self._default), self._unit))
+        self._conclude(verdict, confirmed, finalists)
+        return ExitCode.OK
+
+    def _name(self) -> str:
+        """Names a study: what makes figures comparable, and the space."""
+        options = self._options
+        limit = options.max_latency_ms
+        parts = [options.model, options.scenario, options.engine, options.precision]
+        parts += [machine_key(self._topology), self._space.key]
+        parts.append("official" if limit is None else f"{limit:g}ms")
+        return ".".join(parts)
+
+    def _spent(self) -> float:
+        return time.monotonic() - self._started
+
+    def _goes_on(self) -> bool:
+        return self._spent() < self._options.budget_s
+
+    def _searches(self, done: int) -> bool:
+        most = self._options.trials
+        within = self._spent() < SEARCH_SHARE * self._options.budget_s
+        return within and (most is None or done < most)
+
+    def _trial_ended(self, trial: Trial) -> None:
+        if trial.value is None:
+            word = "pruned"
+        elif trial.value > self._best:
+            word, self._best = "best so far", trial.value
+        else:
+            word = ""
+        line = f"{self._spent():6.0f} s  trial {trial.number:3}  {trial.figure:9.4g}"
+        self._terminal.line(f"{line}  {trial.choice}  {word}".rstrip())
+
+    def _conclude(
+        self, verdict: Verdict, confirmed: dict[str, Summary], finalists: list[Choice]
+    ) -> None:
+        options, terminal = self._options, self._terminal
+        path = tuned_path(options.model, options.scenario, options.engine, options.precision)
+        if verdict.winner is None:
+            terminal.line(verdict.text)
+            kept = f"; {path} of an earlier session stays" if path.exists() else ""
+            terminal.line(f"nothing is written: the default stands{kept}")
+            return
+        terminal.line(f"winner: {verdict.text}")
+        terminal.lines(f"  not told apart from it: {name}" for name in verdict.ties)
+        choice = next(c for c in finalists if str(c) == verdict.winner)
+        found = confirmed[verdict.winner]
+        tuned = Tuned(
+            model=options.model,
+            scenario=options.scenario,
+            engine=options.engine,
+            precision=options.precision,
+            machine=machine_key(self._topology),
+            max_latency_ms=options.max_latency_ms if options.scenario == "Server" else None,
+            instances=choice.layout.instances,
+            cores=choice.layout.cores,
+            batch_size=choice.batch_size,
+            policy=choice.policy,
+            in_flight=choice.in_flight,
+            figure=found.median,
+            unit=self._unit,
+            spread=found.spread,
+            repeats=len(found.values),
+            gain=verdict.gain,
+            chance=verdict.chance,
+            made=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        terminal.line(f"tuned configuration: {write_tuned(tuned)} (loadrun run uses it)")
+
+    def _write(self, search: Search, verdict: Verdict | None, runs: int) -> None:
+        home, trials = self._options.home, search.trials
+        confirmed = search.confirmed(search.finalists())
+        with written_aside(home / "trials.csv") as aside:
+            aside.write_text(trials_csv(trials))
+        values = {
+            "model": self._options.model,
+            "scenario": self._options.scenario,
+            "unit": self._unit,
+            "choices": self._space.size,
+            "trials": len(trials),
+            "tests_this_session": runs,
+            "seconds_this_session": round(self._spent(), 1),
+            "default": str(self._default),
+            "finalists": {name: list(found.values) for name, found in confirmed.items()},
+            "least_repeats": LEAST_REPEATS,
+            "verdict": asdict(verdict) if verdict else None,
+        }
+        write_json(home / "tune.json", json.loads(json.dumps(values)))
+        if not can_draw():
+            self._terminal.line("no plots: pip install 'loadrun[report]' draws them")
+            return
+        from launch.tune.picture import write_all
+
+        title = f"{self._options.model} {self._options.scenario}, {self._topology.name}"
+        for path in write_all(trials, self._space, title, self._unit, home):
+            self._terminal.line(f"plot: {path}")
