@@ -30,7 +30,7 @@ from launch.tune.space import Choice, Layout, Space, make_space
 from loadrun.config import Overrides
 
 RECORDINGS = Path(__file__).parent.parent / "tests/launch/recordings"
-SPEEDS = {"desktop": (32.0, 38.0), "dual_28": (38.5, 105.0), "nps4": (32.0, 48.0)}
+SPEEDS = {"desktop": (32.0, 25.0), "dual_28": (38.5, 70.0), "nps4": (32.0, 30.0)}
 """MB of an L3 cache and GB/s of a memory node."""
 LIMIT_S = 0.015
 NOISE = 0.02
@@ -39,7 +39,7 @@ SHARE = 0.25
 ROUNDS = 5
 QUERIES = 1000
 POLICIES, DEPTHS = ("pull", "round_robin", "local_batch_first"), (1, 2)
-"""Fewer than `loadrun tune` tries, so that exhaustive search ends and the tuner's quarter is small."""
+"""Fewer than `loadrun tune` tries, so that exhaustive search ends."""
 LATE = 0.01
 
 

@@ -20,7 +20,7 @@ from launch.topology import Topology
 from launch.tune.space import Layout
 from netrun.config import SimulatedService
 
-SOFT = 4.0
+SOFT = 2.0
 """Exponent of the soft maximum: computing and memory access overlap, but not fully."""
 BASE_MS = 0.15
 """Around every batch."""

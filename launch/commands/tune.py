@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import models
-from launch.commands.run import add_data, count, one_of, positive
+from launch.commands.run import add_data, count, one_of, positive, whole
 from launch.errors import InputError
 from launch.options import find_sources, find_user_conf
 from launch.tune.options import TuneOptions
@@ -43,7 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget", type=positive, default=15.0, metavar="MINUTES", help="of this session (15)"
     )
-    parser.add_argument("--trials", type=count, metavar="N", help="choices of this session at most")
+    parser.add_argument(
+        "--trials",
+        type=whole,
+        metavar="N",
+        help="new choices of this session at most; 0 only repeats the finalists",
+    )
     parser.add_argument(
         "--short", type=positive, default=4.0, metavar="S", help="seconds of a test that prunes (4)"
     )

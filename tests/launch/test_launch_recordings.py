@@ -27,7 +27,7 @@ def held(plan: Plan) -> list[str]:
     return [format_list(instance.processors) for instance in plan.instances]
 
 
-@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize("name", ["desktop", "snc2", "container", "hybrid", "arm"])
 def test_a_recording_tells_what_the_machine_tells(name: str, tmp_path: Path) -> None:
     assert recorded(name) == MACHINES[name].topology(tmp_path)
 
