@@ -53,12 +53,15 @@ for word in "${@:positional + 1}"; do
     [[ $word == --tuned ]] && tuned=1
 done
 command=run
-arguments=("$4" "--scenario=$2")
-if ((!tuned)); then
-    [[ $1 == auto ]] || arguments+=("--batch-size=$1")
-    [[ $3 == auto ]] || arguments+=("--instances=$3")
-    [[ $5 == auto ]] || arguments+=("--cores=$5")
-fi
+arguments=()
+number() { # OPTION VALUE
+    [[ $2 == auto ]] || ((tuned)) || arguments+=("$1=$2")
+}
+number --batch-size "$1"
+arguments+=("--scenario=$2")
+number --instances "$3"
+arguments+=("$4")
+number --cores "$5"
 if ((positional == 6)); then
     arguments+=("--mode=$6")
 elif [[ ${6,,} == performanceonly ]]; then

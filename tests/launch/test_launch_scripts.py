@@ -207,3 +207,24 @@ def test_installed_scripts_use_the_loadrun_beside_them(checkout: Checkout) -> No
     assert done.returncode == 3
     assert done.stdout.startswith("[single-stream]")
     assert checkout.calls.read_text() == calls
+
+
+@pytest.mark.parametrize(
+    ("numbers", "options", "passed"),
+    [
+        (("auto", "auto", "auto"), (), []),
+        (("4", "auto", "2"), (), ["--batch-size=4", "--cores=2"]),
+        (("4", "2", "2"), ("--fast", "--tuned"), ["--fast", "--tuned"]),
+    ],
+)
+def test_numbers_can_be_left_to_what_was_tuned(
+    checkout: Checkout, numbers: tuple[str, str, str], options: tuple[str, ...], passed: list[str]
+) -> None:
+    batch, instances, cores = numbers
+    words = [batch, "offline", instances, "resnet50", cores, "PerformanceOnly", *options]
+    code, output, _ = checkout.run("run_loadrun.sh", *words)
+    assert code == 3
+    given = [line.strip("[]") for line in output.splitlines()]
+    assert given[0] == "run"
+    rest = [w for w in given[1:] if w not in ("resnet50", "--scenario=offline")]
+    assert [w for w in rest if w != "--mode=PerformanceOnly"] == passed
