@@ -54,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-latency", type=positive, metavar="MS", help="latency limit; default: the official"
     )
     parser.add_argument(
-        "--user-conf", metavar="FILE", help="where the result goes; default: ./user.conf"
+        "--user-conf",
+        metavar="FILE",
+        help="where the result goes; default: the file that runs read, else ./user.conf",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="search, but leave user.conf as it is"
@@ -89,10 +91,8 @@ def execute(arguments: argparse.Namespace) -> int:
         words.append(f"--max-latency={arguments.max_latency:g}")
     if arguments.tuned is not None:
         words.append("--tuned" if arguments.tuned else "--no-tuned")
-    given = arguments.user_conf is not None
-    # Never the file that comes with the package: it is nobody's own.
-    conf = find_user_conf(arguments.user_conf) if given else Path.cwd() / "user.conf"
-    assert conf is not None
+    # The file that runs read from here, so that it stays the one they read.
+    conf = find_user_conf(arguments.user_conf) or Path.cwd() / "user.conf"
     return find_qps(
         QpsOptions(
             model=model.name,
@@ -106,7 +106,6 @@ def execute(arguments: argparse.Namespace) -> int:
             start=arguments.start,
             loadgen=arguments.loadgen,
             user_conf=conf,
-            user_conf_given=given,
             keep=not arguments.dry_run,
             results=Path(arguments.results).absolute(),
         )

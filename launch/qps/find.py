@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from launch.errors import ExitCode, InterruptedRunError, RunError
+from launch.errors import ExitCode, InputError, InterruptedRunError, RunError
 from launch.options import Sources
 from launch.qps.search import Peak, Stopped, search_peak
 from launch.qps.section import write_setting
@@ -15,7 +15,7 @@ from launch.results import write_json
 from launch.signals import Signals
 from launch.terminal import Terminal
 from launch.trial import run_once, source_words
-from loadrun.user_conf import parse_user_conf
+from loadrun.user_conf import UserConfError, parse_user_conf
 
 GROWTH = 1.3
 HOPELESS = 0.05
@@ -39,7 +39,6 @@ class QpsOptions:
     start: float | None
     loadgen: bool
     user_conf: Path
-    user_conf_given: bool
     keep: bool
     results: Path
 
@@ -54,7 +53,10 @@ def find_qps(options: QpsOptions) -> ExitCode:
     terminal = Terminal()
     options.home.mkdir(parents=True, exist_ok=True)
     if options.user_conf.exists():
-        parse_user_conf(options.user_conf, models=(options.mlperf_name,))
+        try:
+            parse_user_conf(options.user_conf, models=(options.mlperf_name,))
+        except UserConfError as error:
+            raise InputError(str(error)) from None
     with Signals() as signals:
         finder = _Finder(options, terminal, signals)
         return finder.loadgen() if options.loadgen else finder.search()
@@ -162,7 +164,7 @@ class _Finder:
     def _run(self, words: list[str], mode: str = "PerformanceOnly") -> dict[str, Any]:
         options = self._options
         words = [*options.words, *source_words(options.sources), "--fast", *words]
-        if options.user_conf_given or options.user_conf.exists():
+        if options.user_conf.exists():
             words.append(f"--user-conf={options.user_conf}")
         directory = options.home / "run"
         return run_once(options.model, "Server", words, directory, self._signals, mode)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from launch.cli import main
 from launch.errors import InputError
 from launch.qps.search import Stopped, search_peak
 from launch.qps.section import BEGIN, END, overridden, with_setting, write_setting
@@ -149,3 +152,77 @@ def test_a_file_that_cannot_be_changed_stays(tmp_path: Path, text: str, said: st
     with pytest.raises(InputError, match=said):
         write_setting(path, KEY, "5", "a")
     assert path.read_text() == text
+
+
+class Sut:
+    """Stands for runs: rates up to `limit` hold, less by a tenth at full length."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.words: list[list[str]] = []
+
+    def run_once(
+        self,
+        model: str,
+        scenario: str,
+        words: list[str],
+        directory: Path,
+        signals: object,
+        mode: str = "PerformanceOnly",
+    ) -> dict[str, Any]:
+        self.words.append(list(words))
+        given = {w.split("=")[0]: w.split("=")[-1] for w in words}
+        qps = float(given.get("--qps", 80.0))
+        within = qps <= (self.limit if float(given["--time"]) < 60 else 0.9 * self.limit)
+        return {
+            "settings": {"server_target_qps": qps},
+            "result": {
+                # Short tests are never VALID: too few queries for early stopping.
+                "valid": within and float(given["--time"]) >= 60,
+                "fields": {"result_perf_constraints_met": within},
+                "latencies_ns": {"p99": 1e6},
+                "metric": {"value": 97.0},
+            },
+        }
+
+
+@pytest.fixture
+def sut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sut:
+    sut = Sut(100.0)
+    monkeypatch.setattr("launch.qps.find.run_once", sut.run_once)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "user.conf").write_text(USERS)
+    return sut
+
+
+def test_find_qps_writes_what_held_at_full_length(sut: Sut, tmp_path: Path) -> None:
+    assert main(["find-qps", "resnet50", "--durations", "5", "60", "--batch-size", "4"]) == 0
+    entry = parse_user_conf(tmp_path / "user.conf").get("resnet50", "Server", "target_qps")
+    assert entry is not None
+    assert 0.9 * 100 / 1.02**2 - 0.1 <= entry.value <= 90.0
+    assert (tmp_path / "user.conf").read_text().startswith(USERS)
+    assert all("--batch-size=4" in words for words in sut.words)
+    assert not any(word.startswith("--qps") for word in sut.words[0])
+
+
+def test_find_qps_dry_run_and_loadgens_search(sut: Sut, tmp_path: Path) -> None:
+    words = ["find-qps", "resnet50", "--loadgen", "--durations", "5", "60", "--dry-run"]
+    assert main(words) == 0
+    assert (tmp_path / "user.conf").read_text() == USERS
+    found = json.loads((tmp_path / "results/find-qps/resnet50/find-qps.json").read_text())
+    assert found["qps"] == pytest.approx(90, rel=0.03)
+
+
+def test_find_qps_without_any_valid_rate(sut: Sut, tmp_path: Path) -> None:
+    sut.limit = 1.0
+    assert main(["find-qps", "resnet50", "--durations", "5", "60"]) == 3
+    assert (tmp_path / "user.conf").read_text() == USERS
+
+
+def test_find_qps_refuses_a_user_conf_that_runs_would_refuse(
+    sut: Sut, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "user.conf").write_text("resnet50.Server.target_qp = 1\n")
+    assert main(["find-qps", "resnet50"]) == 2
+    assert "user.conf:1" in capsys.readouterr().err
+    assert sut.words == []
