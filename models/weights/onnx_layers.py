@@ -127,7 +127,7 @@ def found(graph: Graph, value: str) -> Found:
                 name = source
             elif kind not in ("Identity", "Squeeze", "Reshape", "Transpose", "Unsqueeze"):
                 raise WeightsError(
-                    f"{graph.path}: a scale or bias behind {kind} {value} is in none of our networks"
+                    f"{graph.path}: a scale or bias behind {kind} {value} is not ours"
                 )
             value = source
         else:

@@ -103,7 +103,7 @@ def seeded(network: nn.Module) -> Any:
 def write_resnet50(
     path: Path, network: ResNet50, folded: bool = True, tf: bool = True, v1: bool = False
 ) -> None:
-    """`tf`: with a matrix product, ArgMax and Softmax; else as PyTorch exports. `v1`: strides v1."""
+    """`tf`: matrix product, ArgMax and Softmax; else as PyTorch exports. `v1`: strides of v1."""
     w = Writer(folded)
     if tf:
         x = w.node("Pad", "images", w.constant([0, 0, 3, 3, 0, 0, 3, 3], np.int64))
