@@ -51,10 +51,10 @@ def compare(network: nn.Module, graph: Graph, sample: SampleFormat) -> None:
         # onnxruntime raises a class of its own for every status, all of them plain Exceptions.
         first = str(error).splitlines()[0]
         raise WeightsError(f"{graph.path}: onnxruntime cannot run it ({first})") from None
-    error = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
-    if not error <= TOLERANCE:
+    off = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+    if not off <= TOLERANCE:
         raise WeightsError(
             f"{graph.path}: {type(network).__name__} with its weights does not compute what it "
-            f"computes (logits differ by {error:.1%} of the largest): padding, pooling or "
+            f"computes (logits differ by {off:.1%} of the largest): padding, pooling or "
             "activations are others"
         )

@@ -84,7 +84,8 @@ def head(graph: Graph) -> Layer:
 
 def found(graph: Graph, value: str) -> Found:
     """Walk back from a value to a layer, an addition or the input, folding what is between."""
-    scale, shift = np.float64(1), np.float64(0)
+    scale: Array = np.ones(1)
+    shift: Array = np.zeros(1)
     name = value
     folded = False
     while True:
@@ -145,7 +146,7 @@ def _layer(graph: Graph, node: Any, name: str, scale: Any, shift: Any) -> Layer:
     if weight is None or (at == 0 and node.op_type != "MatMul"):
         raise WeightsError(f"{graph.path}: {node.op_type} {name} has no constant weights")
     weight = weight.astype(np.float64)
-    bias = np.float64(0)
+    bias: Array = np.zeros(1)
     if len(node.input) > 2 and node.input[2]:
         bias = _vector(graph, node.input[2])
     stride, groups = (1, 1), 1

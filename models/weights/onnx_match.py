@@ -37,7 +37,7 @@ def weights_for(network: nn.Module, graph: Graph) -> dict[str, torch.Tensor]:
         raise WeightsError(
             f"{graph.path}: does not fit {type(network).__name__} ({difference})"
         ) from None
-    state = network.state_dict()
+    state: dict[str, torch.Tensor] = network.state_dict()
     for target, layer in matching.layers.items():
         state |= _state_of(traced, target, matching.norms.get(target), layer)
     return state

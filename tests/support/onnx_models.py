@@ -68,7 +68,7 @@ class Writer:
         names = [self.constant(v) for v in own]
         return self.node("BatchNormalization", y, *names, epsilon=self.epsilon)
 
-    def save(self, path: Path, outputs: dict[str, int], opset: int = 11, batch: Any = "n") -> None:
+    def save(self, path: Path, outputs: dict[str, Any], opset: int = 11, batch: Any = "n") -> None:
         """Write the model; `outputs` gives each output's onnx type, its image input is `images`."""
         images = helper.make_tensor_value_info(
             "images", onnx.TensorProto.FLOAT, [batch, 3, 224, 224]
