@@ -12,8 +12,8 @@ import models
 from launch.errors import InputError
 from launch.options import (
     BATCH_SIZES,
-    POLICIES,
     IN_FLIGHT,
+    POLICIES,
     RunOptions,
     TunedUse,
     find_sources,

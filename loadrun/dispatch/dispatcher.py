@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from loadrun.dispatch.batching import Backlog, BatchRule
@@ -43,7 +43,12 @@ class Dispatcher:
     """
 
     def __init__(
-        self, senders: Sequence[Sender], policy: Policy, rule: BatchRule, sort_samples: bool = False
+        self,
+        senders: Sequence[Sender],
+        policy: Policy,
+        rule: BatchRule,
+        sort_samples: bool = False,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         count = len(senders)
         self.samples = [0] * count
@@ -54,6 +59,7 @@ class Dispatcher:
         self._policy = policy
         self._rule = rule
         self._sort = sort_samples
+        self._clock_ns = clock_ns
         self._backlog = Backlog(0, 0, 0, 0)
         self._pending = Pending()
         self._late = Pending()  # what has given way
@@ -79,7 +85,7 @@ class Dispatcher:
         """Take one query: its response ids and arena positions. Returns at once."""
         if self._sort and len(ids) > 1:
             ids, positions = sorted_by_position(ids, positions)
-        arrival_ns = time.monotonic_ns() if self._rule.learns else 0
+        arrival_ns = self._clock_ns() if self._rule.learns else 0
         self._submitted += len(ids)
         self._inbox.append((ids, positions, arrival_ns))
         # Without an idle instance there is nothing to do yet but to keep the inbox short. One that
@@ -109,7 +115,7 @@ class Dispatcher:
             self.batches[instance] += 1
             self.busy_ns[instance] += service_ns
             if self._rule.learns:
-                now_ns = time.monotonic_ns()
+                now_ns = self._clock_ns()
                 around_ns = max(0, now_ns - batch[3] - service_ns) if batch[3] else None
                 self._rule.served(samples, service_ns, around_ns)
                 if held and self._rule.queues_behind:
@@ -171,7 +177,7 @@ class Dispatcher:
         now_ns = 0
         while pending.waiting or late.waiting:
             if rule.learns:
-                now_ns = time.monotonic_ns()
+                now_ns = self._clock_ns()
                 if pending.waiting:
                     waiting = pending.waiting + late.waiting
                     before_ns = now_ns - rule.patience_ns(waiting, policy.alive)

@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -45,11 +45,15 @@ class Recorder:
 
 
 def make(
-    policy: str, rule: BatchRule, instances: int, sort: bool = False
+    policy: str,
+    rule: BatchRule,
+    instances: int,
+    sort: bool = False,
+    clock_ns: Callable[[], int] = time.monotonic_ns,
 ) -> tuple[Dispatcher, list[Recorder]]:
     senders = [Recorder() for _ in range(instances)]
     chosen = make_policy(policy, instances, rule.in_flight)
-    return Dispatcher(senders, chosen, rule, sort_samples=sort), senders
+    return Dispatcher(senders, chosen, rule, sort, clock_ns), senders
 
 
 def answer(
@@ -229,10 +233,10 @@ def test_server_sends_the_next_batch_just_before_an_instance_is_free() -> None:
     assert not rule.queues_behind
 
 
-def test_the_end_of_a_batch_is_foreseen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_a_batch_is_foreseen() -> None:
     now_ns = 1
-    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns)
-    dispatcher, senders = make("pull", LatencyRule(4, 2, limit_ns=50e6), 1)
+    rule = LatencyRule(4, 2, limit_ns=50e6)
+    dispatcher, senders = make("pull", rule, 1, clock_ns=lambda: now_ns)
     for number in range(100):
         dispatcher.submit([number], [0])
         now_ns += 5_000_000
@@ -256,10 +260,10 @@ def test_the_end_of_a_batch_is_foreseen(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(senders[0].batches) == 2
 
 
-def test_late_samples_are_served_when_nothing_else_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_late_samples_are_served_when_nothing_else_waits() -> None:
     now_ns = 1
-    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns)
-    dispatcher, senders = make("pull", LatencyRule(4, 1, limit_ns=10e6), 1)
+    rule = LatencyRule(4, 1, limit_ns=10e6)
+    dispatcher, senders = make("pull", rule, 1, clock_ns=lambda: now_ns)
     dispatcher.submit([1], [0])
     now_ns += 4_000_000
     answer(dispatcher, senders, 0, 4_000_000)
