@@ -102,7 +102,7 @@ def prepare_samples(
     result = directory / "preprocessing.json"
     config = AssetsConfig(
         model=model,
-        weights=None,
+        weights=_text(sources.weights),
         images=_text(sources.images),
         labels=_text(sources.labels),
         calibration=None,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.assets import AssetsConfig, DataFacts
+from launch.assets import AssetsConfig, DataFacts, variant
 from launch.building import Notice, Progress, run
 
 
@@ -35,7 +35,6 @@ class Preprocessed:
 
 def preprocess(config: AssetsConfig, progress: Progress, notice: Notice) -> Preprocessed:
     """Preprocess what is not there yet. Raises models.InputError for what the user gave."""
-    import models
     from models.imagenet.dataset import image_folder
     from models.imagenet.samples import prepare_samples
 
@@ -48,7 +47,7 @@ def preprocess(config: AssetsConfig, progress: Progress, notice: Notice) -> Prep
     assert config.images is not None
     labels = Path(config.labels) if config.labels else None
     dataset = image_folder(Path(config.images), labels)
-    samples = prepare_samples(models.get(config.model), dataset, Path(config.cache), tell)
+    samples = prepare_samples(variant(config, notice), dataset, Path(config.cache), tell)
     return Preprocessed(
         path=str(samples.path),
         count=samples.count,

@@ -41,12 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
     parser.add_argument("--images", metavar="DIR", help="the images [LOADRUN_IMAGES]")
     parser.add_argument("--labels", metavar="FILE", help="'name label' lines [LOADRUN_LABELS]")
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="preprocess for these: TensorFlow's want other samples [LOADRUN_WEIGHTS]",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Preprocess, and say where the samples stand."""
     name = models.get(arguments.model).name
-    sources = find_sources(None, arguments.images, arguments.labels, None)
+    sources = find_sources(arguments.weights, arguments.images, arguments.labels, None)
     if sources.images is None:
         raise InputError("--images is missing: give the folder of images (or set LOADRUN_IMAGES)")
     # Only now, so that a wrong option is answered at once.

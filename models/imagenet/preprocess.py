@@ -1,9 +1,10 @@
 """From an image file to the square of pixels a network sees, as the MLPerf reference does it.
 
 The reference is vision/classification_and_detection/python/dataset.py of mlcommons/inference:
-`pre_process_imagenet_pytorch` for resnet50, `pre_process_mobilenet` for mobilenet. Both decode
-to RGB (turned upright as the file's EXIF orientation says), scale the shorter side to 256 and
-take the middle 224 x 224; they differ in how they scale and round.
+`pre_process_imagenet_pytorch` for resnet50, `pre_process_vgg` for resnet50 with TensorFlow's
+weights (models/imagenet/area.py), `pre_process_mobilenet` for mobilenet. All decode to RGB (turned
+upright as the file's EXIF orientation says), scale the shorter side to 256 and take the middle
+224 x 224; they differ in how they scale and round.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ SIZE = 224
 """Height and width of the square a network sees."""
 
 # OpenCV's 8-bit bilinear resize: weights of 11 fractional bits, and the vertical step's shifts.
-_WEIGHT_ONE = 1 << 11
+WEIGHT_ONE = 1 << 11
+
+Taps = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]
+"""Two source positions for each wanted result, and the second's weight in parts of WEIGHT_ONE."""
 
 
 def decode(path: Path) -> Image.Image:
@@ -66,12 +70,15 @@ def torchvision_square(image: Image.Image) -> Pixels:
 
 def opencv_square(image: Image.Image) -> Pixels:
     """Return uint8 [SIZE, SIZE, 3] as the reference's resize_with_aspectratio and center_crop."""
+    return opencv_bilinear(np.asarray(image), *middle(image))
+
+
+def middle(image: Image.Image) -> tuple[tuple[int, int], range, range]:
+    """Return height and width of the whole scaled image, and the rows and columns of its middle."""
     width, height = scaled_size(image.width, image.height, SHORT_SIDE)
     left = (width - SIZE) // 2
     top = (height - SIZE) // 2
-    rows = range(top, top + SIZE)
-    columns = range(left, left + SIZE)
-    return opencv_bilinear(np.asarray(image), (height, width), rows, columns)
+    return (height, width), range(top, top + SIZE), range(left, left + SIZE)
 
 
 def opencv_bilinear(pixels: Pixels, size: tuple[int, int], rows: range, columns: range) -> Pixels:
@@ -84,19 +91,24 @@ def opencv_bilinear(pixels: Pixels, size: tuple[int, int], rows: range, columns:
     height, width = pixels.shape[:2]
     if (height, width) == (2 * size[0], 2 * size[1]):
         return _halved(pixels, rows, columns)
-    x0, x1, right = _taps(width, size[1], columns)
-    y0, y1, lower = _taps(height, size[0], rows)
+    return mix_two_taps(pixels, _taps(width, size[1], columns), _taps(height, size[0], rows))
+
+
+def mix_two_taps(pixels: Pixels, across: Taps, down: Taps) -> Pixels:
+    """Return [rows, columns, 3], each of two pixels across and two down, as OpenCV rounds them."""
+    x0, x1, right = across
+    y0, y1, lower = down
     needed, place = np.unique(np.concatenate([y0, y1]), return_inverse=True)
     source = pixels[needed]
     right = right[:, None]
-    across = np.multiply(source.take(x0, axis=1), _WEIGHT_ONE - right, dtype=np.int32)
-    across += np.multiply(source.take(x1, axis=1), right, dtype=np.int32)
-    across >>= 4
+    lines = np.multiply(source.take(x0, axis=1), WEIGHT_ONE - right, dtype=np.int32)
+    lines += np.multiply(source.take(x1, axis=1), right, dtype=np.int32)
+    lines >>= 4
     lower = lower[:, None, None]
-    mixed = across.take(place[: len(y0)], axis=0)
-    mixed *= _WEIGHT_ONE - lower
+    mixed = lines.take(place[: len(y0)], axis=0)
+    mixed *= WEIGHT_ONE - lower
     mixed >>= 16
-    below = across.take(place[len(y0) :], axis=0)
+    below = lines.take(place[len(y0) :], axis=0)
     below *= lower
     below >>= 16
     mixed += below
@@ -106,9 +118,7 @@ def opencv_bilinear(pixels: Pixels, size: tuple[int, int], rows: range, columns:
     return result
 
 
-def _taps(
-    source: int, target: int, wanted: range
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+def _taps(source: int, target: int, wanted: range) -> Taps:
     """Return the two source positions of each wanted target position and the second's weight.
 
     Over an edge both positions are the edge, but the weights stay: each product is rounded down
@@ -120,7 +130,7 @@ def _taps(
     fraction = position - first.astype(np.float32)
     second = np.clip(first + 1, 0, source - 1)
     first = np.clip(first, 0, source - 1)
-    return first, second, np.rint(fraction * np.float32(_WEIGHT_ONE)).astype(np.int32)
+    return first, second, np.rint(fraction * np.float32(WEIGHT_ONE)).astype(np.int32)
 
 
 def _halved(pixels: Pixels, rows: range, columns: range) -> Pixels:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from models.imagenet.area import opencv_area_square
 from models.imagenet.classifier import Classifier
-from models.imagenet.preprocess import opencv_square, torchvision_square
+from models.imagenet.preprocess import torchvision_square
 from models.model import SampleFormat
 from models.published import PublishedFile
 
@@ -41,7 +42,7 @@ RESNET50 = _ResNet50(
     response_bytes=4,
     fp32_accuracy=0.76456,
     quality_target=0.99,
-    preprocessing="resnet50-1",
+    preprocessing="resnet50-2",
     label_offset=0,
     square=torchvision_square,
     server_latency_ms=15.0,
@@ -86,9 +87,9 @@ RESNET50_TF = replace(
         std=(1.0, 1.0, 1.0),
     ),
     classes=1001,
-    preprocessing="resnet50-tf-0",
+    preprocessing="resnet50-tf-1",
     label_offset=-1,
-    square=opencv_square,
+    square=opencv_area_square,
     same_pooling=True,
 )
 """With TensorFlow's weights (MLPerf's ONNX): a background class, SAME pooling, the mean alone.

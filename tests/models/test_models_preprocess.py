@@ -6,6 +6,7 @@ from PIL import Image
 
 import models
 from models.errors import InputError
+from models.imagenet.area import opencv_area
 from models.imagenet.preprocess import (
     decode,
     opencv_bilinear,
@@ -69,6 +70,34 @@ def test_short_side_is_256_and_the_other_rounds_down(
 def test_opencv_bilinear(size: tuple[int, int], expected: list[list[int]]) -> None:
     result = opencv_bilinear(rgb(SMALL), size, range(size[0]), range(size[1]))
     assert np.array_equal(result, rgb(expected))
+
+
+@pytest.mark.parametrize(
+    ("source", "size", "expected"),
+    [
+        # 3 to 2: each result covers one pixel and half of the middle one.
+        ([[0, 30, 60]] * 3, (2, 2), [[10, 50], [10, 50]]),
+        # One direction in whole cells of 3, the other unchanged: 4/3 and 13/3.
+        ([[1, 2, 1, 2, 5, 6]] * 2, (2, 2), [[1, 4], [1, 4]]),
+        ([[1, 2, 4, 7, 9, 30]] * 3, (1, 2), [[2, 15]]),
+        ([[10, 20], [30, 41]], (1, 1), [[25]]),
+        # Growing from 2 to 4: each pixel twice, because the others' share is 0.
+        ([[8, 16], [24, 32]], (4, 4), [[8, 8, 16, 16]] * 2 + [[24, 24, 32, 32]] * 2),
+    ],
+)
+def test_opencv_area(
+    source: list[list[int]], size: tuple[int, int], expected: list[list[int]]
+) -> None:
+    result = opencv_area(rgb(source), size, range(size[0]), range(size[1]))
+    assert np.array_equal(result, rgb(expected))
+
+
+def test_opencv_area_of_a_part_is_that_part_of_the_whole() -> None:
+    source = np.random.default_rng(3).integers(0, 256, (61, 47, 3), dtype=np.uint8)
+    for size in ((33, 40), (33, 80)):
+        whole = opencv_area(source, size, range(size[0]), range(size[1]))
+        part = opencv_area(source, size, range(5, 31), range(17, 30))
+        assert np.array_equal(part, whole[5:31, 17:30])
 
 
 def test_opencv_takes_the_mean_of_four_at_exactly_half() -> None:
