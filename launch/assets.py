@@ -159,12 +159,17 @@ def calibration_set(
 ) -> DataSet:
     """The images that int8 ranges are taken from, told apart by their content.
 
-    Those that the user gave, else with real weights the `served` ones, else synthetic ones.
+    Those that the user gave (all of a list), else with real weights the `served` ones, else
+    synthetic ones.
     """
-    from models.imagenet.dataset import image_folder
+    from models.imagenet.dataset import image_folder, listed_images
 
     most = CALIBRATION_IMAGES
-    if config.calibration is not None:
+    if config.calibration is not None and Path(config.calibration).is_file():
+        assert config.images is not None
+        images = listed_images(Path(config.images), Path(config.calibration))
+        most = len(images)
+    elif config.calibration is not None:
         images = image_folder(Path(config.calibration))
     elif config.weights is not None:
         assert served is not None

@@ -27,7 +27,8 @@ IN_FLIGHT = 2
 class Sources:
     """Where weights and images come from; None is the embedded synthetic default.
 
-    `calibration` are the images that int8 ranges are taken from.
+    `calibration` are the images that int8 ranges are taken from: a folder, or a file that names
+    some of `images`.
     """
 
     weights: Path | None
@@ -40,12 +41,14 @@ class Sources:
 class CalibrateOptions:
     """A calibration as the user asked for it; None is the embedded synthetic default.
 
-    `threads` is None where the default plan decides.
+    `names` is a file that names some of the images. `threads` is None where the default plan
+    decides.
     """
 
     model: str
     weights: Path | None
     images: Path | None
+    names: Path | None
     engine: str
     batch_size: int
     threads: int | None
@@ -118,7 +121,7 @@ def find_sources(
     variables = os.environ if environment is None else environment
 
     def find(option: str, given: str | None) -> Path | None:
-        wanted = "directory" if option in ("images", "calibration") else "file"
+        wanted = {"images": "directory", "calibration": "directory or file"}.get(option, "file")
         return find_path(f"--{option}", given, f"LOADRUN_{option.upper()}", variables, wanted)
 
     # An option replaces the whole pair: labels of the environment belong to its own images.
@@ -132,13 +135,19 @@ def find_sources(
     )
     if sources.labels and not sources.images:
         raise InputError(f"--labels {sources.labels}: labels need --images DIR")
+    if sources.calibration and sources.calibration.is_file() and not sources.images:
+        raise InputError(
+            f"--calibration {sources.calibration}: a list of images needs --images DIR"
+        )
     return sources
 
 
 def find_path(
     option: str, given: str | None, variable: str, variables: Mapping[str, str], wanted: str
 ) -> Path | None:
-    """What `option` gives, else the environment's `variable`: a "file" or "directory" that exists.
+    """What `option` gives, else the environment's `variable`, where that exists.
+
+    `wanted` is "file", "directory" or "directory or file".
 
     None where neither is set; raises InputError for a path that is not there.
     """
@@ -146,7 +155,7 @@ def find_path(
     if not value:
         return None
     path = Path(value).expanduser().absolute()
-    if not (path.is_dir() if wanted == "directory" else path.is_file()):
+    if not (("directory" in wanted and path.is_dir()) or ("file" in wanted and path.is_file())):
         raise InputError(f"{name} {value}: no such {wanted}")
     return path
 

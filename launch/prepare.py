@@ -81,9 +81,9 @@ def prepare_calibration(
     config = AssetsConfig(
         model=options.model,
         weights=_text(options.weights),
-        images=None,
+        images=_text(options.images if options.names else None),
         labels=None,
-        calibration=_text(options.images),
+        calibration=_text(options.names or options.images),
         engine=options.engine,
         precision="int8",
         batch_size=options.batch_size,

@@ -27,6 +27,8 @@ EPILOG = """\
 examples:
   loadrun calibrate resnet50 --weights resnet50.pth --images imagenet/calibration
   loadrun run resnet50 --weights resnet50.pth --calibration imagenet/calibration --images val
+  loadrun calibrate resnet50 --weights resnet50.pth --images val --list cal_image_list_option_1.txt
+  loadrun run resnet50 --weights resnet50.pth --images val --calibration cal_image_list_option_1.txt
 """
 ENGINES = ("onednn", "pytorch")
 
@@ -43,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calibration",
         metavar="DIR",
         help="images that int8 ranges are taken from [LOADRUN_CALIBRATION]",
+    )
+    parser.add_argument(
+        "--list",
+        metavar="FILE",
+        help="take the images of DIR that FILE names, one a line, as MLPerf's"
+        " cal_image_list_option_1.txt; else up to 200, evenly spread",
     )
     parser.add_argument(
         "--engine",
@@ -96,10 +104,14 @@ def read_options(arguments: argparse.Namespace) -> CalibrateOptions:
     images = find_path("--images", arguments.images, "LOADRUN_CALIBRATION", os.environ, "directory")
     if weights is not None and images is None:
         raise InputError(f"--weights {weights}: calibration images are missing (give --images DIR)")
+    names = find_path("--list", arguments.list, "", {}, "file")
+    if names is not None and images is None:
+        raise InputError(f"--list {names}: the folder of images is missing (give --images DIR)")
     return CalibrateOptions(
         model=models.get(arguments.model).name,
         weights=weights,
         images=images,
+        names=names,
         engine=one_of("--engine", arguments.engine, ENGINES),
         batch_size=arguments.batch_size,
         threads=arguments.threads,

@@ -180,8 +180,9 @@ def add_data(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--calibration",
-        metavar="DIR",
-        help="images that int8 ranges are taken from [LOADRUN_CALIBRATION]",
+        metavar="PATH",
+        help="images that int8 ranges are taken from: a folder, or a file that names some of"
+        " --images, one a line [LOADRUN_CALIBRATION]",
     )
 
 

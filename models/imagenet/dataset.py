@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models.errors import InputError
+from models.errors import InputError, quoted
 from models.imagenet.labels import CLASSES, read_labels
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
@@ -73,7 +73,7 @@ def image_folder(images: Path, label_file: Path | None = None, synthetic: bool =
         labels = _labels_by_folder(present)
         return _data_set(name, synthetic, [images / file for file in present], labels)
     labelled = read_labels(label_file)
-    known = {Path(file).name: file for file in present} | {file: file for file in present}
+    known = _by_name(present)
     missing = sorted({file for file, _ in labelled} - set(known))
     if missing:
         raise InputError(
@@ -82,6 +82,34 @@ def image_folder(images: Path, label_file: Path | None = None, synthetic: bool =
         )
     files = [images / known[file] for file, _ in labelled]
     return _data_set(name, synthetic, files, [label for _, label in labelled])
+
+
+def listed_images(images: Path, names: Path) -> DataSet:
+    """Return the images of a folder that a file names, one a line, without labels.
+
+    What follows a name in its line does not count: of MLPerf's two lists of calibration images,
+    one has a number there. The folder may have either layout. Raises InputError.
+    """
+    try:
+        lines = names.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{names}: cannot be read as a list of images ({error})") from None
+    wanted = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
+    if not wanted:
+        raise InputError(f"{names}: names no images")
+    known = _by_name(_present(images))
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        raise InputError(
+            f"{names}: {len(missing)} of {len(wanted)} images are not in {images} "
+            f"(first: {quoted(missing[0])})"
+        )
+    return _data_set(names.stem, False, [images / known[name] for name in wanted], None)
+
+
+def _by_name(present: list[str]) -> dict[str, str]:
+    """Map the path below the folder, and its last part, to the path."""
+    return {Path(file).name: file for file in present} | {file: file for file in present}
 
 
 def _present(images: Path) -> list[str]:

@@ -11,7 +11,7 @@ from PIL import Image
 import models
 from models.errors import InputError
 from models.files import folder_written_aside, written_aside
-from models.imagenet.dataset import image_folder
+from models.imagenet.dataset import image_folder, listed_images
 from models.imagenet.samples import prepare_samples
 
 COUNT = 40  # more than one chunk of work
@@ -81,6 +81,21 @@ def test_an_evenly_spread_part_is_a_data_set_of_its_own(images: Path) -> None:
     assert part.sha256 == image_folder(images).spread(4).sha256
     assert dataset.spread(COUNT) == dataset
     assert dataset.spread(COUNT - 1).files == dataset.files[:-1]
+
+
+def test_a_list_chooses_images(tmp_path: Path, images: Path) -> None:
+    """MLPerf's second list has a number behind each name."""
+    names = tmp_path / "cal_image_list_option_2.txt"
+    names.write_text("07.png 0\n03.png 1\n07.png 2\n\n")
+    chosen = listed_images(images, names)
+    assert [file.name for file in chosen.files] == ["07.png", "03.png"]
+    assert (chosen.labels, chosen.name) == (None, "cal_image_list_option_2")
+    names.write_text("07.png\nILSVRC2012_val_00027145.JPEG\n")
+    with pytest.raises(InputError, match=r"1 of 2 images are not in .*ILSVRC2012_val_00027145"):
+        listed_images(images, names)
+    names.write_text("\n")
+    with pytest.raises(InputError, match="names no images"):
+        listed_images(images, names)
 
 
 def test_folder_errors_name_what_is_wrong(tmp_path: Path, images: Path) -> None:
