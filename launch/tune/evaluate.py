@@ -11,6 +11,7 @@ from launch.trial import run_once, source_words
 from launch.tune.options import TuneOptions
 from launch.tune.space import Choice
 
+PREPARE_S = 0.5
 GROWTH, PRECISION, MOST = 1.2, 0.06, 6
 """Server, short: how a rate within the limit is looked for."""
 LONG_GROWTH, LONG_PRECISION, LONG_MOST = 1.06, 0.03, 5
@@ -25,6 +26,10 @@ class RunEvaluator:
         self._signals = signals
         self._peaks: dict[Choice, float] = {}
         self.runs = 0
+
+    def prepare(self, choice: Choice) -> None:
+        """Run once without looking at the figure: samples, weights and artifact are there then."""
+        self._run(choice, PREPARE_S)
 
     def measure(self, choice: Choice, *, long: bool, goal: float | None) -> float:
         """Return samples/s, the highest queries/s within the limit, or queries/s by latency."""

@@ -69,6 +69,15 @@ def default_choice(scenario: str, topology: Topology) -> Choice:
     return Choice(layout, BATCH_SIZES[scenario], POLICIES[scenario], IN_FLIGHT)
 
 
+def study_name(options: TuneOptions, topology: Topology, space: Space) -> str:
+    """Names a study: what makes figures comparable, and the space."""
+    limit = options.max_latency_ms
+    parts = [options.model, options.scenario, options.engine, options.precision]
+    parts += [machine_key(topology), space.key]
+    parts.append("official" if limit is None else f"{limit:g}ms")
+    return ".".join(parts)
+
+
 class _Session:
     def __init__(
         self,
@@ -92,7 +101,7 @@ class _Session:
     def run(self, storage: str) -> ExitCode:
         options, terminal = self._options, self._terminal
         evaluator = RunEvaluator(options, options.home, self._signals)
-        study = open_study(self._name(), storage)
+        study = open_study(study_name(options, self._topology, self._space), storage)
         search = Search(
             self._space, self._default, evaluator, study, time.monotonic, self._trial_ended
         )
@@ -104,6 +113,10 @@ class _Session:
         )
         if before:
             terminal.line(f"going on after {len(before)} trials of earlier sessions")
+        else:
+            terminal.line("preparing what the default needs (outside of the budget)")
+            evaluator.prepare(self._default)
+            self._started = time.monotonic()
         try:
             why = search.run(lambda: self._searches(len(search.trials) - len(before)))
             terminal.line(f"search ended ({why}) after {self._spent():.0f} s; now the finalists")
@@ -124,15 +137,6 @@ class _Session:
         terminal.table(finalists_table(confirmed, str(self._default), self._unit))
         self._conclude(verdict, confirmed, finalists)
         return ExitCode.OK
-
-    def _name(self) -> str:
-        """Names a study: what makes figures comparable, and the space."""
-        options = self._options
-        limit = options.max_latency_ms
-        parts = [options.model, options.scenario, options.engine, options.precision]
-        parts += [machine_key(self._topology), self._space.key]
-        parts.append("official" if limit is None else f"{limit:g}ms")
-        return ".".join(parts)
 
     def _spent(self) -> float:
         return time.monotonic() - self._started
