@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--long", type=positive, default=10.0, metavar="S", help="of a test that counts (10)"
     )
     parser.add_argument(
-        "--rounds", type=count, default=5, metavar="N", help="repeats of the finalists (5)"
+        "--rounds", type=count, default=10, metavar="N", help="repeats of the finalists (10)"
     )
     parser.add_argument(
         "--engine", metavar="NAME", help="onednn (default for int8), pytorch, null or sim"

@@ -121,7 +121,8 @@ class _Session:
             why = search.run(lambda: self._searches(len(search.trials) - len(before)))
             terminal.line(f"search ended ({why}) after {self._spent():.0f} s; now the finalists")
             finalists = search.finalists()
-            search.confirm(finalists, options.rounds, self._goes_on)
+            if len(finalists) > 1:
+                search.confirm(finalists, options.rounds, self._goes_on)
         except InterruptedRunError:
             if search.trials:
                 self._write(search, None, evaluator.runs)
@@ -132,7 +133,10 @@ class _Session:
         self._write(search, verdict, evaluator.runs)
         terminal.table(trials_table(search.trials, self._unit))
         if verdict is None:
-            terminal.line("no whole round of the finalists fitted the budget: run again to go on")
+            terminal.line(
+                "no choice beside the default, or no whole round of finalists, fitted the budget:"
+                " run again to go on"
+            )
             return ExitCode.OK
         terminal.table(finalists_table(confirmed, str(self._default), self._unit))
         self._conclude(verdict, confirmed, finalists)
