@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ from models.files import locked, written_aside
 CURE = "pip install 'loadrun[tune]'"
 SEARCH_SHARE = 0.6
 """Of the budget; the rest is for the finalists' repeats."""
+BUSY = 0.5
+"""Load average per processor, before a session, above which figures are not to be trusted much."""
 UNITS = {"Offline": "samples/s", "Server": "queries/s within the limit"}
 
 
@@ -111,6 +114,12 @@ class _Session:
             f"{options.model} {options.scenario}: {self._space.size} choices,"
             f" {options.budget_s / 60:g} minutes; default: {self._default}"
         )
+        busy = os.getloadavg()[0] / len(self._topology.allowed)
+        if busy > BUSY:
+            terminal.line(
+                f"note: other processes keep this machine busy (load {busy:.1f} per processor):"
+                " figures will spread, and a winner may not be told from the default"
+            )
         if before:
             terminal.line(f"going on after {len(before)} trials of earlier sessions")
         else:
