@@ -28,6 +28,8 @@ PRUNE_BELOW = 0.93
 """A short measurement below this share of the best one ends the trial."""
 PATIENCE = 12
 """Trials without improvement, once all neighbours of the best are measured, that end a search."""
+CHECK_EVERY = 4
+"""Trials after which the best choice is measured again before one is pruned."""
 ASKS = 20
 """Proposals already measured before the estimator is passed over."""
 FINALISTS = 3
@@ -81,6 +83,8 @@ class Search:
         self._clock = clock
         self._told = told
         self.measurements = 0
+        self._reference: float | None = None
+        self._check_at = CHECK_EVERY
 
     @property
     def trials(self) -> list[Trial]:
@@ -201,9 +205,10 @@ class Search:
         trial.set_user_attr("source", source)
         choice = self._space.choice(point)
         started = self._clock()
-        bests = [x.short for x in self.trials if x.value is not None]
-        goal = PRUNE_BELOW * max(bests) if bests else None
+        goal = self._goal()
         short = self._measure(choice, long=False, goal=goal)
+        if goal is not None and short < goal and len(self.trials) >= self._check_at:
+            goal = self._check()
         trial.report(short, 0)
         trial.set_user_attr("short", short)
         value = None
@@ -213,9 +218,29 @@ class Search:
         if value is None:
             study.tell(trial, state=TrialState.PRUNED)
         else:
+            self._reference = max(self._reference or 0.0, short)
             trial.report(value, 1)
             study.tell(trial, value)
         self._told(self.trials[-1])
+
+    def _goal(self) -> float | None:
+        """What a short measurement has to reach, None before there is anything to compare with."""
+        if self._reference is None:
+            shorts = [trial.short for trial in self.trials if trial.value is not None]
+            self._reference = max(shorts, default=None)
+        return None if self._reference is None else PRUNE_BELOW * self._reference
+
+    def _check(self) -> float:
+        """Measure the best choice again before others are pruned for being worse.
+
+        A machine that has become slower since (heat, other processes) would else lose every choice
+        that comes now.
+        """
+        best = self._best()
+        assert best is not None
+        self._reference = self._measure(self._space.choice(best), long=False, goal=None)
+        self._check_at = len(self.trials) + CHECK_EVERY
+        return PRUNE_BELOW * self._reference
 
     def _measure(self, choice: Choice, *, long: bool, goal: float | None) -> float:
         self.measurements += 1
