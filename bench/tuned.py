@@ -51,7 +51,7 @@ def main() -> None:
                 name: evaluator.measure(choice, long=True, goal=None) for name, choice in order
             }
             rounds.append({"choices": {n: str(c) for n, c in choices.items()}, **figures})
-            write_json(arguments.json, {"rounds": rounds})
+            write_json(path, rounds)
     _show(options.model, options.scenario, choices, rounds, search.trials)
 
 

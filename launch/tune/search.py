@@ -26,13 +26,13 @@ DIMENSIONS = ("layout", "batch", "policy", "depth")
 CONFIRMED = "confirmed"
 PRUNE_BELOW = 0.93
 """A short measurement below this share of the best one ends the trial."""
-PATIENCE = 12
-"""Trials without improvement, once all neighbours of the best are measured, that end a search."""
+PATIENCE = 30
+"""Trials without improvement, once all neighbours of the best few are measured, that end it."""
 CHECK_EVERY = 4
 """Trials after which the best choice is measured again before one is pruned."""
 ASKS = 20
 """Proposals already measured before the estimator is passed over."""
-FINALISTS = 3
+FINALISTS = 4
 
 
 class Evaluator(Protocol):
@@ -103,13 +103,21 @@ class Search:
         return "budget"
 
     def finalists(self) -> list[Choice]:
-        """The best choices of the search and the default, which is measured whatever it was."""
+        """The best choices of the search and the default, which is measured whatever it was.
+
+        They differ in layout or batch size, and no layout has more than two: choices that differ
+        in policy alone are mostly one and the same, and would leave no room for others.
+        """
         best = sorted(
             (trial for trial in self.trials if trial.value is not None),
             key=lambda trial: -trial.figure,
         )
-        chosen = [trial.choice for trial in best if trial.choice != self._default][:FINALISTS]
-        return [*chosen, self._default]
+        chosen: list[Choice] = []
+        for choice in (trial.choice for trial in best if trial.choice != self._default):
+            alike = [c for c in chosen if c.layout == choice.layout]
+            if len(alike) < 2 and all(c.batch_size != choice.batch_size for c in alike):
+                chosen.append(choice)
+        return [*chosen[:FINALISTS], self._default]
 
     def confirm(self, finalists: list[Choice], rounds: int, goes_on: Callable[[], bool]) -> None:
         """Measure the finalists `rounds` times in alternating order, while `goes_on`.
@@ -162,14 +170,26 @@ class Search:
             best = now
 
     def _starts(self) -> list[tuple[int, ...]]:
+        """The default, every layout with its batch size, then every layout with a large one."""
         default = self._space.point(self._default)
-        return [default, *((layout, *default[1:]) for layout in range(self._space.sizes[0]))]
+        layouts, batches, *_ = self._space.sizes
+        large = 3 * (batches - 1) // 4
+        sizes = dict.fromkeys((default[1], large))
+        starts = [(layout, size, *default[2:]) for size in sizes for layout in range(layouts)]
+        return list(dict.fromkeys([default, *starts]))
 
     def _neighbour(self) -> tuple[int, ...] | None:
-        best, seen = self._best(), self._seen()
-        if best is None:
-            return None
-        return next((p for p in self._space.neighbours(best) if p not in seen), None)
+        """A new neighbour of the best choice, else of the next best: noise can swap them."""
+        found = sorted(
+            (trial for trial in self.trials if trial.value is not None),
+            key=lambda trial: -trial.figure,
+        )
+        seen = {self._space.point(trial.choice) for trial in self.trials}
+        for trial in found[:FINALISTS]:
+            for point in self._space.neighbours(self._space.point(trial.choice)):
+                if point not in seen:
+                    return point
+        return None
 
     def _estimate(self) -> tuple[int, ...] | None:
         """A new point from the estimator, None when it only knows old ones."""
