@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -372,3 +373,52 @@ def test_bad_options_get_one_line(
         code = int(str(error.code))
     assert code == 2
     assert said in capsys.readouterr().err
+
+
+class Fake:
+    """Stands for runs: the larger the batch, the better by `gain`, with 1% of noise."""
+
+    gain = 0.1
+
+    def __init__(self, *_: object) -> None:
+        self.draw = random.Random(3)
+        self.runs = 0
+
+    def prepare(self, choice: Choice) -> None:
+        self.runs += 1
+
+    def measure(self, choice: Choice, *, long: bool, goal: float | None) -> float:
+        self.runs += 1
+        return (100 + 100 * self.gain * (choice.batch_size > 8)) * self.draw.gauss(1, 0.01)
+
+
+WORDS = ("tune", "resnet50", "--trials", "5", "--rounds", "6", "--engine", "sim")
+
+
+def test_a_session_writes_what_runs_then_use(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("launch.tune.session.RunEvaluator", Fake)
+    monkeypatch.chdir(cache)
+    assert main([*WORDS]) == 0
+    shown = capsys.readouterr().out
+    assert "winner: " in shown
+    home = cache / "results/tune/offline/resnet50"
+    found = json.loads((home / "tune.json").read_text())
+    assert found["trials"] == 5
+    assert found["verdict"]["gain"] == pytest.approx(0.1, abs=0.03)
+    assert {p.suffix for p in home.iterdir()} >= {".png", ".csv", ".db", ".json"}
+    used = options("--engine", "sim")
+    assert used.batch_size > 8
+    assert used.tuned.path == tuned_path("resnet50", "Offline", "sim", "int8")
+
+
+def test_a_session_without_a_winner_writes_nothing(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("launch.tune.session.RunEvaluator", Fake)
+    monkeypatch.setattr(Fake, "gain", 0.0)
+    monkeypatch.chdir(cache)
+    assert main([*WORDS]) == 0
+    assert "nothing is written: the default stands" in capsys.readouterr().out
+    assert options("--engine", "sim").tuned.path is None
