@@ -141,11 +141,17 @@ class _Session:
         verdict = judge(confirmed, str(self._default)) if confirmed else None
         self._write(search, verdict, evaluator.runs)
         terminal.table(trials_table(search.trials, self._unit))
-        if verdict is None:
+        if all(trial.figure == 0 for trial in search.trials):
+            terminal.line(
+                "no choice served within the latency limit at any rate that was tried: the machine"
+                " is too slow or too busy for it (--max-latency sets another)"
+            )
+        elif verdict is None:
             terminal.line(
                 "no choice beside the default, or no whole round of finalists, fitted the budget:"
                 " run again to go on"
             )
+        if verdict is None:
             return ExitCode.OK
         terminal.table(finalists_table(confirmed, str(self._default), self._unit))
         self._conclude(verdict, confirmed, finalists)
