@@ -41,6 +41,8 @@ from shm.reclaim import reclaim
 
 RESULTS = "results directory"
 CHOOSE = "choose another with --results"
+ANNOUNCED = "instructions"
+"""A check whose finding stands in the announcement already."""
 VALIDATION_IMAGES = 50_000
 """ImageNet's validation set, on which MLPerf defines its accuracy targets."""
 
@@ -249,7 +251,7 @@ def _check(topology: Topology, pinning: Pinning, terminal: Terminal) -> list[Fin
     """Look at the machine; what matters is told now, before the test."""
     findings = [*check_machine(topology), *check_system(topology, pinning)]
     for finding in findings:
-        if finding.level is Level.MATTERS:
+        if finding.level is Level.MATTERS and finding.check != ANNOUNCED:
             terminal.line(f"  note: {finding.check}: {finding.found}: {finding.effect}")
             terminal.line(f"    cure: {finding.cure}")
     return findings

@@ -75,10 +75,15 @@ def _show_worst(terminal: Terminal, classes: Sequence[ClassResult]) -> None:
     whole = sum(result.good == result.total for result in classes)
     terminal.line(f"{len(classes)} classes, {whole} of them without a wrong answer; the worst:")
     table = Table("class", "right", "of", "accuracy", "taken for (times)", box=None)
-    for result in sorted(classes, key=lambda result: (result.good / result.total, result.label)):
+    for result in sorted(classes, key=_badness):
         if result.good == result.total or len(table.rows) == WORST:
             break
         taken = ", ".join(f"{found} ({times})" for found, times in result.confusions[:3])
         share = f"{100 * result.good / result.total:.1f}%"
         table.add_row(str(result.label), str(result.good), str(result.total), share, taken)
     terminal.table(table)
+
+
+def _badness(result: ClassResult) -> tuple[float, int, int]:
+    """Least accurate first; of equals the one with more samples, which says more."""
+    return result.good / result.total, -result.total, result.label

@@ -16,7 +16,7 @@ from machines import RECORDINGS
 from launch.cli import Parser, main
 from launch.commands import run as run_command
 from launch.errors import InputError
-from launch.options import RunOptions
+from launch.options import POLICIES, RunOptions
 from launch.plan import make_plan
 from launch.topology import Topology, read_topology
 from launch.tree import Recorded
@@ -317,7 +317,7 @@ def test_a_run_does_not_use_what_was_tuned_for_another(
 ) -> None:
     write_tuned(tuned_here())
     found = options(*words)
-    assert found.policy == "pull"
+    assert found.policy == POLICIES[found.scenario]
     assert found.tuned.path is None
     assert found.tuned.notice == said
 
