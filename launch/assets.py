@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CALIBRATION_IMAGES = 200
 """Images at most that int8 ranges are taken from, spread evenly over the calibration set."""
-SYNTHETIC_CALIBRATION_IMAGES = 64
+SYNTHETIC_CALIBRATION_IMAGES = 32
 """The same of the synthetic images, which are more alike."""
 
 WITHOUT_ARTIFACT = ("null", "sim")

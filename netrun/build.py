@@ -23,7 +23,7 @@ import models
 from models import artifact, program
 from netrun.engines import EngineError
 
-QUANTISATION = 2  # raised when the same inputs would give another program
+QUANTISATION = 3  # raised when the same inputs would give another program
 Progress = Callable[[int, int], None]
 Notice = Callable[[str], None]
 Made = Callable[[Path, bool], None]

@@ -61,23 +61,23 @@ def _feed_back(target: Tensor, covariance: Tensor, distance: int) -> Tensor:
 
     Column k belongs to input channel k // `distance`.
     """
-    rest = target.clone()
-    stored = torch.zeros_like(target)
+    rest = target.t().contiguous()  # a column each row: what is read and written lies together
+    stored = torch.zeros_like(rest)
     factor = _inverse_factor(covariance)
-    columns = target.shape[1]
-    for begin in range(0, columns, BLOCK):
-        end = min(begin + BLOCK, columns)
-        errors = torch.zeros(len(target), end - begin)
-        for k in range(begin, end):
-            column = torch.round(rest[:, k]).clamp_(-LARGEST, LARGEST)
+    for begin in range(0, len(rest), BLOCK):
+        block = rest[begin : begin + BLOCK]
+        end = begin + len(block)
+        errors = torch.zeros_like(block)
+        for i, k in enumerate(range(begin, end)):
+            column = torch.round(block[i]).clamp_(-LARGEST, LARGEST)
             if k // distance % 2:
-                other = stored[:, k - distance]
+                other = stored[k - distance]
                 column = torch.maximum(torch.minimum(column, PAIR - other), -PAIR - other)
-            stored[:, k] = column
-            errors[:, k - begin] = error = (rest[:, k] - column) / factor[k, k]
-            rest[:, k + 1 : end] -= error[:, None] * factor[k, k + 1 : end]
-        rest[:, end:] -= errors @ factor[begin:end, end:]
-    return stored
+            stored[k] = column
+            errors[i] = error = (block[i] - column) / factor[k, k]
+            block[i + 1 :].addr_(factor[k, k + 1 : end], error, alpha=-1)
+        rest[end:].addmm_(factor[begin:end, end:].t(), errors, alpha=-1)
+    return stored.t()
 
 
 def _inverse_factor(covariance: Tensor) -> Tensor:

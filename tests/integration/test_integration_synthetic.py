@@ -91,7 +91,7 @@ def test_single_stream(cache: Path, tmp_path: Path, model: str, through_ring: bo
     assert finished.record["in_process"] is not through_ring
 
 
-@pytest.mark.parametrize(("model", "count"), [("resnet50", 64), ("mobilenet", 128)])
+@pytest.mark.parametrize(("model", "count"), [("resnet50", 32), ("mobilenet", 64)])
 def test_int8_is_as_accurate_as_fp32(cache: Path, tmp_path: Path, model: str, count: int) -> None:
     options = ["--mode", "AccuracyOnly", "--count", str(count)]
     good = {}
