@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ class SampleLibrary:
         if source.shape[1:] != arena.shape[1:]:
             raise LibraryError(f"samples of {source.shape[1:]} in an arena of {arena.shape[1:]}")
         self._source = source
+        self._mapping = _mapping_of(source)
         self._arena = arena
         self._position_of = [-1] * len(source)
         self._free = list(range(len(arena)))
@@ -76,6 +78,9 @@ class SampleLibrary:
         for index, position in zip(wanted, positions, strict=True):
             self._arena[position] = self._source[index]
             table[index] = position
+        if self._mapping is not None:
+            # What was read stays in the page cache, but no longer counts as memory of this process.
+            self._mapping.madvise(mmap.MADV_DONTNEED)
 
     def unload(self, indices: list[int]) -> None:
         """UnloadSamplesFromRam: give the positions of these samples back."""
@@ -91,3 +96,11 @@ class SampleLibrary:
         if len(indices) == 1:
             return [table[indices[0]]]
         return [table[index] for index in indices]
+
+
+def _mapping_of(source: Samples) -> mmap.mmap | None:
+    """Return the mapped file behind an array; None where it lies in memory."""
+    base: object = source
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base if isinstance(base, mmap.mmap) else None

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from loadrun.dispatch.batching import (
 from loadrun.dispatch.dispatcher import Dispatcher, DispatchError
 from loadrun.dispatch.pending import Pending, sorted_by_position
 from loadrun.dispatch.policies import NAMES, UnknownPolicyError, make_policy
-from loadrun.library import LibraryError, SampleLibrary
+from loadrun.library import LibraryError, SampleLibrary, open_samples
 from shm.ring import RingGeometry, Rings
 
 
@@ -435,3 +436,24 @@ def test_library_loads_unloads_and_repeats() -> None:
     library.load([7, 8, 6])
     assert (arena[library.positions([8, 0, 6, 7])] == source[[8, 0, 6, 7]]).all()
     assert library.positions([9]) == [-1]
+
+
+def test_a_large_file_of_samples_takes_little_memory(tmp_path: Path) -> None:
+    """As in AccuracyOnly: set after set is loaded and unloaded, until all were there."""
+    file, size, count = tmp_path / "samples.npy", 1 << 20, 96
+    np.save(file, np.ones((count, size), np.uint8))
+    arena = np.zeros((8, size), np.uint8)
+    library = SampleLibrary(open_samples(file, count), arena)
+    before = mapped_bytes()
+    for start in range(0, count, 8):
+        library.load(list(range(start, start + 8)))
+        assert arena.all()
+        arena[:] = 0
+        library.unload(list(range(start, start + 8)))
+        assert mapped_bytes() - before < 16 * size
+
+
+def mapped_bytes() -> int:
+    """Resident pages of mapped files."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssFile"))
