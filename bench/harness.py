@@ -1,7 +1,8 @@
 """``python -m bench.harness``: what rings, dispatch and LoadGen cost a real model, Offline.
 
 Whole runs of ``loadrun run``; harness efficiency is LoadGen's rate over the sum of the rates that
-the instances measured alone at the warm-up of the same run.
+the instances measured alone at the warm-up of the same run. LOADRUN_WEIGHTS, LOADRUN_IMAGES and
+LOADRUN_CALIBRATION choose real data.
 """
 
 from __future__ import annotations
@@ -22,15 +23,12 @@ def main() -> None:
     arguments = parser(__doc__, rounds=3, seconds=10.0)
     arguments.add_argument("--models", nargs="+", default=["resnet50", "mobilenet"])
     arguments.add_argument("--instances", nargs="+", type=int, default=[1, 2])
-    arguments.add_argument(
-        "--data", nargs="+", default=[], metavar="WORD", help="more words for loadrun run"
-    )
     options = arguments.parse_args()
     rounds: list[dict[str, Any]] = []
     for number in range(options.rounds):
         for model in options.models:
             for instances in options.instances:
-                record = _run(model, instances, options.seconds, options.data)
+                record = _run(model, instances, options.seconds)
                 rounds.append({"round": number, "model": model, "instances": instances, **record})
     write_json(options.json, rounds)
     rows = []
@@ -43,11 +41,11 @@ def main() -> None:
     show("Harness efficiency", columns, rows)
 
 
-def _run(model: str, instances: int, seconds: float, words: list[str]) -> dict[str, Any]:
+def _run(model: str, instances: int, seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="loadrun-bench-") as results:
         command = [sys.executable, "-m", "launch.cli", "run", model, "--json", "--results", results]
         command += ["--instances", str(instances), "--cores", str(instances)]
-        command += ["--fast", "--time", str(seconds), *words]
+        command += ["--fast", "--time", str(seconds)]
         done = subprocess.run(command, capture_output=True, text=True, env=base_environment())
     if done.returncode not in (0, 3):
         sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr[-2000:]}")
