@@ -52,7 +52,7 @@ class Disturbance:
             told.append(f"the host gave {self.steal:.1%} of the processors' time to others (steal)")
         if self.other_work >= OTHER_SHARE:
             told.append(f"other processes took {self.other_work:.1%} of the processors' time")
-        if self.throttled_s is not None and self.throttled_s >= 0.01 * self.seconds:
+        if self.throttled_s is not None and self.throttled_s > 0.01 * self.seconds:
             told.append(f"the cgroup's CPU quota held threads up for {self.throttled_s:.1f} s")
         if self.thermal_throttles:
             told.append(f"processors slowed down for heat {self.thermal_throttles} times")
