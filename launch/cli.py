@@ -127,7 +127,13 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     commands = {}
     for name in COMMANDS:
         module: ModuleType = importlib.import_module(f"launch.commands.{name.replace('-', '_')}")
-        command = subparsers.add_parser(name, help=module.SUMMARY)
+        command = subparsers.add_parser(
+            name,
+            help=module.SUMMARY,
+            description=module.DESCRIPTION,
+            epilog=module.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         module.add_arguments(command)
         command.set_defaults(execute=module.execute)
         commands[name] = command

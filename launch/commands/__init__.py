@@ -1,1 +1,4 @@
-"""The subcommands: one module each, with SUMMARY, add_arguments and execute."""
+"""The subcommands: a module each, with SUMMARY, DESCRIPTION, EPILOG, add_arguments and execute.
+
+What several of them take is in `arguments`.
+"""

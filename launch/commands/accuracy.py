@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch.commands.run import one_of
+from launch.commands.arguments import one_of
 
 if TYPE_CHECKING:
     from launch.terminal import Terminal
@@ -31,9 +31,6 @@ WORST = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun accuracy` accepts."""
-    parser.description = DESCRIPTION
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("log", metavar="LOG", type=Path, help="mlperf_log_accuracy.json")
     parser.add_argument("labels", metavar="LABELS", type=Path, help="file of 'name label' lines")
     parser.add_argument(

@@ -7,7 +7,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from launch.commands.run import add_run_arguments, add_scenario, read_options
+from launch.commands.arguments import add_scenario
+from launch.commands.run import add_run_arguments, read_options
 from launch.errors import ExitCode, InputError
 from launch.options import RunOptions
 
@@ -34,8 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun audit` accepts: what shapes a run, and the tests."""
     add_run_arguments(parser)
     add_scenario(parser)
-    parser.description = DESCRIPTION
-    parser.epilog = EPILOG
     parser.add_argument(
         "--tests",
         default="TEST01,TEST04",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
-from launch.commands.run import count, one_of
+from launch.commands.arguments import add_model, count, one_of
 from launch.errors import InputError
 from launch.options import BATCH_SIZES, CalibrateOptions, find_path
 
@@ -35,10 +35,7 @@ ENGINES = ("onednn", "pytorch")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun calibrate` accepts."""
-    parser.description = DESCRIPTION
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
+    add_model(parser)
     parser.add_argument("--weights", metavar="FILE", help="fp32 weights [LOADRUN_WEIGHTS]")
     parser.add_argument(
         "--images",

@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from launch.commands.arguments import add_results
+
 SUMMARY = "remove shared memory and unfinished results of runs that died"
+DESCRIPTION = """\
+Removes shared-memory segments whose owner is dead and files the results of killed runs under
+'failed'. Runs that are alive are never touched.
+"""
+EPILOG = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --results."""
-    parser.description = (
-        "Removes shared-memory segments whose owner is dead and files the results of killed runs"
-        " under 'failed'. Runs that are alive are never touched."
-    )
-    parser.add_argument("--results", default="results", metavar="DIR", help="default: results")
+    add_results(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:

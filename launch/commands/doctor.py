@@ -10,13 +10,11 @@ Checks processor, kernel, shared memory, tools, packages and leftovers. Each fin
 "note", or "matters"; the last two say their effect on results and the cure. Nothing is changed.
 Commands of cures are for root where they write to /proc, /sys or mount.
 """
+EPILOG = "exit codes: 0 nothing matters; 3 something does"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --json."""
-    parser.description = DESCRIPTION
-    parser.epilog = "exit codes: 0 nothing matters; 3 something does"
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 

@@ -8,9 +8,11 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import models
+from launch.commands.arguments import add_model
 from launch.errors import InputError
 
 SUMMARY = "download published weights of a model, checked and resumable"
+DESCRIPTION = "Downloads MLPerf's reference weights of MODEL, or another published file."
 EPILOG = """\
 examples:
   loadrun fetch resnet50 --list
@@ -20,10 +22,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun fetch` accepts."""
-    parser.description = "Downloads MLPerf's reference weights of MODEL, or another published file."
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
+    add_model(parser)
     parser.add_argument("--file", metavar="NAME", help="another file of --list")
     parser.add_argument("--to", metavar="DIR", help="default: the folder weights of the cache")
     parser.add_argument(

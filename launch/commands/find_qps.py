@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import models
-from launch.commands.run import add_data, count, positive
+from launch.commands.arguments import add_data, add_model, add_results, count, positive
 from launch.errors import InputError
 from launch.options import find_sources, find_user_conf
 
@@ -29,10 +29,7 @@ exit codes: 0 a rate was found; 3 none is VALID; others as of loadrun run.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun find-qps` accepts."""
-    parser.description = DESCRIPTION
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
+    add_model(parser)
     parser.add_argument(
         "--durations",
         type=positive,
@@ -67,9 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, metavar="NAME", help="as in loadrun run")
     parser.add_argument("--tuned", action=argparse.BooleanOptionalAction, help="as in loadrun run")
     add_data(parser.add_argument_group("model and data"))
-    parser.add_argument(
-        "--results", default="results", metavar="DIR", help="where results go (default: results)"
-    )
+    add_results(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:

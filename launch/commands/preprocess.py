@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
+from launch.commands.arguments import add_model
 from launch.errors import InputError
 from launch.options import Sources, find_sources
 
@@ -35,10 +36,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun preprocess` accepts."""
-    parser.description = DESCRIPTION
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
+    add_model(parser)
     parser.add_argument("--images", metavar="DIR", help="the images [LOADRUN_IMAGES]")
     parser.add_argument("--labels", metavar="FILE", help="'name label' lines [LOADRUN_LABELS]")
     parser.add_argument(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import models
-from launch.commands.run import add_data, count, positive
+from launch.commands.arguments import add_data, add_model, add_results, count, positive
 from launch.errors import InputError
 from launch.options import find_sources
 from launch.roofline.options import STANDARD_OUTPUT, RooflineOptions
@@ -29,10 +29,7 @@ PICTURES = (".png", ".svg")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun roofline` accepts."""
-    parser.description = DESCRIPTION
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
+    add_model(parser)
     parser.add_argument(
         "--batch-size", type=count, default=1, metavar="N", help="samples of a batch (default 1)"
     )
@@ -44,9 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_data(parser.add_argument_group("model and data"))
     group = parser.add_argument_group("output")
-    group.add_argument(
-        "--results", default="results", metavar="DIR", help="where results go (default: results)"
-    )
+    add_results(group)
     group.add_argument(
         "--picture",
         metavar="FILE",

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import models
+from launch.commands.arguments import (
+    add_data,
+    add_model,
+    add_results,
+    add_scenario,
+    count,
+    engine_of,
+    one_of,
+    positive,
+    scenario_of,
+    whole,
+)
 from launch.errors import InputError
 from launch.options import (
     BATCH_SIZES,
@@ -39,7 +50,6 @@ examples:
 exit codes: 0 VALID, or accuracy measured; 2 bad usage, configuration or input; 3 the test completed
 and is INVALID; 4 the run failed; 130 interrupted.
 """
-Number = TypeVar("Number", int, float)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,27 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_scenario(parser)
 
 
-def add_scenario(parser: argparse.ArgumentParser) -> None:
-    """Add the scenario."""
-    parser.add_argument(
-        "--scenario",
-        default="Offline",
-        metavar="NAME",
-        help="SingleStream, MultiStream, Server or Offline (default)",
-    )
-
-
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `run`, `single-stream` and `audit` share."""
-    parser.description = DESCRIPTION
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
+    add_model(parser)
     _add_plan(parser.add_argument_group("plan"))
     _add_engine(parser.add_argument_group("engine"))
     add_data(parser.add_argument_group("model and data"))
     _add_test(parser.add_argument_group("test"))
-    _add_output(parser.add_argument_group("output"))
+    add_results(parser.add_argument_group("output"))
 
 
 def add_mode(parser: argparse.ArgumentParser) -> None:
@@ -171,21 +168,6 @@ def _add_engine(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def add_data(group: argparse._ArgumentGroup) -> None:
-    """Add where weights and images come from."""
-    group.add_argument("--weights", metavar="FILE", help="fp32 weights [LOADRUN_WEIGHTS]")
-    group.add_argument("--images", metavar="DIR", help="images to serve [LOADRUN_IMAGES]")
-    group.add_argument(
-        "--labels", metavar="FILE", help="'name label' lines for the images [LOADRUN_LABELS]"
-    )
-    group.add_argument(
-        "--calibration",
-        metavar="PATH",
-        help="images that int8 ranges are taken from: a folder, or a file that names some of"
-        " --images, one a line [LOADRUN_CALIBRATION]",
-    )
-
-
 def _add_test(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--fast",
@@ -215,12 +197,6 @@ def _add_test(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_output(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--results", default="results", metavar="DIR", help="where results go (default: results)"
-    )
-
-
 def execute(arguments: argparse.Namespace) -> int:
     """Check the options, then run."""
     options = read_options(arguments)
@@ -233,11 +209,11 @@ def execute(arguments: argparse.Namespace) -> int:
 def read_options(arguments: argparse.Namespace) -> RunOptions:
     """The checked options of one run; InputError names the option, its value and the cure."""
     from loadrun.dispatch.policies import NAMES
-    from loadrun.scenarios import UnknownNameError, parse_mode, parse_scenario
-    from netrun.engines import ENGINES, PRECISIONS, SUPPORTED
+    from loadrun.scenarios import UnknownNameError, parse_mode
 
+    scenario = scenario_of(arguments)
     try:
-        scenario, mode = parse_scenario(arguments.scenario), parse_mode(arguments.mode)
+        mode = parse_mode(arguments.mode)
     except UnknownNameError as error:
         raise InputError(str(error)) from None
     model = models.get(arguments.model)
@@ -257,14 +233,7 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         audit_config(arguments.audit)
         if mode != "PerformanceOnly":
             raise InputError(f"--audit {arguments.audit} runs in PerformanceOnly, not {mode}")
-    precision = one_of("--precision", arguments.precision, PRECISIONS)
-    default_engine = next(engine for engine in ENGINES if precision in SUPPORTED[engine])
-    engine = one_of("--engine", arguments.engine or default_engine, ENGINES)
-    if precision not in SUPPORTED[engine]:
-        raise InputError(
-            f"--engine {engine} executes {', '.join(SUPPORTED[engine])}, not {precision}"
-            f" (--engine {default_engine} does)"
-        )
+    engine, precision = engine_of(arguments)
     choice, tuned = _find_tuned(arguments, model.name, scenario, engine, precision)
     if choice is not None:
         arguments.instances, arguments.cores = choice.layout.instances, choice.layout.cores
@@ -342,36 +311,3 @@ def _find_tuned(
         return None, TunedUse(notice=f"not used: {reason} ({cure} renews it)")
     gain = f"{100 * found.gain:+.1f}% over the default, {found.repeats} repeats"
     return found.choice, TunedUse(path, f"{found.choice} ({gain}; --no-tuned leaves it out)")
-
-
-def one_of(option: str, value: str, names: tuple[str, ...]) -> str:
-    """The name among `names` that the user means; InputError with the nearest one."""
-    if value.lower() in names:
-        return value.lower()
-    near = get_close_matches(value.lower(), names, 1, 0.0)
-    raise InputError(f"{option} {value}: unknown (nearest: {near[0]}; known: {', '.join(names)})")
-
-
-def count(text: str) -> int:
-    """A whole number of at least 1."""
-    return _number(text, int, 1, "a whole number of at least 1")
-
-
-def whole(text: str) -> int:
-    """A whole number of at least 0."""
-    return _number(text, int, 0, "a whole number of at least 0")
-
-
-def positive(text: str) -> float:
-    """A number above 0."""
-    return _number(text, float, sys.float_info.min, "a number above 0")
-
-
-def _number(text: str, kind: type[Number], least: float, expected: str) -> Number:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = kind(-1)
-    if not least <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not {expected}")
-    return value

@@ -7,14 +7,14 @@ import argparse
 from launch.commands import run
 
 SUMMARY = "run the SingleStream scenario, in one process"
+DESCRIPTION = "Runs MLPerf's SingleStream scenario: one query after the other.\n"
+EPILOG = "example:\n  loadrun single-stream resnet50 --fast\n"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `run` accepts, without the scenario."""
     run.add_run_arguments(parser)
     run.add_mode(parser)
-    parser.description = "Runs MLPerf's SingleStream scenario: one query after the other.\n"
-    parser.epilog = "example:\n  loadrun single-stream resnet50 --fast\n"
     parser.set_defaults(scenario="SingleStream")
 
 

@@ -7,17 +7,18 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from launch.commands.run import count
+from launch.commands.arguments import count
 from launch.errors import InputError
 
 SUMMARY = "show processors, caches and memory nodes, and the plan that follows"
+DESCRIPTION = """\
+Shows what was found of a machine, this one or a recorded one, and which plan follows.
+"""
+EPILOG = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a plan."""
-    parser.description = (
-        "Shows what was found of a machine, this one or a recorded one, and which plan follows."
-    )
     parser.add_argument("--instances", type=count, metavar="N", help="plan for N instances")
     parser.add_argument("--cores", type=count, metavar="N", help="on N processors in total")
     parser.add_argument("--strict", action="store_true", help="too large a plan is an error")

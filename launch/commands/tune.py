@@ -6,7 +6,17 @@ import argparse
 from pathlib import Path
 
 import models
-from launch.commands.run import add_data, count, one_of, positive, whole
+from launch.commands.arguments import (
+    add_data,
+    add_model,
+    add_results,
+    add_scenario,
+    count,
+    engine_of,
+    positive,
+    scenario_of,
+    whole,
+)
 from launch.errors import InputError
 from launch.options import find_sources, find_user_conf
 from launch.tune.options import TuneOptions
@@ -30,16 +40,8 @@ results: RESULTS/tune/SCENARIO/MODEL holds study.db (Optuna's), trials.csv, tune
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun tune` accepts."""
-    parser.description = DESCRIPTION
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
-    parser.add_argument(
-        "--scenario",
-        default="Offline",
-        metavar="NAME",
-        help="SingleStream, MultiStream, Server or Offline (default)",
-    )
+    add_model(parser)
+    add_scenario(parser)
     parser.add_argument(
         "--budget", type=positive, default=15.0, metavar="MINUTES", help="of this session (15)"
     )
@@ -72,9 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--user-conf", metavar="FILE", help="LoadGen's user.conf")
     add_data(parser.add_argument_group("model and data"))
-    parser.add_argument(
-        "--results", default="results", metavar="DIR", help="where results go (default: results)"
-    )
+    add_results(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -87,20 +87,10 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def read_options(arguments: argparse.Namespace) -> TuneOptions:
     """The checked options; InputError names the option, its value and the cure."""
-    from loadrun.scenarios import UnknownNameError, parse_scenario
-    from netrun.engines import ENGINES, PRECISIONS, SUPPORTED
-
-    try:
-        scenario = parse_scenario(arguments.scenario)
-    except UnknownNameError as error:
-        raise InputError(str(error)) from None
+    scenario = scenario_of(arguments)
     if arguments.max_latency is not None and scenario != "Server":
         raise InputError(f"--max-latency is Server's limit; {scenario} has none")
-    precision = one_of("--precision", arguments.precision, PRECISIONS)
-    default = next(engine for engine in ENGINES if precision in SUPPORTED[engine])
-    engine = one_of("--engine", arguments.engine or default, ENGINES)
-    if precision not in SUPPORTED[engine]:
-        raise InputError(f"--engine {engine} does not execute {precision} (--engine {default})")
+    engine, precision = engine_of(arguments)
     return TuneOptions(
         model=models.get(arguments.model).name,
         scenario=scenario,
