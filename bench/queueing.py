@@ -8,20 +8,17 @@ with the same batches. Three bounds, from loose to close:
 - `batch_bound`: servers that never idle and always serve the largest batch that fits the limit.
 - `single_bound`: batches of one, from the waiting-time tail of M/D/c (Erlang's probability to wait
   times the exponential decay of a constant service time, see `loadrun.capacity`).
-- `highest_rate`: a simulation of loadrun's own rule (`LatencyRule`) where nothing but serving takes
-  time, and the queue knows of a free server at once.
+- `highest_rate`: a simulation of loadrun's own dispatcher where nothing but serving takes time, and
+  it knows of a free server at once.
 """
 
 from __future__ import annotations
 
-import heapq
-import random
-from collections import deque
 from dataclasses import dataclass
 
+from bench.simulated.serving import ideal_latencies
 from loadrun.capacity import waiting_tail
-from loadrun.dispatch.batching import Backlog, LatencyRule
-from loadrun.dispatch.pending import Pending
+from netrun.config import SimulatedService
 
 BATCH_SIZE = 8
 
@@ -73,44 +70,8 @@ def simulate(
     batch_size: int = BATCH_SIZE,
 ) -> list[float]:
     """Return the latencies (s) of `queries` queries arriving at `rate` per second."""
-    draw = random.Random(1)
-    rule = LatencyRule(batch_size, 1, limit_s * 1e9)
-    waiting, late = Pending(), Pending()
-    arrived: list[float] = []
-    busy: list[float] = []
-    latencies: list[float] = []
-
-    def serve(now: float) -> None:
-        if waiting.waiting:
-            patience_ns = rule.patience_ns(waiting.waiting + late.waiting, servers)
-            waiting.move_older(1e9 * now - patience_ns, late)
-        queue = waiting if waiting.waiting else late
-        idle = servers - len(busy)
-        waited_ns = int(1e9 * now) - queue.oldest_ns()
-        size, _ = rule.next(Backlog(queue.waiting, idle, servers, waited_ns, queue is late), True)
-        took_s = service.mean_s(size) * max(0.0, draw.gauss(1.0, service.jitter))
-        rule.served(size, round(1e9 * took_s), 0)
-        heapq.heappush(busy, now + took_s)
-        latencies.extend(now + took_s - arrived[query] for query in queue.take(size)[0])
-
-    now = 0.0
-    while len(arrived) < queries or waiting.waiting or late.waiting:
-        # What comes next: a query, or a server that is done.
-        if len(arrived) < queries:
-            now += draw.expovariate(rate)
-        else:
-            now = busy[0]
-        while busy and busy[0] <= now:
-            done = heapq.heappop(busy)
-            if waiting.waiting or late.waiting:
-                serve(done)
-        if len(arrived) < queries:
-            query = [len(arrived)]
-            arrived.append(now)
-            waiting.absorb(deque([(query, query, max(1, round(1e9 * now)))]))
-            if len(busy) < servers:
-                serve(now)
-    return latencies
+    simulated = SimulatedService(1e3 * service.base_s, 1e3 * service.sample_s, service.jitter)
+    return ideal_latencies(simulated, servers, batch_size, limit_s, rate, queries)
 
 
 def highest_rate(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from bench.host import host
 
 
 @dataclass(frozen=True)
@@ -60,21 +61,13 @@ def write_json(path: Path | None, rounds: object) -> None:
     """Write all rounds with the command and the machine, where a path was given."""
     if path is None:
         return
-    facts = {"command": [Path(sys.argv[0]).name, *sys.argv[1:]], "machine": machine()}
-    path.write_text(json.dumps({**facts, "rounds": rounds}, indent=1) + "\n")
-
-
-def machine() -> dict[str, Any]:
-    """Return what of the machine shapes the figures."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    processor = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "")
-    return {
-        "processor": processor,
+    machine = {
+        **host(),
         "processors": len(os.sched_getaffinity(0)),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
         "load_average": os.getloadavg()[0],
     }
+    facts = {"command": [Path(sys.argv[0]).name, *sys.argv[1:]], "machine": machine}
+    path.write_text(json.dumps({**facts, "rounds": rounds}, indent=1) + "\n")
 
 
 def _cell(value: object) -> str:

@@ -1,6 +1,6 @@
 """loadrun's dispatcher in modelled time: its policies and batch rules, modelled service times.
 
-A batch reaches an instance `HALF_TRIP_NS` after it is sent, and loadrun hears of the answer as long
+A batch reaches an instance half a trip after it is sent, and loadrun hears of the answer as long
 after it is ready. Nothing else takes time.
 """
 
@@ -16,6 +16,7 @@ from loadrun.dispatch.policies import make_policy
 from netrun.config import SimulatedService
 
 HALF_TRIP_NS = 40_000
+"""Of a machine that is not busy otherwise."""
 
 
 def offline_rate(
@@ -46,14 +47,23 @@ def late_share(
 ) -> float:
     """The share of `queries` Poisson arrivals of `qps` whose answers come after `limit_s`."""
     machine = _Machine(service, instances, batch_size, policy, in_flight, "Server", limit_s, seed)
-    draw, at_ns = random.Random(seed), 1.0
-    for number in range(queries):
-        at_ns += draw.expovariate(qps) * 1e9
-        machine.until(int(at_ns))
-        machine.arrived_ns[number] = machine.now_ns
-        machine.dispatcher.submit([number], [0])
-    machine.drain()
-    return sum(latency_ns > limit_s * 1e9 for latency_ns in machine.latencies_ns) / queries
+    latencies_ns = machine.serve(qps, queries, seed)
+    return sum(latency_ns > limit_s * 1e9 for latency_ns in latencies_ns) / queries
+
+
+def ideal_latencies(
+    service: SimulatedService,
+    servers: int,
+    batch_size: int,
+    limit_s: float,
+    qps: float,
+    queries: int,
+) -> list[float]:
+    """The latencies (s) of Poisson arrivals where nothing but serving takes time."""
+    machine = _Machine(
+        service, servers, batch_size, "pull", 1, "Server", limit_s, 1, half_trip_ns=0
+    )
+    return [latency_ns / 1e9 for latency_ns in machine.serve(qps, queries, 1)]
 
 
 class _Instance:
@@ -67,8 +77,8 @@ class _Instance:
     def try_send(self, ids: Sequence[int], positions: Sequence[int]) -> bool:
         machine = self._machine
         service_ns = machine.service_ns(len(ids))
-        self._free_ns = max(machine.now_ns + HALF_TRIP_NS, self._free_ns) + service_ns
-        machine.answer_at(self._free_ns + HALF_TRIP_NS, self._number, list(ids), service_ns)
+        self._free_ns = max(machine.now_ns + machine.half_trip_ns, self._free_ns) + service_ns
+        machine.answer_at(self._free_ns + machine.half_trip_ns, self._number, list(ids), service_ns)
         return True
 
 
@@ -85,20 +95,33 @@ class _Machine:
         scenario: str,
         limit_s: float | None,
         seed: int,
+        half_trip_ns: int = HALF_TRIP_NS,
     ) -> None:
+        self.half_trip_ns = half_trip_ns
         self._service = service
         self._draw = random.Random(seed + 1)
         self._answers: list[tuple[int, int, int, list[int], int]] = []
         self._count = 0
+        self._arrived_ns: list[int] = []
+        self._latencies_ns: list[int] = []
         self.now_ns = 1
-        self.arrived_ns: dict[int, int] = {}
-        self.latencies_ns: list[int] = []
         self.dispatcher = Dispatcher(
             [_Instance(self, number) for number in range(instances)],
             make_policy(policy, instances, in_flight),
             make_rule(scenario, batch_size, in_flight, limit_s),
             clock_ns=lambda: self.now_ns,
         )
+
+    def serve(self, qps: float, queries: int, seed: int) -> list[int]:
+        """Let Poisson arrivals of one sample each come; return their latencies (ns)."""
+        draw, at_ns = random.Random(seed), 1.0
+        for number in range(queries):
+            at_ns += draw.expovariate(qps) * 1e9
+            self.until(int(at_ns))
+            self._arrived_ns.append(self.now_ns)
+            self.dispatcher.submit([number], [0])
+        self.drain()
+        return self._latencies_ns
 
     def service_ns(self, samples: int) -> int:
         """A service time."""
@@ -114,8 +137,8 @@ class _Machine:
         """Let time pass."""
         while self._answers and self._answers[0][0] <= at_ns:
             self.now_ns, _, instance, ids, service_ns = heapq.heappop(self._answers)
-            if self.arrived_ns:
-                self.latencies_ns += [self.now_ns - self.arrived_ns[number] for number in ids]
+            if self._arrived_ns:
+                self._latencies_ns += [self.now_ns - self._arrived_ns[number] for number in ids]
             self.dispatcher.completed(instance, ids, service_ns)
         self.now_ns = at_ns
 

@@ -19,7 +19,7 @@ _LONG = 2
 _PRESSING = 4
 """Samples waiting for each instance from which on batches of one would not work the backlog off."""
 
-SPREAD = 1.1
+_SPREAD = 1.1
 """Service times vary: a batch that just fits by the mean is late half of the time."""
 
 
@@ -155,7 +155,7 @@ class LatencyRule(BatchRule):
 
     def patience_ns(self, waiting: int, alive: int) -> float:
         """Return the wait after which a batch of one, two when the backlog presses, is late."""
-        sample_ns = self._sample_ns * SPREAD
+        sample_ns = self._sample_ns * _SPREAD
         left_ns = self.limit_ns - self._around_ns
         if not sample_ns or left_ns < sample_ns:
             return math.inf
@@ -164,7 +164,7 @@ class LatencyRule(BatchRule):
         return left_ns - sample_ns
 
     def _largest(self, backlog: Backlog) -> int:
-        sample_ns = self._sample_ns * SPREAD
+        sample_ns = self._sample_ns * _SPREAD
         if backlog.late or not sample_ns:
             return self.batch_size
         waits_ns = backlog.oldest_wait_ns + backlog.ahead_ns
