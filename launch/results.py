@@ -36,12 +36,13 @@ OLD = ".old-"
 COMPLETE, FAILED, INTERRUPTED = "COMPLETE", "FAILED", "INTERRUPTED"
 """How a run can have ended (`status` of run.json)."""
 RUN_JSON = "run.json"
+ACCURACY_LOG = "mlperf_log_accuracy.json"
 UNWRITTEN_S = 60.0
 """Age from which a staging directory without a run.json is no run that just starts."""
 LOGS = (
     "mlperf_log_summary.txt",
     "mlperf_log_detail.txt",
-    "mlperf_log_accuracy.json",
+    ACCURACY_LOG,
     RUN_JSON,
 )
 PLACES = {
@@ -55,6 +56,12 @@ PLACES = {
 def home(results: Path, scenario: str, model: str) -> Path:
     """Return where the results of a scenario and model stand."""
     return results / scenario.lower() / model.lower()
+
+
+def places(home: Path, mode: str, audit: str | None = None) -> list[Path]:
+    """Return where a run of that mode, or that audit, goes below `home`."""
+    base = home / audit if audit else home
+    return [base / place for place in PLACES[mode]]
 
 
 class Staging:
@@ -110,6 +117,15 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     aside.replace(path)
 
 
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object that a file holds; None where there is none to read."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def file_abandoned(results: Path) -> list[Path]:
     """File what killed runs left in `results` where it belongs; returns the new places.
 
@@ -147,18 +163,17 @@ def _file(directory: Path) -> list[Path]:
 
 def _publish(directory: Path, mode: str, audit: str | None) -> list[Path]:
     home = directory.parent
-    base = home / audit if audit else home
-    places = [base / place for place in PLACES[mode]]
+    first, *others = found = places(home, mode, audit)
     # Inside, so that what is half-copied shares the fate of its source.
     copy = directory / COPY
     shutil.rmtree(copy, ignore_errors=True)
-    for place in places[1:]:
+    for place in others:
         shutil.copytree(directory, copy, ignore=shutil.ignore_patterns(COPY))
         replace_folder(copy, place)
-    replace_folder(directory, places[0])
+    replace_folder(directory, first)
     if not audit:
-        _renew_newest(places[0], home)
-    return places
+        _renew_newest(first, home)
+    return found
 
 
 def _keep_failed(directory: Path) -> Path:
@@ -171,7 +186,7 @@ def _renew_newest(source: Path, home: Path) -> None:
     for name in LOGS:
         log = source / name
         # A performance run leaves an accuracy log that holds nothing: the last real one stays.
-        if not log.exists() or (name == "mlperf_log_accuracy.json" and _holds_nothing(log)):
+        if not log.exists() or (name == ACCURACY_LOG and _holds_nothing(log)):
             continue
         aside = home / f".{name}.aside"
         shutil.copyfile(log, aside)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import sys
 from datetime import UTC, datetime
@@ -26,7 +25,16 @@ from launch.plan import Plan, make_plan
 from launch.prepare import prepare
 from launch.quiet import Watch
 from launch.record import Record
-from launch.results import COMPLETE, FAILED, INTERRUPTED, RUN_JSON, Staging, file_abandoned
+from launch.results import (
+    ACCURACY_LOG,
+    COMPLETE,
+    FAILED,
+    INTERRUPTED,
+    RUN_JSON,
+    Staging,
+    file_abandoned,
+    read_json,
+)
 from launch.signals import Signals
 from launch.space import need_space, results_bytes, told
 from launch.summary import summary
@@ -157,7 +165,7 @@ class _Test:
             needed = results_bytes(assets.sample_count, response_bytes)
             need_space(self._directory, needed, RESULTS, CHOOSE)
         self._supervise(assets)
-        report = _read_json(self._directory / LOADRUN_REPORT)
+        report = read_json(self._directory / LOADRUN_REPORT)
         if report is None:
             raise RunError(f"loadrun left no report in {LOADRUN_REPORT}")
         record.report(report)
@@ -225,7 +233,7 @@ class _Test:
     def _engine_reports(self) -> dict[int, dict[str, Any]]:
         reports = {}
         for planned in self._plan.instances:
-            report = _read_json(self._directory / f"netrun_{planned.index}.json")
+            report = read_json(self._directory / f"netrun_{planned.index}.json")
             if report is not None:
                 reports[planned.index] = report
         return reports
@@ -235,7 +243,7 @@ class _Test:
             self._terminal.line("  note: the images have no labels: no accuracy (cure: --labels)")
             return
         model = models.get(self._options.model)
-        measured = accuracy(self._directory / "mlperf_log_accuracy.json", assets.labels)
+        measured = accuracy(self._directory / ACCURACY_LOG, assets.labels)
         # The target is defined on the whole validation set; a part of it reaches or misses nothing.
         whole = len(assets.labels) == VALIDATION_IMAGES and not self._record.values["synthetic"]
         target = model.fp32_accuracy * model.quality_target if whole else None
@@ -277,11 +285,3 @@ def _keep(error: Exception, record: Record, staging: Staging, terminal: Terminal
         terminal.line(f"logs and run.json: {staging.keep_failed()}")
     except OSError as trouble:
         terminal.line(f"  note: logs and run.json could not be kept: {told(trouble)}")
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None

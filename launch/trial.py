@@ -13,7 +13,7 @@ from launch.environment import base_environment
 from launch.errors import ExitCode, InputError, InterruptedRunError, RunError
 from launch.options import Sources
 from launch.processes import describe_end, end_all, error_line, start
-from launch.results import PLACES, RUN_JSON
+from launch.results import RUN_JSON, home, places
 from launch.signals import Signals
 
 POLL_S = 0.5
@@ -54,8 +54,8 @@ def run_once(
         raise RunError(
             f"{' '.join(command[2:])} {describe_end(code or 0)}; its last lines:\n{said}"
         )
-    home = directory / "results" / scenario.lower() / model.lower()
-    record: dict[str, Any] = json.loads((home / PLACES[mode][0] / RUN_JSON).read_text())
+    (place, *_) = places(home(directory / "results", scenario, model), mode)
+    record: dict[str, Any] = json.loads((place / RUN_JSON).read_text())
     return record
 
 

@@ -19,6 +19,8 @@ _METRICS = {
     "Server": ("result_completed_samples_per_sec", "completed samples", "samples/s", 1.0),
     "Offline": ("result_samples_per_second", "samples", "samples/s", 1.0),
 }
+METRIC_KEYS = {scenario: key for scenario, (key, *_) in _METRICS.items()}
+"""The keys of the detail log by which scenarios are judged."""
 _FALLBACK = {
     # Where too few queries ran for the early-stopping estimate LoadGen writes 0 for it.
     "SingleStream": "result_90.00_percentile_latency_ns",

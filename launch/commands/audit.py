@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import replace
-from typing import Any
 
 from launch.commands.arguments import add_scenario
 from launch.commands.run import add_run_arguments, read_options
-from launch.errors import ExitCode, InputError
-from launch.options import RunOptions
 
 SUMMARY = "run MLPerf's compliance tests and judge them by the official rules"
 DESCRIPTION = """\
@@ -45,79 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Run what is missing, then each test; judge it."""
+    """Check the options and the tests, then run them."""
     from launch.compliance.settings import audit_config
 
     options = read_options(arguments)
     tests = list(dict.fromkeys(name.strip().upper() for name in arguments.tests.split(",")))
     for test in tests:
         audit_config(test)
-    from launch.terminal import Terminal
+    from launch.compliance.audit import audit
 
-    terminal = Terminal()
-    _run_references(options, tests, terminal)
-    passed = {test: _audit(options, test, terminal) for test in tests}
-    terminal.line()
-    for test, good in passed.items():
-        terminal.line(f"{test}: {'PASS' if good else 'FAIL'}")
-    return ExitCode.OK if all(passed.values()) else ExitCode.INVALID
-
-
-def _run_references(options: RunOptions, tests: list[str], terminal: Any) -> None:
-    from launch.compliance.references import (
-        ACCURACY,
-        PERFORMANCE,
-        find_reference,
-        place,
-        reference_options,
-    )
-    from launch.run import run
-
-    for mode in (PERFORMANCE, *([ACCURACY] if "TEST01" in tests else [])):
-        where = place(options, mode)
-        if find_reference(options, mode) is not None:
-            terminal.line(f"compared with the {mode} run in {where}")
-            continue
-        terminal.line(f"no complete {mode} run in {where}: it comes first")
-        if run(reference_options(options, mode)) is not ExitCode.OK:
-            raise InputError(f"the {mode} run is INVALID; an audit needs a VALID one (see above)")
-
-
-def _audit(options: RunOptions, test: str, terminal: Any) -> bool:
-    from launch.compliance.folder import write_folder
-    from launch.compliance.references import (
-        ACCURACY,
-        PERFORMANCE,
-        check_same,
-        find_reference,
-        place,
-    )
-    from launch.compliance.rules import verify_answers, verify_performance
-    from launch.results import RUN_JSON, home
-    from launch.run import run
-    from loadrun.logs import parse_result
-
-    terminal.line()
-    terminal.line(f"{test}:")
-    run(replace(options, audit=test))
-    made = home(options.results, options.scenario, options.model) / test / "performance" / "run_1"
-    record = json.loads((made / RUN_JSON).read_text())
-    verdicts = {}
-    modes = [PERFORMANCE, *([ACCURACY] if test == "TEST01" else [])]
-    for mode in modes:
-        where = place(options, mode)
-        reference = find_reference(options, mode)
-        assert reference is not None
-        check_same(reference, record, where / RUN_JSON)
-        if mode == ACCURACY:
-            log = "mlperf_log_accuracy.json"
-            verdicts["accuracy"] = verify_answers(where / log, made / log)
-        else:
-            results = parse_result(where), parse_result(made)
-            verdicts["performance"] = verify_performance(test, *results)
-    names = (options.results, options.model, options.scenario)
-    folder = write_folder(*names, test, made, verdicts)
-    for what, verdict in verdicts.items():
-        terminal.line(f"  {what}: {'PASS' if verdict.passed else 'FAIL'}: {verdict.figure}")
-    terminal.line(f"  compliance folder: {folder}")
-    return all(verdict.passed for verdict in verdicts.values())
+    return audit(options, tests)

@@ -17,7 +17,7 @@ import shutil
 from pathlib import Path
 
 from launch.compliance.rules import Verdict
-from launch.results import replace_folder
+from launch.results import ACCURACY_LOG, replace_folder
 
 LOGS = ("mlperf_log_summary.txt", "mlperf_log_detail.txt")
 
@@ -40,7 +40,6 @@ def write_folder(
         (aside / f"verify_{what}.txt").write_text(verdict.text())
     if "accuracy" in verdicts:
         (aside / "accuracy").mkdir()
-        log = "mlperf_log_accuracy.json"
-        shutil.copyfile(run / log, aside / "accuracy" / log)
+        shutil.copyfile(run / ACCURACY_LOG, aside / "accuracy" / ACCURACY_LOG)
     replace_folder(aside, place)
     return place

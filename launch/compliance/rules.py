@@ -13,15 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from launch.errors import RunError
-from loadrun.logs import LoadgenResult
+from loadrun.logs import METRIC_KEYS, LoadgenResult
 
 PASS, FAIL = "TEST PASS", "TEST FAIL"
-SCORES = {
-    "SingleStream": "early_stopping_latency_ss",
-    "MultiStream": "early_stopping_latency_ms",
-    "Server": "result_completed_samples_per_sec",
-    "Offline": "result_samples_per_second",
-}
 LATENCIES = ("SingleStream", "MultiStream")
 """Scenarios whose score is a latency in ns."""
 TOLERANCE, SHORT_TOLERANCE = 0.10, 0.20
@@ -91,7 +85,9 @@ def verify_performance(test: str, reference: LoadgenResult, audited: LoadgenResu
     if scenario == "Server" and limits[0] != limits[1]:
         figure = f"Server latency limits differ: {limits[0]} and {limits[1]} ns"
         return Verdict(False, figure, (figure,))
-    scores = [float(result.fields.get(SCORES[scenario]) or 0) for result in (reference, audited)]
+    scores = [
+        float(result.fields.get(METRIC_KEYS[scenario]) or 0) for result in (reference, audited)
+    ]
     if not all(scores):
         figure = "too few queries for an early-stopping estimate"
         return Verdict(False, figure, (figure,))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from dataclasses import asdict
@@ -232,7 +231,7 @@ class _Session:
             "least_repeats": LEAST_REPEATS,
             "verdict": asdict(verdict) if verdict else None,
         }
-        write_json(home / "tune.json", json.loads(json.dumps(values)))
+        write_json(home / "tune.json", values)
         if not can_draw():
             self._terminal.line("no plots: pip install 'loadrun[report]' draws them")
             return
