@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch.errors import ExitCode
-from launch.space import FULL, mebibytes
+from launch.space import FULL, free_bytes, mebibytes
 from shm.parent import die_with_parent
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def cache_trouble(error: OSError, cache: Path) -> str | None:
     free = ""
     if error.errno in FULL and cache.exists():
         disk = os.statvfs(cache)
-        free = f", {mebibytes(disk.f_bavail * disk.f_frsize)} and {disk.f_favail} inodes are free"
+        free = f", {mebibytes(free_bytes(disk))} and {disk.f_favail} inodes are free"
     return (
         f"{at if inside else cache}: {error.strerror}{free} (the cache must be writable and have"
         " room; choose another with LOADRUN_CACHE)"

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from launch.environment import MAX_CPU_ISA
 from launch.instructions import features, read_instruction_set
+from launch.space import free_bytes
 from launch.topology import Topology
+from shm.segment import SHM_DIRECTORY
 
 PACKAGES = ("loadrun", "mlcommons-loadgen", "torch", "torchao", "numpy", "posix_ipc", "psutil")
 
@@ -32,7 +34,6 @@ def host(topology: Topology) -> dict[str, object]:
     user's bound for oneDNN, `isa` the instruction set that it uses with it (None where the
     processor is no x86).
     """
-    shm = os.statvfs("/dev/shm")
     instructions = read_instruction_set()
     return {
         "name": platform.node(),
@@ -44,7 +45,7 @@ def host(topology: Topology) -> dict[str, object]:
         "processors": len(topology.allowed),
         "quota": topology.quota,
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        "shm_free_bytes": shm.f_bavail * shm.f_frsize,
+        "shm_free_bytes": free_bytes(os.statvfs(SHM_DIRECTORY)),
         "governor": _governor(topology),
         "features": list(features()),
         "max_cpu_isa": os.environ.get(MAX_CPU_ISA),

@@ -29,11 +29,8 @@ def need_space(directory: Path, needed: int, what: str, cure: str) -> None:
 
     A file system that does not count its inodes has enough of them.
     """
-    place = directory
-    while not place.exists():
-        place = place.parent
-    disk = os.statvfs(place)
-    free = disk.f_bavail * disk.f_frsize
+    disk = os.statvfs(nearest(directory))
+    free = free_bytes(disk)
     if free < needed:
         raise InputError(
             f"{what} {directory}: needs {mebibytes(needed)}, but its file system has"
@@ -44,6 +41,16 @@ def need_space(directory: Path, needed: int, what: str, cure: str) -> None:
             f"{what} {directory}: needs {FILES} files, but its file system has {disk.f_favail}"
             f" inodes free ({cure})"
         )
+
+
+def nearest(directory: Path) -> Path:
+    """Return the directory, or the nearest one above it that exists."""
+    return next(place for place in (directory, *directory.parents) if place.exists())
+
+
+def free_bytes(disk: os.statvfs_result) -> int:
+    """What a file system still takes of a user who is not root."""
+    return disk.f_bavail * disk.f_frsize
 
 
 def mebibytes(size: int) -> str:

@@ -13,7 +13,7 @@ from importlib import metadata
 from launch.cache import cache_directory
 from launch.doctor.finding import Finding, Level, ok
 from launch.pinning import Pinning
-from launch.space import mebibytes
+from launch.space import free_bytes, mebibytes, nearest
 from launch.topology import Topology
 from shm.reclaim import find_runs
 from shm.segment import SHM_DIRECTORY
@@ -38,7 +38,7 @@ def check_system(topology: Topology, pinning: Pinning) -> Iterator[Finding]:
 
 def _shared_memory() -> Finding:
     file_system = os.statvfs(SHM_DIRECTORY)
-    free = file_system.f_bavail * file_system.f_frsize
+    free = free_bytes(file_system)
     found = f"{SHM_DIRECTORY}: {mebibytes(free)} free"
     if not os.access(SHM_DIRECTORY, os.W_OK | os.X_OK):
         return Finding(
@@ -144,9 +144,8 @@ def _unmet(requirement: str) -> str | None:
 
 def _cache() -> Finding:
     cache = cache_directory()
-    place = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    disk = os.statvfs(place)
-    free = disk.f_bavail * disk.f_frsize
+    place = nearest(cache)
+    free = free_bytes(os.statvfs(place))
     found = f"{cache}: {mebibytes(free)} free"
     if not os.access(place, os.W_OK):
         return Finding(

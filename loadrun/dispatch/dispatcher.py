@@ -118,7 +118,7 @@ class Dispatcher:
                 now_ns = self._clock_ns()
                 around_ns = max(0, now_ns - batch[3] - service_ns) if batch[3] else None
                 self._rule.served(samples, service_ns, around_ns)
-                if held and self._rule.queues_behind:
+                if held:
                     self._foresee(instance, now_ns)
             self._policy.completed(instance, samples)
             if self._inbox:
@@ -207,11 +207,13 @@ class Dispatcher:
             held = self._held[instance]
             held.append((*batch, 0 if held else now_ns))
             policy.sent(instance, size)
-            if rule.learns and rule.queues_behind and len(held) == 1:
+            if rule.learns and len(held) == 1:
                 self._foresee(instance, now_ns)
 
     def _foresee(self, instance: int, now_ns: int) -> None:
         """Note when the batch that an instance begins now is expected to be served."""
+        if not (self._rule.queues_behind and self._policy.foresees):
+            return
         samples = len(self._held[instance][0][0])
         end_ns = self._end_ns[instance] = now_ns + int(self._rule.expected_ns(samples))
         heapq.heappush(self._ends, (end_ns, instance))
@@ -223,14 +225,12 @@ class Dispatcher:
     def _soonest(self, now_ns: int) -> tuple[int | None, float]:
         """Return the instance with one batch that is free first, and in how many ns.
 
-        None and infinity where the policy decides by other things than who is free.
+        None and infinity where that is not foreseen.
         """
         ends = self._ends
         while ends:
             end_ns, instance = ends[0]
             if self._end_ns[instance] == end_ns and len(self._held[instance]) == 1:
-                if not self._policy.foresees:
-                    break
                 return instance, max(0, end_ns - now_ns)
             heapq.heappop(ends)
         return None, math.inf

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from models.imagenet.preprocess import WEIGHT_ONE, Taps, middle, mix_two_taps
+from models.imagenet.preprocess import WEIGHT_ONE, Taps, halved, middle, mix_two_taps
 from models.model import Pixels
 
 _LEAST = 1e-3
@@ -35,6 +35,8 @@ def opencv_area(pixels: Pixels, size: tuple[int, int], rows: range, columns: ran
         across = _growing_taps(pixels.shape[1], size[1], columns)
         down = _growing_taps(pixels.shape[0], size[0], rows)
         return mix_two_taps(pixels, across, down)
+    if scales == (2.0, 2.0):
+        return halved(pixels, rows, columns)
     if all(scale.is_integer() for scale in scales):
         return _whole_cells(pixels, int(scales[0]), int(scales[1]), rows, columns)
     across_index, across_weight = _cells(pixels.shape[1], scales[1], columns)
@@ -89,9 +91,6 @@ def _whole_cells(pixels: Pixels, down: int, across: int, rows: range, columns: r
     ]
     cells = part.reshape(len(rows), down, len(columns), across, 3)
     total = cells.sum(axis=(1, 3), dtype=np.int32)
-    if down == across == 2:
-        halved: Pixels = ((total + 2) >> 2).astype(np.uint8)
-        return halved
     mean = total.astype(np.float32) * np.float32(1 / (down * across))
     result: Pixels = np.rint(mean).astype(np.uint8)
     return result

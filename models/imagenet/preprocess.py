@@ -90,7 +90,7 @@ def opencv_bilinear(pixels: Pixels, size: tuple[int, int], rows: range, columns:
     """
     height, width = pixels.shape[:2]
     if (height, width) == (2 * size[0], 2 * size[1]):
-        return _halved(pixels, rows, columns)
+        return halved(pixels, rows, columns)
     return mix_two_taps(pixels, _taps(width, size[1], columns), _taps(height, size[0], rows))
 
 
@@ -133,7 +133,8 @@ def _taps(source: int, target: int, wanted: range) -> Taps:
     return first, second, np.rint(fraction * np.float32(WEIGHT_ONE)).astype(np.int32)
 
 
-def _halved(pixels: Pixels, rows: range, columns: range) -> Pixels:
+def halved(pixels: Pixels, rows: range, columns: range) -> Pixels:
+    """Return some rows and columns of an image of half the size: OpenCV's rounded mean of four."""
     part = pixels[2 * rows.start : 2 * rows.stop, 2 * columns.start : 2 * columns.stop].astype(
         np.uint16
     )
