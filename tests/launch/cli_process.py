@@ -21,6 +21,15 @@ from launch.environment import PACKAGE_ROOT
 IMAGES = 24
 
 
+def environment(cache: Path, *modules: Path) -> dict[str, str]:
+    """This one without the user's LOADRUN_..., with `cache`; modules are looked for there first."""
+    return {
+        **{k: v for k, v in os.environ.items() if not k.startswith("LOADRUN_")},
+        "PYTHONPATH": os.pathsep.join(map(str, (*modules, PACKAGE_ROOT))),
+        "LOADRUN_CACHE": str(cache),
+    }
+
+
 class Cli:
     """Runs `loadrun` in a directory of its own, with a small folder of images."""
 
@@ -35,12 +44,7 @@ class Cli:
             Image.fromarray(pixels).save(self.images / f"{number:03}.png")
             lines.append(f"{number:03}.png {number}\n")
         (self.images / "val_map.txt").write_text("".join(lines))
-        variables = {k: v for k, v in os.environ.items() if not k.startswith("LOADRUN_")}
-        self.environment = {
-            **variables,
-            "PYTHONPATH": str(PACKAGE_ROOT),
-            "LOADRUN_CACHE": str(directory / "cache"),
-        }
+        self.environment = environment(directory / "cache")
         self.words: tuple[str, ...] = ("--images", str(self.images), "--engine", "sim")
 
     def start(self, *words: str) -> subprocess.Popen[str]:
@@ -63,6 +67,23 @@ class Cli:
         process = self.start(*words)
         output, _ = process.communicate(timeout=120)
         return process.returncode, output
+
+    def refused(self, prefix: list[str], timeout_s: float) -> str:
+        """What a run under another command says, in one line, before it has begun."""
+        words = [sys.executable, "-m", "launch.cli", "run", "resnet50", "--fast", *self.words]
+        done = subprocess.run(
+            [*prefix, *words],
+            cwd=self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_s,
+        )
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert done.stderr.startswith("loadrun: error: ")
+        assert done.stderr.count("\n") == 1
+        return done.stderr
 
     def record(self, place: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.directory / place / "run.json").read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cli_process import environment
 from PIL import Image
 
 from launch.compliance.rules import verify_answers, verify_performance
-from launch.environment import PACKAGE_ROOT
 from loadrun.logs import LoadgenResult
 
 IMAGES = 300
@@ -144,18 +143,13 @@ class Audits:
         site.mkdir(exist_ok=True)
         patch = f"import netrun.engines.sim as sim\n{cheat}\nsim.SimulatedEngine.infer = infer\n"
         (site / "sitecustomize.py").write_text(patch if cheat else "")
-        variables = {k: v for k, v in os.environ.items() if not k.startswith("LOADRUN_")}
         words = ["audit", "mobilenet", "--tests", test, "--engine", "sim"]
         words += ["--images", str(self.images), "--batch-size", "2", "--instances", "2"]
         words += ["--count", str(IMAGES)]
         done = subprocess.run(
             [sys.executable, "-m", "launch.cli", *words],
             cwd=self.directory,
-            env={
-                **variables,
-                "PYTHONPATH": f"{site}{os.pathsep}{PACKAGE_ROOT}",
-                "LOADRUN_CACHE": str(self.directory / "cache"),
-            },
+            env=environment(self.directory / "cache", site),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

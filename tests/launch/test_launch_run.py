@@ -111,21 +111,9 @@ def test_a_count_alone_sets_the_length_of_a_test(cli: Cli, scenario: str) -> Non
 
 def refused_in_private_shm(cli: Cli, options: str, *before: str) -> str:
     """A run whose /dev/shm is a tmpfs with `options` must end before LoadGen starts."""
-    words = [sys.executable, "-m", "launch.cli", "run", "resnet50", "--fast", *cli.words]
-    done = subprocess.run(
-        [*in_private_shm(options), *before, *words],
-        cwd=cli.directory,
-        env=cli.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert done.stderr.startswith("loadrun: error: ")
-    assert done.stderr.count("\n") == 1
+    said = cli.refused([*in_private_shm(options), *before], 120)
     assert not (cli.directory / "results").exists()
-    return done.stderr
+    return said
 
 
 def test_a_dev_shm_too_small_is_one_line(cli: Cli) -> None:
