@@ -29,6 +29,6 @@ def kind_of(path: Path) -> Kind:
     if head[8:] == b"{":
         return Kind.SAFETENSORS
     # ONNX: a protobuf whose first field is the version (field 1, varint), a small number.
-    if path.suffix.lower() == ".onnx" or (head[:1] == b"\x08" and 0 < head[1] < 32):
+    if path.suffix.lower() == ".onnx" or (head[:1] == b"\x08" and b"\0" < head[1:2] < b"\x20"):
         return Kind.ONNX
     return Kind.TORCH

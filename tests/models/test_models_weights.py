@@ -71,6 +71,7 @@ def test_missing_file(tmp_path: Path) -> None:
     "content",
     [
         b"",
+        b"\x08",
         b"not a checkpoint",
         b"these are no weights",
         pickle.dumps([1, 2]),
