@@ -122,8 +122,7 @@ def plan_for(options: RunOptions, topology: Topology) -> Plan:
 
 def single_stream_cores(topology: Topology) -> int:
     """As wide as a memory node, as far as efficiency cores and the quota allow."""
-    nodes = [p.node for p in topology.cores if not p.efficient]
-    nodes = nodes or [p.node for p in topology.cores]
+    nodes = [processor.node for processor in topology.performance_cores]
     cores = max(nodes.count(node) for node in set(nodes))
     return min(cores, max(int(topology.quota or cores), 1))
 

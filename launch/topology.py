@@ -78,6 +78,11 @@ class Topology:
         return tuple(sorted(first.values(), key=lambda p: p.id))
 
     @property
+    def performance_cores(self) -> tuple[Processor, ...]:
+        """Those of `cores` that are no efficiency cores; all of them where there are no others."""
+        return tuple(p for p in self.cores if not p.efficient) or self.cores
+
+    @property
     def siblings(self) -> tuple[Processor, ...]:
         """Allowed processors that share a physical core with one of `cores`."""
         cores = set(self.cores)

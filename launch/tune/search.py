@@ -108,12 +108,8 @@ class Search:
         They differ in layout or batch size, and no layout has more than two: choices that differ
         in policy alone are mostly one and the same, and would leave no room for others.
         """
-        best = sorted(
-            (trial for trial in self.trials if trial.value is not None),
-            key=lambda trial: -trial.figure,
-        )
         chosen: list[Choice] = []
-        for choice in (trial.choice for trial in best if trial.choice != self._default):
+        for choice in (t.choice for t in self._ranked() if t.choice != self._default):
             alike = [c for c in chosen if c.layout == choice.layout]
             if len(alike) < 2 and all(c.batch_size != choice.batch_size for c in alike):
                 chosen.append(choice)
@@ -180,12 +176,8 @@ class Search:
 
     def _neighbour(self) -> tuple[int, ...] | None:
         """A new neighbour of the best choice, else of the next best: noise can swap them."""
-        found = sorted(
-            (trial for trial in self.trials if trial.value is not None),
-            key=lambda trial: -trial.figure,
-        )
-        seen = {self._space.point(trial.choice) for trial in self.trials}
-        for trial in found[:FINALISTS]:
+        seen = self._seen()
+        for trial in self._ranked()[:FINALISTS]:
             for point in self._space.neighbours(self._space.point(trial.choice)):
                 if point not in seen:
                     return point
@@ -267,10 +259,13 @@ class Search:
         return self._evaluator.measure(choice, long=long, goal=goal)
 
     def _best(self) -> tuple[int, ...] | None:
-        found = [trial for trial in self.trials if trial.value is not None]
-        if not found:
-            return None
-        return self._space.point(max(found, key=lambda trial: trial.figure).choice)
+        ranked = self._ranked()
+        return self._space.point(ranked[0].choice) if ranked else None
+
+    def _ranked(self) -> list[Trial]:
+        """Trials that were not pruned, the best first."""
+        kept = (trial for trial in self.trials if trial.value is not None)
+        return sorted(kept, key=lambda trial: -trial.figure)
 
     def _seen(self) -> set[tuple[int, ...]]:
         return {self._space.point(trial.choice) for trial in self.trials}

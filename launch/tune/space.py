@@ -159,7 +159,7 @@ def _layouts(topology: Topology) -> set[Layout]:
     Where loadrun would have to share with the instances, also with one instance fewer.
     """
     available = _available(topology)
-    cores = [p for p in topology.cores if not p.efficient] or list(topology.cores)
+    cores = topology.performance_cores
     domains = Counter((p.node, p.l3) for p in cores).values()
     nodes = Counter(p.node for p in cores).values()
     found: dict[Layout, float] = {}
@@ -177,7 +177,7 @@ def _layouts(topology: Topology) -> set[Layout]:
 
 
 def _available(topology: Topology) -> int:
-    cores = [p for p in topology.cores if not p.efficient] or list(topology.cores)
+    cores = topology.performance_cores
     return len(cores) if topology.quota is None else min(len(cores), max(int(topology.quota), 1))
 
 
