@@ -62,7 +62,6 @@ def test_offline_is_valid_under_every_policy(make_run: MakeRun, policy: str) -> 
     report = run.run("--rate", "500", "--service-s", "0.002")
     assert report["loadgen"]["valid"] is True
     assert report["loadgen"]["metric"]["unit"] == "samples/s"
-    assert 0 < report["harness_efficiency"] < 1.05
     assert not (Path(run.config.log_dir) / "mlperf_log_trace.json").exists()
 
 
