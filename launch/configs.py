@@ -82,6 +82,7 @@ def loadrun_config(
         sort_samples=options.sort_samples,
         user_conf=str(options.user_conf) if options.user_conf else None,
         audit_config=str(audit) if options.audit else None,
+        round=options.round,
         processors=None if options.in_process else list(plan.loadrun),
         overrides=overrides(options),
         start_timeout_s=START_TIMEOUT_S,

@@ -88,6 +88,7 @@ class RunOptions:
     max_latency_ms: float | None
     user_conf: Path | None
     audit: str | None
+    round: str | None
     results: Path
     json: bool
     max_restarts: int

@@ -47,6 +47,7 @@ class Record:
             "scenario": options.scenario,
             "mode": options.mode,
             "audit": options.audit,
+            "round": options.round,
             "engine": options.engine,
             "precision": options.precision,
             "batch_size": options.batch_size,

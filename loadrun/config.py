@@ -9,6 +9,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from loadrun.rounds import UnknownRoundError, parse_round
 from loadrun.scenarios import UnknownNameError, nearest, parse_mode, parse_scenario
 from models.errors import quoted
 from shm.segment import segment_name
@@ -43,6 +44,7 @@ class LoadrunConfig:
     are the data set. `response_bytes` is the capacity of one sample's answer. `in_flight` bounds
     the batches an instance holds at a time. `processors` is the affinity of this process.
     `report` is the JSON file written (whole, by rename) when the test starts and when it ends.
+    `round` is the MLPerf round whose seeds hold; None leaves LoadGen's own.
     """
 
     run_id: str
@@ -62,6 +64,7 @@ class LoadrunConfig:
     performance_sample_count: int | None = None
     user_conf: str | None = None
     audit_config: str | None = None
+    round: str | None = None
     processors: list[int] | None = None
     overrides: Overrides = field(default_factory=Overrides)
     start_timeout_s: float = 120.0
@@ -76,7 +79,9 @@ class LoadrunConfig:
         try:
             object.__setattr__(self, "scenario", parse_scenario(self.scenario))
             object.__setattr__(self, "mode", parse_mode(self.mode))
-        except UnknownNameError as error:
+            if self.round is not None:
+                object.__setattr__(self, "round", parse_round(self.round))
+        except (UnknownNameError, UnknownRoundError) as error:
             raise ConfigError(str(error)) from None
         for name in ("sample_count", "instances", "batch_size", "response_bytes", "in_flight"):
             if getattr(self, name) < 1:

@@ -18,6 +18,7 @@ import mlperf_loadgen as lg
 
 from loadrun.capacity import fits_limit, server_qps, service_time_s
 from loadrun.config import LoadrunConfig
+from loadrun.rounds import ROUNDS
 from loadrun.scenarios import MODES, SCENARIOS, parse_mode, parse_scenario
 from loadrun.user_conf import UserConf, UserConfError, parse_user_conf
 
@@ -134,6 +135,12 @@ def load_settings(config: LoadrunConfig) -> Settings:
     # user.conf can carry a `mode`; the command line decides.
     test.mode = getattr(lg.TestMode, config.mode)
     _apply_overrides(test, config)
+    if config.round is not None:
+        # Last: LoadGen sets its own once more where it reads user.conf.
+        seeds = ROUNDS[config.round]
+        test.qsl_rng_seed = seeds.qsl
+        test.sample_index_rng_seed = seeds.sample_index
+        test.schedule_rng_seed = seeds.schedule
     settings = Settings(
         test=test,
         rules=rules,

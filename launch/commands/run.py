@@ -193,6 +193,11 @@ def _add_test(group: argparse._ArgumentGroup) -> None:
         " a query, from which LoadGen computes how many it makes; Offline has none",
     )
     group.add_argument(
+        "--round",
+        metavar="NAME",
+        help="with the seeds of an MLPerf round, e.g. v5.0 (default: those of LoadGen's release)",
+    )
+    group.add_argument(
         "--user-conf", metavar="FILE", help="LoadGen's user.conf; default: ./user.conf"
     )
 
@@ -267,6 +272,7 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         max_latency_ms=arguments.max_latency,
         user_conf=find_user_conf(arguments.user_conf),
         audit=arguments.audit.upper() if arguments.audit else None,
+        round=_round(arguments.round),
         results=Path(arguments.results).absolute(),
         json=arguments.json,
         max_restarts=arguments.max_restarts,
@@ -274,6 +280,15 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         command=("loadrun", *sys.argv[1:]),
         tuned=tuned,
     )
+
+
+def _round(given: str | None) -> str | None:
+    from loadrun.rounds import UnknownRoundError, parse_round
+
+    try:
+        return parse_round(given) if given is not None else None
+    except UnknownRoundError as error:
+        raise InputError(f"--round: {error}") from None
 
 
 def _find_tuned(

@@ -12,7 +12,7 @@ from launch.results import COMPLETE, RUN_JSON, home, places, read_json
 PERFORMANCE, ACCURACY = "PerformanceOnly", "AccuracyOnly"
 SAME = (
     *("model", "scenario", "engine", "precision", "batch_size", "in_flight", "policy", "plan"),
-    *("artifact", "data", "weights"),
+    *("artifact", "data", "weights", "round"),
 )
 """What two runs must share to be compared."""
 
@@ -29,15 +29,20 @@ def place(options: RunOptions, mode: str) -> Path:
     return places(where, mode, options.audit)[0]
 
 
+def difference(reference: dict[str, Any], other: dict[str, Any]) -> str | None:
+    """Return in what two runs that are to be compared differ first; None where in nothing."""
+    for key in SAME:
+        if reference.get(key) != other.get(key):
+            return f"another {key.replace('_', ' ')} ({reference.get(key)}, now {other.get(key)})"
+    return None
+
+
 def check_same(
     reference: dict[str, Any] | None, audited: dict[str, Any] | None, where: Path
 ) -> None:
     """Raise RunError that names the first thing in which the two runs differ."""
     if reference is None or audited is None:
         raise RunError(f"{where}: no longer holds a complete run to compare with")
-    for key in SAME:
-        if reference.get(key) != audited.get(key):
-            raise RunError(
-                f"{where}: that run had another {key.replace('_', ' ')} ({reference.get(key)}, "
-                f"now {audited.get(key)}); move it away to have it made again"
-            )
+    differs = difference(reference, audited)
+    if differs is not None:
+        raise RunError(f"{where}: that run had {differs}; move it away to have it made again")

@@ -11,7 +11,7 @@ import pytest
 from loadrun_harness import make_config
 
 from loadrun.capacity import server_qps, waiting_tail
-from loadrun.config import LoadrunConfig, Overrides
+from loadrun.config import ConfigError, LoadrunConfig, Overrides
 from loadrun.settings import (
     SettingsError,
     as_dict,
@@ -239,3 +239,21 @@ def test_server_load_grows_with_the_limit() -> None:
     assert loads == sorted(loads)
     assert loads[0] > 100
     assert loads[-1] < 280
+
+
+@pytest.mark.parametrize("with_user_conf", [False, True])
+def test_a_round_brings_its_seeds(
+    make_config: MakeConfig, tmp_path: Path, with_user_conf: bool
+) -> None:
+    path = tmp_path / "user.conf"
+    path.write_text("resnet50.Offline.target_qps = 30\n")
+    changes = {"user_conf": str(path)} if with_user_conf else {}
+    test = load_settings(make_config(round="5.0", **changes)).test
+    assert test.qsl_rng_seed == 6023615788873153749
+    assert test.sample_index_rng_seed == 15036839855038426416
+    assert test.schedule_rng_seed == 9933818062894767841
+
+
+def test_an_unknown_round_is_named(make_config: MakeConfig) -> None:
+    with pytest.raises(ConfigError, match=r"unknown round '7\.0' \(known: v5\.0, "):
+        make_config(round="7.0")
