@@ -20,6 +20,7 @@ COMMANDS = (
     "single-stream",
     "accuracy",
     "audit",
+    "submit",
     "fetch",
     "preprocess",
     "calibrate",

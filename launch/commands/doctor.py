@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from launch.topology import Topology
 
 SUMMARY = "check the machine: what changes results, and the command that cures it"
 DESCRIPTION = """\
@@ -10,12 +15,25 @@ Checks processor, kernel, shared memory, tools, packages and leftovers. Each fin
 "note", or "matters"; the last two say their effect on results and the cure. Nothing is changed.
 Commands of cures are for root where they write to /proc, /sys or mount.
 """
-EPILOG = "exit codes: 0 nothing matters; 3 something does"
+EPILOG = """\
+examples:
+  loadrun doctor
+  loadrun doctor --json
+  loadrun doctor --system my-server.json
+
+exit codes: 0 nothing matters; 2 bad usage; 3 something does.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --json."""
+    """Add --json and --system."""
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument(
+        "--system",
+        metavar="FILE",
+        help="instead write this machine's description for a submission (loadrun submit), and name"
+        " the fields that a person must fill",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -35,6 +53,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from launch.topology import read_topology
 
     topology = read_topology()
+    if arguments.system:
+        return _describe(Path(arguments.system), topology)
     pinning = find_pinning(topology)
     findings = [*check_machine(topology), *check_system(topology, pinning), *check_noise(topology)]
     matter = [finding for finding in findings if finding.level is Level.MATTERS]
@@ -55,3 +75,24 @@ def execute(arguments: argparse.Namespace) -> int:
         terminal.line()
         terminal.line(f"{len(matter)} of {len(findings)} checks matter for results")
     return ExitCode.INVALID if matter else ExitCode.OK
+
+
+def _describe(path: Path, topology: Topology) -> int:
+    """Write systems/<system>.json of a submission; what a person has filled in stays."""
+    from launch.errors import ExitCode, InputError
+    from launch.results import read_json, write_json
+    from launch.submission.system import describe, unfilled
+
+    description = describe(topology)
+    if path.exists():
+        known = read_json(path)
+        if known is None:
+            raise InputError(f"--system {path}: there already, and no JSON object; name another")
+        description |= {name: value for name, value in known.items() if str(value).strip()}
+    try:
+        write_json(path, description)
+    except OSError as error:
+        raise InputError(f"--system {path}: {error.strerror}") from None
+    empty = unfilled(description)
+    print(f"{path}: {len(description)} fields" + (f"; fill {', '.join(empty)}" if empty else ""))
+    return ExitCode.OK

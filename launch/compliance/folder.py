@@ -22,6 +22,11 @@ from launch.results import ACCURACY_LOG, replace_folder
 LOGS = ("mlperf_log_summary.txt", "mlperf_log_detail.txt")
 
 
+def folder_of(results: Path, model: str, scenario: str, test: str) -> Path:
+    """Return where the folder of a test stands."""
+    return results / "compliance" / model / scenario / test
+
+
 def write_folder(
     results: Path, model: str, scenario: str, test: str, run: Path, verdicts: dict[str, Verdict]
 ) -> Path:
@@ -29,7 +34,7 @@ def write_folder(
 
     `run` holds the logs of the audit run; `verdicts` are those on "accuracy" and "performance".
     """
-    place = results / "compliance" / model / scenario / test
+    place = folder_of(results, model, scenario, test)
     aside = place.with_name(f".{test}.aside")
     shutil.rmtree(aside, ignore_errors=True)
     logs = aside / "performance" / "run_1"

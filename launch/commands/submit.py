@@ -1,0 +1,172 @@
+"""`loadrun submit`: everything an MLPerf submission needs, in one resumable command."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import models
+from launch.commands.arguments import add_data, add_results, positive
+from launch.commands.arguments import count as whole_number
+from launch.errors import InputError
+
+SUMMARY = "run what an MLPerf submission needs, assemble its tree, have it checked"
+DESCRIPTION = """\
+Runs what is missing of a submission (performance, accuracy, compliance tests, for every scenario of
+the category), assembles the tree of the round and, with --checker, runs MLPerf's submission checker
+and explains its complaints. What will run and how long it takes is said first; what is there
+already is not run again, so that the same command goes on after an interruption.
+
+SYSTEM.json describes the machine; its name without .json is the system's in the submission. Its
+division and system_type decide what is run. `loadrun doctor --system SYSTEM.json` writes one for
+this machine and names what a person must fill.
+
+Each scenario runs with the configuration that `loadrun tune` found for it, else with the default.
+"""
+EPILOG = """\
+examples:
+  loadrun doctor --system my-server.json
+  loadrun submit --submitter Acme --system my-server.json --round v5.0 --dry-run
+  loadrun submit --submitter Acme --system my-server.json --round v5.0 \\
+      --weights resnet50.pth --images val --labels val_map.txt --calibration cal_list.txt \\
+      --checker ../inference
+
+exit codes: 0 assembled, and the checker had nothing to say; 2 bad usage or input; 3 a run is
+INVALID, a compliance test failed or the checker complains; 4 a run failed; 130 interrupted.
+"""
+OUTPUT = "submission"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add whose submission it is, of what, and what shapes its runs."""
+    parser.add_argument("--submitter", required=True, metavar="NAME", help="the organisation")
+    parser.add_argument(
+        "--system", required=True, metavar="FILE", help="the system's description (SYSTEM.json)"
+    )
+    parser.add_argument("--round", required=True, metavar="NAME", help="v5.0, v5.1, v6.0 or v6.1")
+    parser.add_argument(
+        "--models",
+        default="resnet50",
+        metavar="NAMES",
+        help="by commas (default: resnet50; others in the open division)",
+    )
+    parser.add_argument(
+        "--scenarios",
+        metavar="NAMES",
+        help="by commas (default: all that the category asks for; fewer in the open division)",
+    )
+    parser.add_argument(
+        "--checker", metavar="DIR", help="a checkout of mlcommons/inference, whose checker is run"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only say what would run, and how long it takes"
+    )
+    test = parser.add_argument_group("test")
+    test.add_argument(
+        "--fast", action="store_true", help="60 s a test instead of 600; not submittable"
+    )
+    test.add_argument(
+        "--count", type=whole_number, metavar="N", help="queries of a test; not submittable"
+    )
+    test.add_argument(
+        "--time",
+        type=positive,
+        metavar="S",
+        help="minimum duration, s; below 600 not submittable",
+    )
+    test.add_argument("--user-conf", metavar="FILE", help="LoadGen's user.conf")
+    engine = parser.add_argument_group("engine")
+    engine.add_argument("--engine", metavar="NAME", help="see loadrun run")
+    engine.add_argument("--precision", default="int8", metavar="NAME", help="see loadrun run")
+    add_data(parser.add_argument_group("model and data"))
+    output = parser.add_argument_group("output")
+    add_results(output)
+    output.add_argument(
+        "--out", metavar="DIR", help="where the tree goes (default: RESULTS/submission/ROUND)"
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Check everything that can be wrong, then run."""
+    from launch.commands import run as run_command
+    from launch.options import RunOptions
+    from launch.submission import rules
+    from launch.submission.checker import find_checker
+    from launch.submission.layout import Layout
+    from launch.submission.system import check_name, read_system
+    from launch.topology import read_topology
+    from loadrun.rounds import UnknownRoundError, parse_round
+    from loadrun.scenarios import UnknownNameError, parse_scenario
+
+    try:
+        round = parse_round(arguments.round)
+        scenarios = tuple(map(parse_scenario, _names(arguments.scenarios)))
+    except (UnknownRoundError, UnknownNameError) as error:
+        raise InputError(str(error)) from None
+    submitter = check_name("--submitter", arguments.submitter)
+    path = Path(arguments.system).absolute()
+    system = read_system(path, submitter, read_topology())
+    names = [models.get(name).name for name in _names(arguments.models)]
+    closed = system["division"] == "closed"
+    strange = [name for name in names if name not in rules.BENCHMARKS]
+    if closed and strange:
+        raise InputError(
+            f"--models {strange[0]}: no benchmark of the closed division (known:"
+            f" {', '.join(rules.BENCHMARKS)}); division open takes it"
+        )
+    needed = rules.scenarios(system["system_type"], round)
+    lacking = [name for name in needed if scenarios and name not in scenarios]
+    if closed and lacking:
+        raise InputError(f"--scenarios: {system['system_type']} also asks for {', '.join(lacking)}")
+    checker = find_checker(Path(arguments.checker).absolute()) if arguments.checker else None
+    results = Path(arguments.results).absolute()
+    out = Path(arguments.out).absolute() if arguments.out else results / OUTPUT / round
+    layout = Layout(out, round, system["division"], submitter, path.stem)
+
+    def options(model: str, scenario: str) -> RunOptions:
+        parser = argparse.ArgumentParser()
+        run_command.add_arguments(parser)
+        words = [model, f"--scenario={scenario}", f"--round={round}", *_run_words(arguments)]
+        return run_command.read_options(parser.parse_args(words))
+
+    runs = [options(model, scenario) for model in names for scenario in scenarios or needed]
+    from launch.submission.submit import Submission, submit
+
+    return submit(
+        Submission(
+            layout=layout,
+            system=system,
+            runs=runs,
+            tests=rules.TESTS if closed else (),
+            images=_image_count(arguments),
+            checker=checker,
+            dry_run=arguments.dry_run,
+        )
+    )
+
+
+def _names(given: str | None) -> list[str]:
+    return [name.strip() for name in given.split(",") if name.strip()] if given else []
+
+
+def _image_count(arguments: argparse.Namespace) -> int | None:
+    """Return the size of the data set; None for the synthetic one. Raises models.InputError."""
+    from launch.options import find_sources
+    from models.imagenet.dataset import image_folder
+
+    given = (arguments.weights, arguments.images, arguments.labels, arguments.calibration)
+    sources = find_sources(*given)
+    return len(image_folder(sources.images, sources.labels)) if sources.images else None
+
+
+def _run_words(arguments: argparse.Namespace) -> list[str]:
+    """What of the options goes to each run as it stands."""
+    words = ["--fast"] if arguments.fast else []
+    for name in (
+        *("count", "time", "user_conf", "engine", "precision", "results"),
+        *("weights", "images", "labels", "calibration"),
+    ):
+        value = getattr(arguments, name)
+        if value is not None:
+            words.append(f"--{name.replace('_', '-')}={value}")
+    return words

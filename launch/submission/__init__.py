@@ -1,0 +1,1 @@
+"""From results to a tree that MLPerf's submission checker accepts."""

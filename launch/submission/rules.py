@@ -1,0 +1,38 @@
+"""What a round asks of a submission of a benchmark: scenarios, compliance tests, layout.
+
+Sources: MLCommons' inference policies and tools/submission/submission_checker/constants.py of
+mlcommons/inference.
+"""
+
+from __future__ import annotations
+
+from launch.errors import InputError
+
+TESTS = ("TEST01", "TEST04")
+"""Compliance tests of image classification, for the closed division."""
+EDGE = ("SingleStream", "MultiStream", "Offline")
+DATACENTER = ("Server", "Offline")
+SYSTEM_TYPES = ("edge", "datacenter", "datacenter,edge", "edge,datacenter")
+DIVISIONS = ("closed", "open")
+BENCHMARKS = ("resnet50",)
+"""Models that are a benchmark of the closed division."""
+LAST_DATACENTER_ROUND = "v5.0"
+"""Later rounds have ResNet-50 in the edge category only."""
+
+
+def scenarios(system_type: str, round: str) -> tuple[str, ...]:
+    """Return the scenarios that a closed result needs; InputError for a category without it."""
+    categories = system_type.split(",")
+    if "datacenter" in categories and number(round) > number(LAST_DATACENTER_ROUND):
+        raise InputError(
+            f"round {round} has ResNet-50 in the edge category only: system_type must be edge, not"
+            f" {system_type} (--round {LAST_DATACENTER_ROUND} was the last with datacenter)"
+        )
+    wanted = [*(EDGE if "edge" in categories else ())]
+    wanted += DATACENTER if "datacenter" in categories else ()
+    return tuple(dict.fromkeys(wanted))
+
+
+def number(round: str) -> tuple[int, ...]:
+    """Return a round's name as something that can be compared."""
+    return tuple(int(part) for part in round.removeprefix("v").split("."))

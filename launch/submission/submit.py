@@ -1,0 +1,120 @@
+"""A submission from what is there to a tree that was checked: plan, runs, assembly, checker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from launch.compliance.audit import audit
+from launch.errors import ExitCode
+from launch.options import RunOptions
+from launch.run import run
+from launch.submission.checker import check
+from launch.submission.layout import Layout
+from launch.submission.steps import Step, estimate_s, find_steps, known_rate
+from launch.submission.tree import write_tree
+from launch.terminal import Terminal
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is to be submitted: `runs` are the options of each model and scenario.
+
+    `images` is the size of the data set where it is known, `checker` the checker's script.
+    """
+
+    layout: Layout
+    system: dict[str, Any]
+    runs: list[RunOptions]
+    tests: tuple[str, ...]
+    images: int | None
+    checker: Path | None
+    dry_run: bool
+
+
+def submit(submission: Submission) -> ExitCode:
+    """Make what is missing, assemble, check; exit code 3 where something stands against it."""
+    terminal = Terminal()
+    _show_plan(submission, terminal)
+    if submission.dry_run:
+        return ExitCode.OK
+    failed: list[str] = []
+    for options in submission.runs:
+        failed += _make(options, submission.tests)
+    terminal.line()
+    if failed:
+        terminal.lines(f"against a submission: {subject}" for subject in failed)
+        terminal.line("what passed is kept: the same command makes the rest again")
+        return ExitCode.INVALID
+    against = write_tree(submission.layout, submission.system, submission.runs, submission.tests)
+    terminal.line(f"submission: {submission.layout.root}")
+    if against:
+        terminal.box("NOT SUBMITTABLE", "\n".join(against))
+    return _check(submission, terminal)
+
+
+def _show_plan(submission: Submission, terminal: Terminal) -> None:
+    layout = submission.layout
+    terminal.line(f"{layout.division}, {submission.system['system_type']}, round {layout.round}")
+    total, unknown = 0.0, 0
+    for options in submission.runs:
+        rate = known_rate(options)
+        for step in find_steps(options, submission.tests):
+            if not step.missing:
+                terminal.line(f"  {step.subject:<40} there")
+                continue
+            seconds = estimate_s(step, rate, submission.images)
+            total, unknown = total + (seconds or 0.0), unknown + (seconds is None)
+            told = "not known yet how long" if seconds is None else f"about {_told(seconds)}"
+            terminal.line(f"  {step.subject:<40} {told} ({step.missing})")
+    more = f", and {unknown} of unknown length" if unknown else ""
+    terminal.line(f"to be run: about {_told(total)}{more}")
+
+
+def _make(options: RunOptions, tests: tuple[str, ...]) -> list[str]:
+    """Make the runs of one model and scenario that are missing; returns those that failed.
+
+    What is missing is looked for before each run anew: one that is made again outdates others.
+    """
+    failed: list[str] = []
+    tried: set[str] = set()
+    while step := _next(find_steps(options, tests), tried):
+        tried.add(step.name)
+        if step.options.audit:
+            unaudited = replace(step.options, audit=None)
+            passed = audit(unaudited, [step.options.audit]) is ExitCode.OK
+        else:
+            passed = run(step.options) is ExitCode.OK
+        if not passed:
+            failed.append(f"{step.subject} {'failed' if step.options.audit else 'is INVALID'}")
+            if not step.options.audit:
+                break
+    return failed
+
+
+def _next(steps: list[Step], tried: set[str]) -> Step | None:
+    return next((step for step in steps if step.missing and step.name not in tried), None)
+
+
+def _check(submission: Submission, terminal: Terminal) -> ExitCode:
+    if submission.checker is None:
+        terminal.line("not checked: --checker DIR names a checkout of mlcommons/inference")
+        return ExitCode.OK
+    found = check(submission.checker, submission.layout)
+    log = submission.layout.root.with_name(f"{submission.layout.root.name}-checker.log")
+    log.write_text(found.output)
+    for complaint in found.complaints:
+        more = f" (and {complaint.places - 1} like it)" if complaint.places > 1 else ""
+        terminal.line(f"checker: {complaint.text}{more}")
+        terminal.line(f"  cure: {complaint.cure}")
+    verdict = "the submission looks OK" if found.passed else "the submission has errors"
+    terminal.line(f"submission checker, {submission.layout.round}: {verdict} ({log})")
+    return ExitCode.OK if found.passed else ExitCode.INVALID
+
+
+def _told(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,116 @@
+"""The documents of a submission, written from what the runs recorded."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import models
+
+TARGETS = {
+    "SingleStream": ("target_latency", "single_stream_expected_latency_ns", 1e-6),
+    "MultiStream": ("target_latency", "multi_stream_expected_latency_ns", 1e-6),
+    "Server": ("target_qps", "server_target_qps", 1.0),
+    "Offline": ("target_qps", "offline_expected_qps", 1.0),
+}
+"""What user.conf sets, by scenario: key, LoadGen's field, factor to the key's unit (ms or 1/s)."""
+INPUT_TYPE = "uint8"
+"""A sample in memory: raw pixels, whose normalisation is part of the first convolution."""
+TRANSFORMATIONS = {
+    "int8": (
+        "batch normalisation folded; int8 by post-training quantisation, weights per output channel"
+        " and activations per tensor (documentation/calibration.md)"
+    ),
+    "bf16": "batch normalisation folded; weights rounded to bf16",
+    "fp32": "batch normalisation folded",
+}
+
+
+def user_conf(record: dict[str, Any]) -> str:
+    """Return the settings that a person may choose, as LoadGen had them, in its format."""
+    model, scenario, settings = record["model"], record["scenario"], record["settings"]
+    key, field, factor = TARGETS[scenario]
+    benchmark = models.get(model).mlperf_name
+    values: dict[str, object] = {key: f"{settings[field] * factor:.6g}"}
+    values["min_duration"] = settings["min_duration_ms"]
+    values["min_query_count"] = settings["min_query_count"]
+    return "".join(f"{benchmark}.{scenario}.{name} = {value}\n" for name, value in values.items())
+
+
+def facts(record: dict[str, Any]) -> str:
+    """Return the JSON on weights and data types."""
+    precision, weights = record["precision"], record["weights"]
+    values = {
+        "input_data_types": INPUT_TYPE,
+        "retraining": "No",
+        "starting_weights_filename": weights["name"] if weights else "none",
+        "weight_data_types": precision,
+        "weight_transformations": TRANSFORMATIONS[precision],
+    }
+    return json.dumps(values, indent=2) + "\n"
+
+
+def readme(records: dict[str, dict[str, Any]]) -> str:
+    """Return how a result was made: the commands, by what ran, and the plan."""
+    first = next(iter(records.values()))
+    lines = [
+        f"# {models.get(first['model']).title}, {first['scenario']}",
+        "",
+        f"loadrun {first['versions'].get('loadrun', '')}: "
+        f"{len(first['plan']['instances'])} instances, batch size {first['batch_size']}, engine"
+        f" {first['engine']}, {first['precision']}.",
+        "",
+        "| run | command |",
+        "|---|---|",
+    ]
+    for name, record in records.items():
+        lines.append(f"| {name} | `{shlex.join(record['command'])}` |")
+    lines += ["", "| instance | processors | memory node |", "|---:|---|---:|"]
+    for instance in first["plan"]["instances"]:
+        processors = " ".join(map(str, instance["processors"]))
+        lines.append(f"| {instance['index']} | {processors} | {instance['memory_node']} |")
+    return "\n".join([*lines, ""])
+
+
+def code(record: dict[str, Any]) -> str:
+    """Return what ran and how it is had."""
+    packages = "".join(
+        f"| {name} | {version} |\n" for name, version in sorted(record["versions"].items())
+    )
+    return (
+        f"# {models.get(record['model']).title} on loadrun\n\n"
+        "LoadGen runs in one process; the network runs in instances of its own, each bound to its\n"
+        "processors, with samples and answers in shared memory. `loadrun submit` made this tree;\n"
+        "the commands of each result stand beside its measurements.\n\n"
+        f"| package | version |\n|---|---|\n{packages}"
+    )
+
+
+def calibration(record: dict[str, Any]) -> str:
+    """Return how int8 ranges were found, from what the run used."""
+    weights, data = record["weights"], record["data"]
+    if record["precision"] != "int8":
+        return f"# Calibration\n\nNone: the network runs in {record['precision']}.\n"
+    name, sha256 = (weights["name"], weights["sha256"]) if weights else ("none", "")
+    return (
+        "# Calibration\n\n"
+        f"- weights: {name}, SHA-256 {sha256}; not retrained\n"
+        f"- images: {record['calibration']}, preprocessed as those that are served"
+        f" ({data['name']})\n"
+        f"- compiled network: {record['artifact']}\n\n"
+        "Batch normalisation is folded into the convolutions. One pass of the fp32 network over\n"
+        "the images finds, per tensor, the range of activations that minimises the squared error\n"
+        "of their 8-bit values, and the covariance of the inputs of each layer. Weights are\n"
+        "rounded to int8 with one scale per output channel; each rounding error is passed on to\n"
+        "the weights still to be rounded, weighted by that covariance. Biases are corrected for\n"
+        "the mean error that remains. Sums are int32; the first convolution takes the raw pixels,\n"
+        "as their normalisation is part of its weights. The same program runs on every processor\n"
+        "and gives the same answers there.\n"
+    )
+
+
+def warning(reasons: list[str]) -> str:
+    """Return what says that a tree must not be submitted."""
+    listed = "".join(f"- {reason}\n" for reason in reasons)
+    return f"# Not submittable\n\nThis tree shows the form only. Against it speak:\n\n{listed}"

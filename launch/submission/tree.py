@@ -1,0 +1,114 @@
+"""Assembles the tree of a submission from results: aside, then in its place."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from launch.compliance.folder import LOGS, folder_of
+from launch.compliance.references import ACCURACY, PERFORMANCE, place
+from launch.errors import RunError
+from launch.options import RunOptions
+from launch.results import ACCURACY_LOG, RUN_JSON, read_json, replace_folder
+from launch.submission import texts
+from launch.submission.accuracy_log import accuracy_text, truncate
+from launch.submission.layout import Layout
+
+ACCURACY_TEXT = "accuracy.txt"
+WARNING = "NOT_SUBMITTABLE.md"
+MAPPING = "model_mapping.json"
+"""In the open division: which benchmark a model of another name stands for."""
+OPEN_BENCHMARK = "resnet"
+"""The checker's name of the image classification benchmark."""
+
+
+def write_tree(
+    layout: Layout, system: dict[str, Any], results: list[RunOptions], tests: tuple[str, ...]
+) -> list[str]:
+    """Write the tree to `layout.root`, replacing one that is there.
+
+    `results` are the options of each model and scenario. Returns what speaks against submitting
+    it, which a file in the tree says too. RunError for results that are no longer there.
+    """
+    aside = layout.root.with_name(f".{layout.root.name}.aside")
+    shutil.rmtree(aside, ignore_errors=True)
+    draft = replace(layout, root=aside)
+    _write(draft.description, json.dumps(system, indent=2) + "\n")
+    reasons: dict[str, None] = {}
+    records: list[dict[str, Any]] = []
+    for options in results:
+        made = _write_result(draft, options, tests)
+        records += made.values()
+        for record in made.values():
+            audit = f"audit {record['audit']}"
+            for reason in record["unofficial_reasons"]:
+                if reason != audit:
+                    reasons[f"{options.model} {options.scenario}: {reason}"] = None
+    _write(draft.calibration, texts.calibration(records[0]))
+    if layout.division == "open":
+        names = {options.model: OPEN_BENCHMARK for options in results}
+        _write(draft.home / MAPPING, json.dumps(names, indent=2) + "\n")
+    if reasons:
+        _write(draft.root / WARNING, texts.warning(list(reasons)))
+    replace_folder(aside, layout.root)
+    return list(reasons)
+
+
+def _write_result(
+    layout: Layout, options: RunOptions, tests: tuple[str, ...]
+) -> dict[str, dict[str, Any]]:
+    """Write all of one model and scenario; returns the records of its runs."""
+    model, scenario = options.model, options.scenario
+    audits = {test: replace(options, audit=test) for test in tests}
+    places = {mode: place(options, mode) for mode in (PERFORMANCE, ACCURACY)}
+    places |= {test: place(audit, PERFORMANCE) for test, audit in audits.items()}
+    records = {name: _record(where) for name, where in places.items()}
+    home = layout.results(model, scenario)
+    _copy(places[PERFORMANCE], home / "performance" / "run_1")
+    _copy(places[ACCURACY], home / "accuracy")
+    _write_accuracy(places[ACCURACY] / ACCURACY_LOG, home / "accuracy", records[ACCURACY])
+    performance = records[PERFORMANCE]
+    measurements = layout.measurements(model, scenario)
+    _write(layout.facts(model, scenario), texts.facts(performance))
+    _write(measurements / "user.conf", texts.user_conf(performance))
+    _write(measurements / "README.md", texts.readme(records))
+    _write(layout.code(model), texts.code(performance))
+    for test in tests:
+        source = folder_of(options.results, model, scenario, test)
+        target = layout.compliance(model, scenario, test)
+        shutil.copytree(source, target)
+        if (source / "accuracy").is_dir():
+            _write_accuracy(source / "accuracy" / ACCURACY_LOG, target / "accuracy", None)
+    return records
+
+
+def _record(where: Path) -> dict[str, Any]:
+    record = read_json(where / RUN_JSON)
+    if record is None:
+        raise RunError(f"{where / RUN_JSON}: is no longer there")
+    return record
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.mkdir(parents=True)
+    for name in LOGS:
+        shutil.copyfile(source / name, target / name)
+
+
+def _write_accuracy(log: Path, target: Path, record: dict[str, Any] | None) -> None:
+    """Write the truncated log and accuracy.txt; a log of part of the answers has no accuracy."""
+    sha256 = truncate(log, target / ACCURACY_LOG)
+    measured = ""
+    if record is not None:
+        if record.get("accuracy") is None:
+            raise RunError(f"{log.parent}: no accuracy, as the images have no labels (--labels)")
+        measured = record["accuracy"]["text"]
+    (target / ACCURACY_TEXT).write_text(accuracy_text(measured, sha256))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)

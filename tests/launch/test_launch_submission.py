@@ -1,0 +1,476 @@
+"""Submissions: what is missing, the tree of each round, the checker's complaints, real runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from argparse import ArgumentParser
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_process import Cli
+
+from launch.cli import main
+from launch.commands import run as run_command
+from launch.compliance.folder import LOGS
+from launch.errors import InputError
+from launch.options import RunOptions
+from launch.results import ACCURACY_LOG
+from launch.submission import rules
+from launch.submission.accuracy_log import truncate
+from launch.submission.checker import complaints, find_checker
+from launch.submission.layout import Layout
+from launch.submission.steps import estimate_s, find_steps
+from launch.submission.system import describe, read_system, unfilled
+from launch.submission.tree import write_tree
+from launch.topology import read_topology
+
+ROUND = "v5.0"
+TARGETS = {
+    "single_stream_expected_latency_ns": 12.5e6,
+    "multi_stream_expected_latency_ns": 80e6,
+    "server_target_qps": 60.0,
+    "offline_expected_qps": 103.25,
+    "min_duration_ms": 600_000,
+    "min_query_count": 24_576,
+}
+
+
+def options(results: Path, scenario: str = "Offline", *words: str) -> RunOptions:
+    parser = ArgumentParser()
+    run_command.add_arguments(parser)
+    given = ["resnet50", f"--scenario={scenario}", f"--round={ROUND}", "--no-tuned", *words]
+    return replace(run_command.read_options(parser.parse_args(given)), results=results)
+
+
+def record(scenario: str, mode: str, audit: str | None, **changes: Any) -> dict[str, Any]:
+    """A run.json as far as a submission reads it."""
+    measured = {"text": "accuracy=76.000%, good=76, total=100", "value": 0.76}
+    return {
+        "status": "COMPLETE",
+        "command": ["loadrun", "run", "resnet50", "--images", "my val"],
+        "started": "2026-01-01T00:00:00+00:00",
+        "model": "resnet50",
+        "scenario": scenario,
+        "mode": mode,
+        "audit": audit,
+        "round": ROUND,
+        "engine": "onednn",
+        "precision": "int8",
+        "batch_size": 8,
+        "in_flight": 2,
+        "policy": "pull",
+        "plan": {"instances": [{"index": 0, "processors": [0, 1], "memory_node": 0}]},
+        "artifact": "resnet50-onednn-b8-t1-0123",
+        "data": {"name": "synthetic", "sha256": "ab", "synthetic": True},
+        "weights": {"name": "synthetic", "sha256": "cd", "synthetic": True},
+        "calibration": "synthetic",
+        "versions": {"loadrun": "0.1.0", "python": "3.11"},
+        "settings": TARGETS,
+        "result": {"valid": None if mode == "AccuracyOnly" else True},
+        "accuracy": measured if mode == "AccuracyOnly" else None,
+        "standalone_rate": 100.0,
+        "unofficial_reasons": [f"audit {audit}"] if audit else [],
+        **changes,
+    }
+
+
+class Results:
+    """A results directory written by hand."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def run(
+        self, scenario: str, mode: str = "PerformanceOnly", audit: str | None = None, **changes: Any
+    ) -> None:
+        base = self.directory / scenario.lower() / "resnet50"
+        place = (base / audit if audit else base) / (
+            "accuracy" if mode == "AccuracyOnly" else "performance/run_1"
+        )
+        place.mkdir(parents=True, exist_ok=True)
+        for name in LOGS:
+            (place / name).write_text(f"{scenario} {mode} {audit} {name}\n")
+        (place / ACCURACY_LOG).write_text("x" * 10_000 if mode == "AccuracyOnly" else "[]")
+        (place / "run.json").write_text(json.dumps(record(scenario, mode, audit, **changes)))
+
+    def folder(self, scenario: str, test: str, verdict: str = "TEST PASS") -> None:
+        home = self.directory / "compliance/resnet50" / scenario / test
+        logs = home / "performance/run_1"
+        logs.mkdir(parents=True, exist_ok=True)
+        for name in LOGS:
+            (logs / name).write_text(f"{test} {name}\n")
+        (home / "verify_performance.txt").write_text(f"{verdict}\n")
+        if test == "TEST01":
+            (home / "verify_accuracy.txt").write_text("TEST PASS\n")
+            (home / "accuracy").mkdir(exist_ok=True)
+            (home / "accuracy" / ACCURACY_LOG).write_text("y" * 9_000)
+
+    def complete(self, *scenarios: str) -> None:
+        for scenario in scenarios:
+            self.run(scenario)
+            self.run(scenario, "AccuracyOnly")
+            for test in rules.TESTS:
+                self.run(scenario, audit=test)
+                self.folder(scenario, test)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return Results(tmp_path / "results")
+
+
+def missing(results: Results, *words: str) -> dict[str, str]:
+    asked = options(results.directory, "Offline", *words)
+    return {step.name: step.missing for step in find_steps(asked, rules.TESTS) if step.missing}
+
+
+def test_everything_is_missing_at_first_and_nothing_at_last(results: Results) -> None:
+    assert missing(results) == dict.fromkeys(
+        ("PerformanceOnly", "AccuracyOnly", *rules.TESTS), "not there"
+    )
+    results.complete("Offline")
+    assert missing(results) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"round": None}, "of round unknown"),
+        ({"round": "v6.0"}, "of round v6.0"),
+        ({"engine": "pytorch"}, "of engine pytorch"),
+        ({"precision": "bf16"}, "of precision bf16"),
+        ({"status": "FAILED"}, "not there"),
+        ({"result": {"valid": False}}, "INVALID"),
+        ({"unofficial_reasons": ["minimum duration 60 s, below 600 s"]}, "minimum duration 60 s"),
+        (
+            {"weights": {"name": "a.pth", "sha256": "ef", "synthetic": False}},
+            "of other weights",
+        ),
+        ({"data": {"name": "val", "sha256": "ef", "synthetic": False}}, "of other images"),
+    ],
+)
+def test_a_run_that_does_not_do_is_made_again(
+    results: Results, changes: dict[str, Any], why: str
+) -> None:
+    results.complete("Offline")
+    results.run("Offline", **changes)
+    found = missing(results)
+    assert found["PerformanceOnly"].startswith(why)
+    # What was compared with it has to be compared anew.
+    assert set(rules.TESTS) <= set(found)
+
+
+def test_reasons_that_another_run_would_not_cure_are_none_to_run_again(results: Results) -> None:
+    results.complete("Offline")
+    results.run("Offline", unofficial_reasons=["performance set of 650 samples, below 1024"])
+    assert missing(results) == {}
+
+
+def test_a_short_run_does_where_a_short_one_is_asked_for(results: Results) -> None:
+    results.complete("Offline")
+    results.run("Offline", unofficial_reasons=["--fast", "minimum duration 60 s, below 600 s"])
+    assert set(missing(results)) == {"PerformanceOnly", *rules.TESTS}
+    assert missing(results, "--fast") == {}
+
+
+def test_an_audit_outlives_neither_its_reference_nor_its_verdict(results: Results) -> None:
+    results.complete("Offline")
+    results.folder("Offline", "TEST04", "TEST FAIL")
+    assert missing(results) == {"TEST04": "FAIL"}
+    results.folder("Offline", "TEST04")
+    for mode in ("PerformanceOnly", "AccuracyOnly"):
+        results.run("Offline", mode, started="2026-01-02T00:00:00+00:00")
+    assert missing(results) == dict.fromkeys(rules.TESTS, "older than the performance run")
+    results.complete("Offline")
+    results.run("Offline", audit="TEST01", batch_size=11)
+    assert missing(results) == {"TEST01": "the performance run has another batch size (8, now 11)"}
+
+
+def test_estimates_follow_durations_and_the_known_rate(results: Results) -> None:
+    performance, accuracy, *_ = find_steps(options(results.directory), rules.TESTS)
+    assert estimate_s(performance, None, None) == 610
+    assert estimate_s(accuracy, 100.0, 50_000) == 510
+    assert estimate_s(accuracy, None, 50_000) is None
+    fast, *_ = find_steps(options(results.directory, "Offline", "--fast"), rules.TESTS)
+    assert estimate_s(fast, None, None) == 70
+    counted, *_ = find_steps(options(results.directory, "Offline", "--count=500"), rules.TESTS)
+    assert estimate_s(counted, 100.0, None) == 15
+    assert estimate_s(counted, None, None) is None
+
+
+OLD = """\
+closed/Acme/code/resnet50/loadrun/README.md
+closed/Acme/compliance/box/resnet50/Offline/TEST01/accuracy/accuracy.txt
+closed/Acme/compliance/box/resnet50/Offline/TEST01/accuracy/mlperf_log_accuracy.json
+closed/Acme/compliance/box/resnet50/Offline/TEST01/performance/run_1/mlperf_log_detail.txt
+closed/Acme/compliance/box/resnet50/Offline/TEST01/performance/run_1/mlperf_log_summary.txt
+closed/Acme/compliance/box/resnet50/Offline/TEST01/verify_accuracy.txt
+closed/Acme/compliance/box/resnet50/Offline/TEST01/verify_performance.txt
+closed/Acme/compliance/box/resnet50/Offline/TEST04/performance/run_1/mlperf_log_detail.txt
+closed/Acme/compliance/box/resnet50/Offline/TEST04/performance/run_1/mlperf_log_summary.txt
+closed/Acme/compliance/box/resnet50/Offline/TEST04/verify_performance.txt
+closed/Acme/documentation/calibration.md
+closed/Acme/measurements/box/resnet50/Offline/README.md
+closed/Acme/measurements/box/resnet50/Offline/box_loadrun_Offline.json
+closed/Acme/measurements/box/resnet50/Offline/user.conf
+closed/Acme/results/box/resnet50/Offline/accuracy/accuracy.txt
+closed/Acme/results/box/resnet50/Offline/accuracy/mlperf_log_accuracy.json
+closed/Acme/results/box/resnet50/Offline/accuracy/mlperf_log_detail.txt
+closed/Acme/results/box/resnet50/Offline/accuracy/mlperf_log_summary.txt
+closed/Acme/results/box/resnet50/Offline/performance/run_1/mlperf_log_detail.txt
+closed/Acme/results/box/resnet50/Offline/performance/run_1/mlperf_log_summary.txt
+closed/Acme/systems/box.json
+"""
+NEW = """\
+closed/Acme/documentation/calibration.md
+closed/Acme/results/box/resnet50/Offline/README.md
+closed/Acme/results/box/resnet50/Offline/TEST01/accuracy/accuracy.txt
+closed/Acme/results/box/resnet50/Offline/TEST01/accuracy/mlperf_log_accuracy.json
+closed/Acme/results/box/resnet50/Offline/TEST01/performance/run_1/mlperf_log_detail.txt
+closed/Acme/results/box/resnet50/Offline/TEST01/performance/run_1/mlperf_log_summary.txt
+closed/Acme/results/box/resnet50/Offline/TEST01/verify_accuracy.txt
+closed/Acme/results/box/resnet50/Offline/TEST01/verify_performance.txt
+closed/Acme/results/box/resnet50/Offline/TEST04/performance/run_1/mlperf_log_detail.txt
+closed/Acme/results/box/resnet50/Offline/TEST04/performance/run_1/mlperf_log_summary.txt
+closed/Acme/results/box/resnet50/Offline/TEST04/verify_performance.txt
+closed/Acme/results/box/resnet50/Offline/accuracy/accuracy.txt
+closed/Acme/results/box/resnet50/Offline/accuracy/mlperf_log_accuracy.json
+closed/Acme/results/box/resnet50/Offline/accuracy/mlperf_log_detail.txt
+closed/Acme/results/box/resnet50/Offline/accuracy/mlperf_log_summary.txt
+closed/Acme/results/box/resnet50/Offline/measurements.json
+closed/Acme/results/box/resnet50/Offline/performance/run_1/mlperf_log_detail.txt
+closed/Acme/results/box/resnet50/Offline/performance/run_1/mlperf_log_summary.txt
+closed/Acme/results/box/resnet50/Offline/user.conf
+closed/Acme/src/resnet50/loadrun/README.md
+closed/Acme/systems/box.json
+"""
+
+
+@pytest.mark.parametrize(
+    ("round", "golden"), [("v5.0", OLD), ("v5.1", OLD), ("v6.0", NEW), ("v6.1", NEW)]
+)
+def test_the_tree_has_the_layout_of_its_round(
+    results: Results, tmp_path: Path, round: str, golden: str
+) -> None:
+    results.complete("Offline")
+    layout = Layout(tmp_path / "out", round, "closed", "Acme", "box")
+    against = write_tree(layout, {"submitter": "Acme"}, [options(results.directory)], rules.TESTS)
+    assert against == []
+    files = [path.relative_to(layout.root) for path in layout.root.rglob("*") if path.is_file()]
+    assert sorted(map(str, files)) == golden.splitlines()
+    assert not [
+        path for path in layout.root.rglob("*") if path.is_dir() and not any(path.iterdir())
+    ]
+
+
+def test_the_files_of_the_tree_say_what_the_runs_recorded(results: Results, tmp_path: Path) -> None:
+    results.complete("Offline", "SingleStream")
+    layout = Layout(tmp_path / "out", ROUND, "closed", "Acme", "box")
+    asked = [options(results.directory, name) for name in ("Offline", "SingleStream")]
+    write_tree(layout, {"submitter": "Acme"}, asked, rules.TESTS)
+    conf = layout.measurements("resnet50", "Offline") / "user.conf"
+    assert conf.read_text() == (
+        "resnet50.Offline.target_qps = 103.25\n"
+        "resnet50.Offline.min_duration = 600000\n"
+        "resnet50.Offline.min_query_count = 24576\n"
+    )
+    conf = layout.measurements("resnet50", "SingleStream") / "user.conf"
+    assert "resnet50.SingleStream.target_latency = 12.5\n" in conf.read_text()
+    facts = json.loads(layout.facts("resnet50", "Offline").read_text())
+    assert facts["weight_data_types"] == "int8"
+    assert facts["starting_weights_filename"] == "synthetic"
+    assert all(facts.values())
+    readme = (layout.measurements("resnet50", "Offline") / "README.md").read_text()
+    assert "`loadrun run resnet50 --images 'my val'`" in readme
+    accuracy = layout.results("resnet50", "Offline") / "accuracy"
+    whole = hashlib.sha256(b"x" * 10_000).hexdigest()
+    text = (accuracy / "accuracy.txt").read_text()
+    assert text == f"accuracy=76.000%, good=76, total=100\n\nhash={whole}\n"
+    assert (accuracy / ACCURACY_LOG).stat().st_size < 10_240
+    audited = layout.compliance("resnet50", "Offline", "TEST01") / "accuracy"
+    assert hashlib.sha256(b"y" * 9_000).hexdigest() in (audited / "accuracy.txt").read_text()
+
+
+def test_a_tree_of_short_runs_is_marked(results: Results, tmp_path: Path) -> None:
+    results.complete("Offline")
+    results.run("Offline", unofficial_reasons=["--fast"])
+    layout = Layout(tmp_path / "out", ROUND, "closed", "Acme", "box")
+    asked = [options(results.directory, "Offline", "--fast")]
+    for _ in range(2):  # the second takes the place of the first
+        against = write_tree(layout, {"submitter": "Acme"}, asked, rules.TESTS)
+    assert against == ["resnet50 Offline: --fast"]
+    assert "resnet50 Offline: --fast" in (layout.root / "NOT_SUBMITTABLE.md").read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"results", "out"}
+
+
+@pytest.mark.parametrize("size", [0, 100, 8192, 8193, 100_000])
+def test_a_truncated_log_keeps_its_ends(tmp_path: Path, size: int) -> None:
+    log, place = tmp_path / "log.json", tmp_path / "short.json"
+    data = bytes(32 + i % 90 for i in range(size))
+    log.write_bytes(data)
+    assert truncate(log, place) == hashlib.sha256(data).hexdigest()
+    kept = place.read_bytes()
+    if size <= 8192:
+        assert kept == data
+    else:
+        assert kept == data[:4096] + b"\n\n...\n\n" + data[-4096:]
+    assert len(kept) < 10_240  # the checker's bound
+
+
+@pytest.mark.parametrize(
+    ("system_type", "round", "wanted"),
+    [
+        ("edge", "v5.0", ("SingleStream", "MultiStream", "Offline")),
+        ("edge", "v6.1", ("SingleStream", "MultiStream", "Offline")),
+        ("datacenter", "v5.0", ("Server", "Offline")),
+        ("datacenter,edge", "v5.0", ("SingleStream", "MultiStream", "Offline", "Server")),
+    ],
+)
+def test_scenarios_of_a_category(system_type: str, round: str, wanted: tuple[str, ...]) -> None:
+    assert rules.scenarios(system_type, round) == wanted
+
+
+@pytest.mark.parametrize("system_type", ["datacenter", "edge,datacenter"])
+def test_later_rounds_have_no_datacenter_resnet50(system_type: str) -> None:
+    with pytest.raises(InputError, match=r"round v5\.1 has ResNet-50 in the edge category only"):
+        rules.scenarios(system_type, "v5.1")
+
+
+def filled(path: Path, **changes: str) -> Path:
+    description = describe(read_topology())
+    description |= dict.fromkeys(unfilled(description), "something")
+    description |= {"submitter": "Acme", "division": "closed", "status": "available"}
+    path.write_text(json.dumps({**description, "system_type": "edge", **changes}))
+    return path
+
+
+def test_the_description_of_this_machine_names_what_a_person_must_fill() -> None:
+    description = describe(read_topology())
+    empty = unfilled(description)
+    assert {"submitter", "division", "status", "system_type", "cooling"} <= set(empty)
+    assert description["host_processor_model_name"]
+    assert int(description["host_processor_core_count"]) >= 1
+    assert re.fullmatch(r"\d+ GB", description["host_memory_capacity"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cooling": " "}, "fill cooling"),
+        ({"division": "network"}, "division is 'network', known: closed, open"),
+        ({"system_type": "cloud"}, "system_type is 'cloud', known: edge, datacenter"),
+        ({"status": "soon"}, "status is 'soon', known: available, preview, rdi"),
+        ({"submitter": "Other"}, "submitter is 'Other', --submitter 'Acme'"),
+    ],
+)
+def test_a_description_that_the_checker_would_refuse(
+    tmp_path: Path, changes: dict[str, str], words: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        read_system(filled(tmp_path / "box.json", **changes), "Acme", read_topology())
+    assert words in str(error.value)
+
+
+def test_descriptions_that_are_none(tmp_path: Path) -> None:
+    topology = read_topology()
+    bad = tmp_path / "box.json"
+    for content, words in (("{", "not JSON"), ("[]", "not an object"), ("{}", "without submitter")):
+        bad.write_text(content)
+        with pytest.raises(InputError, match=words):
+            read_system(bad, "Acme", topology)
+    with pytest.raises(InputError, match="doctor --system FILE writes one"):
+        read_system(tmp_path / "absent.json", "Acme", topology)
+    with pytest.raises(InputError, match="letters, digits"):
+        read_system(filled(tmp_path / "my box.json"), "Acme", topology)
+
+
+def test_complaints_of_both_checkers_have_their_cures() -> None:
+    new = (
+        "[2026-01-01 10:00:00,000 performance_check.py:1 ERROR] /out/closed/run_1 qsl_rng_seed is"
+        " wrong, expected=1, found=2\n"
+        "[2026-01-01 10:00:00,000 performance_check.py:1 ERROR] /out/closed/run_2"
+        " schedule_rng_seed is wrong, expected=1, found=2\n"
+        "[2026-01-01 10:00:00,000 accuracy_check.py:1 WARNING] x accuracy not met: expected=75\n"
+        "[2026-01-01 10:00:00,000 base.py:1 ERROR] Some performance checks Checks failed for: x\n"
+        "[2026-01-01 10:00:00,000 base.py:1 INFO] All fine\n"
+    )
+    seeds, accuracy = complaints(new, "/out")
+    assert seeds.text == "closed/run_1 qsl_rng_seed is wrong, expected=1, found=2"
+    assert seeds.places == 2
+    assert "--round" in seeds.cure
+    assert "accuracy not met" in accuracy.text
+    old = (
+        "ERROR:main:closed/Acme has not calibration file. One of x is required\n"
+        "ERROR:main:something that nobody has seen\n"
+        "WARNING:main:field x is unknown\n"
+        "ERROR:main:SUMMARY: submission has errors\n"
+    )
+    calibration, unknown = complaints(old)
+    assert "submit again" in calibration.cure
+    assert unknown.text == "something that nobody has seen"
+    assert "checker's source" in unknown.cure
+
+
+def test_a_folder_that_is_no_checkout(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no checkout of mlcommons/inference"):
+        find_checker(tmp_path)
+    script = tmp_path / "tools/submission/submission_checker.py"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    assert find_checker(tmp_path) == script
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--round v9", "unknown round 'v9' (known: v5.0, v5.1, v6.0, v6.1)"),
+        ("--round v5.0 --models mobilenet", "no benchmark of the closed division"),
+        ("--round v5.0 --scenarios offline", "edge also asks for SingleStream, MultiStream"),
+        ("--round v5.0 --scenarios onlin", "unknown scenario"),
+        ("--round v5.0 --submitter a/b", "--submitter a/b: it names a directory"),
+        ("--round v5.0 --checker .", "no checkout of mlcommons/inference"),
+    ],
+)
+def test_what_cannot_be_submitted_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, said: str
+) -> None:
+    path = filled(tmp_path / "box.json")
+    given = ["submit", "--submitter", "Acme", "--system", str(path), *words.split()]
+    assert main([*given, "--results", str(tmp_path / "results")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_open_submission_by_real_runs_goes_on_where_it_ended(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    filled(tmp_path / "box.json", division="open")
+    words = ["submit", "--submitter", "Acme", "--system", "box.json", "--round", "v6.0"]
+    words += ["--models", "mobilenet", "--scenarios", "offline", "--count", "40", *cli.words]
+    process = cli.command(*words, "--dry-run")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "mobilenet Offline PerformanceOnly" in output
+    assert not (tmp_path / "results").exists()
+    process = cli.command(*words)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert "NOT SUBMITTABLE" in output
+    tree = tmp_path / "results/submission/v6.0"
+    mapping = json.loads((tree / "open/Acme/model_mapping.json").read_text())
+    assert mapping == {"mobilenet": "resnet"}
+    result = tree / "open/Acme/results/box/mobilenet/Offline"
+    assert (result / "accuracy/accuracy.txt").read_text().startswith("accuracy=")
+    assert (
+        '"value": 14276810075590677512'
+        in (result / "performance/run_1/mlperf_log_detail.txt").read_text()
+    )
+    process = cli.command(*words)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "mobilenet Offline AccuracyOnly           there" in output
+    assert "starting:" not in output
