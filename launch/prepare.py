@@ -54,20 +54,15 @@ def prepare(
     options: Needs, threads: int, directory: Path, terminal: Terminal, signals: Signals
 ) -> Assets:
     """Build what `options` needs, or find it built; raises what `build` does."""
-    sources = options.sources
     result = directory / "assets.json"
-    config = AssetsConfig(
-        model=options.model,
-        weights=_text(sources.weights),
-        images=_text(sources.images),
-        labels=_text(sources.labels),
-        calibration=_text(sources.calibration),
-        engine=options.engine,
-        precision=options.precision,
-        batch_size=options.batch_size,
-        threads=threads,
-        cache=str(writable_cache()),
-        result=str(result),
+    config = _config(
+        result,
+        options.model,
+        options.sources,
+        options.engine,
+        options.precision,
+        options.batch_size,
+        threads,
     )
     build("launch.assets", config, directory, terminal, signals)
     return Assets.load(result)
@@ -78,18 +73,14 @@ def prepare_calibration(
 ) -> Calibration:
     """Calibrate and compile as `options` says, or find it done; raises what `build` does."""
     result = directory / "calibration.json"
-    config = AssetsConfig(
-        model=options.model,
-        weights=_text(options.weights),
-        images=_text(options.images if options.names else None),
+    sources = Sources(
+        weights=options.weights,
+        images=options.images if options.names else None,
         labels=None,
-        calibration=_text(options.names or options.images),
-        engine=options.engine,
-        precision="int8",
-        batch_size=options.batch_size,
-        threads=threads,
-        cache=str(writable_cache()),
-        result=str(result),
+        calibration=options.names or options.images,
+    )
+    config = _config(
+        result, options.model, sources, options.engine, "int8", options.batch_size, threads
     )
     build("launch.calibration", config, directory, terminal, signals)
     return Calibration.load(result)
@@ -100,21 +91,33 @@ def prepare_samples(
 ) -> Preprocessed:
     """Preprocess the images of `sources`, or find it done; raises what `build` does."""
     result = directory / "preprocessing.json"
-    config = AssetsConfig(
+    build("launch.preprocessing", _config(result, model, sources), directory, terminal, signals)
+    return Preprocessed.load(result)
+
+
+def _config(
+    result: Path,
+    model: str,
+    sources: Sources,
+    engine: str = "null",
+    precision: str = "int8",
+    batch_size: int = 1,
+    threads: int = 1,
+) -> AssetsConfig:
+    """What is to be built; an engine that computes nothing needs samples alone."""
+    return AssetsConfig(
         model=model,
         weights=_text(sources.weights),
         images=_text(sources.images),
         labels=_text(sources.labels),
-        calibration=None,
-        engine="null",
-        precision="int8",
-        batch_size=1,
-        threads=1,
+        calibration=_text(sources.calibration),
+        engine=engine,
+        precision=precision,
+        batch_size=batch_size,
+        threads=threads,
         cache=str(writable_cache()),
         result=str(result),
     )
-    build("launch.preprocessing", config, directory, terminal, signals)
-    return Preprocessed.load(result)
 
 
 def writable_cache() -> Path:

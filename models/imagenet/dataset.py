@@ -73,14 +73,7 @@ def image_folder(images: Path, label_file: Path | None = None, synthetic: bool =
         labels = _labels_by_folder(present)
         return _data_set(name, synthetic, [images / file for file in present], labels)
     labelled = read_labels(label_file)
-    known = _by_name(present)
-    missing = sorted({file for file, _ in labelled} - set(known))
-    if missing:
-        raise InputError(
-            f"{label_file}: {len(missing)} of {len(labelled)} images are not in {images} "
-            f"(first: {missing[0]})"
-        )
-    files = [images / known[file] for file, _ in labelled]
+    files = _named(images, present, [file for file, _ in labelled], label_file)
     return _data_set(name, synthetic, files, [label for _, label in labelled])
 
 
@@ -97,19 +90,20 @@ def listed_images(images: Path, names: Path) -> DataSet:
     wanted = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
     if not wanted:
         raise InputError(f"{names}: names no images")
-    known = _by_name(_present(images))
-    missing = [name for name in wanted if name not in known]
+    files = _named(images, _present(images), wanted, names)
+    return _data_set(names.stem, False, files, None)
+
+
+def _named(images: Path, present: list[str], wanted: list[str], source: Path) -> list[Path]:
+    """Return the files that `source` names, with or without their sub-folder. Raises InputError."""
+    known = {Path(file).name: file for file in present} | {file: file for file in present}
+    missing = sorted(set(wanted) - set(known))
     if missing:
         raise InputError(
-            f"{names}: {len(missing)} of {len(wanted)} images are not in {images} "
+            f"{source}: {len(missing)} of {len(wanted)} images are not in {images} "
             f"(first: {quoted(missing[0])})"
         )
-    return _data_set(names.stem, False, [images / known[name] for name in wanted], None)
-
-
-def _by_name(present: list[str]) -> dict[str, str]:
-    """Map the path below the folder, and its last part, to the path."""
-    return {Path(file).name: file for file in present} | {file: file for file in present}
+    return [images / known[name] for name in wanted]
 
 
 def _present(images: Path) -> list[str]:

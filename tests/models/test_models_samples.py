@@ -105,7 +105,7 @@ def test_folder_errors_name_what_is_wrong(tmp_path: Path, images: Path) -> None:
         image_folder(tmp_path)
     labels = tmp_path / "more.txt"
     labels.write_text("00.png 1\n77.png 2\n")
-    with pytest.raises(InputError, match=r"1 of 2 images are not in .* \(first: 77\.png\)"):
+    with pytest.raises(InputError, match=r"1 of 2 images are not in .* \(first: '77\.png'\)"):
         image_folder(images, labels)
 
 
