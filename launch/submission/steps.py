@@ -15,12 +15,16 @@ from launch.compliance.references import (
 )
 from launch.compliance.rules import PASS
 from launch.configs import overrides
+from launch.host import host
 from launch.options import RunOptions
+from launch.topology import read_topology
 
 OFFICIAL_S = 600.0
 """Least seconds of an official performance test."""
 AROUND_S = 10.0
 """What preparing, warming up and writing add to a test, in s."""
+MACHINE = ("architecture", "processor", "sockets", "cores", "memory_bytes")
+"""Facts of a host that tell machines apart."""
 CURABLE = ("--fast", "--count", "minimum ", "at most ")
 """How reasons against a result begin that a run with other options cures."""
 
@@ -92,6 +96,9 @@ def _why_not(options: RunOptions, record: dict[str, Any] | None) -> str:
     for key, source in (("weights", options.sources.weights), ("data", options.sources.images)):
         if not _from(record.get(key), source):
             return f"of other {'weights' if key == 'weights' else 'images'}"
+    known, here = record["host"], host(read_topology())
+    if any(known.get(fact) != here[fact] for fact in MACHINE):
+        return f"of another machine, {known.get('processor')}"
     if record["result"]["valid"] is False:
         return "INVALID"
     shortened = overrides(options) != overrides(

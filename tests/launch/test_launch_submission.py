@@ -17,6 +17,7 @@ from launch.cli import main
 from launch.commands import run as run_command
 from launch.compliance.folder import LOGS
 from launch.errors import InputError
+from launch.host import host
 from launch.options import RunOptions
 from launch.results import ACCURACY_LOG
 from launch.submission import rules
@@ -68,6 +69,7 @@ def record(scenario: str, mode: str, audit: str | None, **changes: Any) -> dict[
         "data": {"name": "synthetic", "sha256": "ab", "synthetic": True},
         "weights": {"name": "synthetic", "sha256": "cd", "synthetic": True},
         "calibration": "synthetic",
+        "host": host(read_topology()),
         "versions": {"loadrun": "0.1.0", "python": "3.11"},
         "settings": TARGETS,
         "result": {"valid": None if mode == "AccuracyOnly" else True},
@@ -150,6 +152,7 @@ def test_everything_is_missing_at_first_and_nothing_at_last(results: Results) ->
             {"weights": {"name": "a.pth", "sha256": "ef", "synthetic": False}},
             "of other weights",
         ),
+        ({"host": {"processor": "Z80"}}, "of another machine, Z80"),
         ({"data": {"name": "val", "sha256": "ef", "synthetic": False}}, "of other images"),
     ],
 )
