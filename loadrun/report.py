@@ -32,7 +32,7 @@ class Report:
     `unofficial` lists why the result is not official, `notes` remarks; `timings_s` the phases in s.
     `settings` are LoadGen's with audit.config applied, `target_source` says who set the expected
     rate: option, user.conf or measured. `loadgen` is what `loadrun.logs.LoadgenResult` holds, less
-    its raw fields.
+    its raw fields, `timeline` what `loadrun.timeline.Timeline` has noted.
     """
 
     path: str
@@ -53,6 +53,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     timings_s: dict[str, float] = field(default_factory=dict)
     loadgen: dict[str, Any] | None = None
+    timeline: dict[str, Any] | None = None
 
     def write(self) -> None:
         """Write the file aside, then rename it."""
