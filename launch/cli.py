@@ -27,6 +27,7 @@ COMMANDS = (
     "topology",
     "tune",
     "find-qps",
+    "report",
     "doctor",
     "clean",
 )

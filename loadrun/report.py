@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -60,8 +61,18 @@ class Report:
         content = asdict(self)
         path = Path(content.pop("path"))
         aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_text(json.dumps(content, indent=1) + "\n")
+        aside.write_text(as_text(content))
         aside.replace(path)
+
+
+_NUMBERS = re.compile(r"\[\n\s*((?:[^\[\]{}\"\n]+\n\s*)+)\]")
+
+
+def as_text(value: object) -> str:
+    """JSON for people and programs: indented, but lists of numbers on one line each."""
+    # Strings hold no line breaks in JSON, so that this finds lists only.
+    text = json.dumps(value, indent=1)
+    return _NUMBERS.sub(lambda found: f"[{' '.join(found.group(1).split())}]", text) + "\n"
 
 
 class PhaseClock:
