@@ -21,11 +21,13 @@ BOTTOM = 2 * ROW + 8
 
 Point = tuple[float, float]
 Ends = tuple[float, float]
+Axis = Callable[[Ends], Scale]
+"""Makes a scale between the two ends of an axis."""
 _ids = count(1)
 
 
 class Chart:
-    """A chart under construction. `x` and `y` make a scale between two ends of an axis.
+    """A chart under construction.
 
     `unit` is what the vertical axis counts, `below` what the horizontal one does; `marks` are
     vertical lines (value, label, class).
@@ -35,8 +37,8 @@ class Chart:
         self,
         unit: str,
         below: str,
-        x: Callable[[Ends], Scale],
-        y: Callable[[Ends], Scale],
+        x: Axis,
+        y: Axis,
         marks: Sequence[tuple[float, str, str]] = (),
         height: float = 170.0,
     ) -> None:

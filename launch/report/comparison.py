@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from launch.report import tables
-from launch.report.axes import Linear, Logarithmic, Nines, Scale, duration, number, percent
-from launch.report.charts import Chart, figure
+from launch.report.axes import Linear, Logarithmic, Nines, duration, number, percent
+from launch.report.charts import Axis, Chart, figure
 from launch.report.figures import COLOURS, FEW, instance_colour
 from launch.report.history import SETTINGS, facts, higher_is_better
 from launch.report.markup import Child, Markup, tag
@@ -169,8 +169,8 @@ def _latencies(sources: Sequence[Source], names: Sequence[str]) -> Markup | None
         return None
     offline = any(source.record["scenario"] == "Offline" for source in sources)
     high = max(found.edges[-1] for _, found in series)
-    x: partial[Scale]
-    y: partial[Scale]
+    x: Axis
+    y: Axis
     if offline:
         x = partial(Linear, 0.0, high, label=duration, count=4)
         y = partial(Linear, 0.0, 1.0, label=percent, count=4)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from launch.report.axes import Linear, Logarithmic, Nines, Scale, duration, number, percent
-from launch.report.charts import Chart, figure
+from launch.report.axes import Linear, Logarithmic, Nines, duration, number, percent
+from launch.report.charts import Axis, Chart, figure
 from launch.report.markup import Markup
 from launch.report.series import Histogram, Window, batch_sizes, windows
 
@@ -51,10 +51,10 @@ def latencies(record: dict[str, Any]) -> Markup | None:
     marks.sort()
     values = [value for value, *_ in marks]
     offline = record["scenario"] == "Offline"
-    cumulative: partial[Scale]
+    cumulative: Axis
     if offline:
         end = max(found.percentile(1), *values)
-        x: partial[Scale] = partial(Linear, 0.0, end, label=duration, count=4)
+        x: Axis = partial(Linear, 0.0, end, label=duration, count=4)
         shown = found.even(FEW, end)
         cumulative = partial(Linear, 0.0, 1.0, label=percent, count=4)
         note = (
@@ -280,8 +280,8 @@ def batches(record: dict[str, Any]) -> Markup | None:
     drawn = []
     for group, count in sorted(bars.items()):
         first, last = group * together + 1, (group + 1) * together
-        size = str(first) if together == 1 else f"{first} to {last}"
-        told = f"{size} samples: {count:,} batches, {percent(count / total)}"
+        told = str(first) if together == 1 else f"{first} to {last}"
+        told = f"{told} samples: {count:,} batches, {percent(count / total)}"
         drawn.append((first - 0.42, last + 0.42, count / total, told))
     chart.bars(drawn)
     samples = sum(size * count for size, count in sizes.items())
@@ -321,7 +321,7 @@ def _by_instance(
     unit: str,
     instances: Sequence[dict[str, Any]],
     values: Sequence[float],
-    y: partial[Scale],
+    y: Axis,
     told: Sequence[str],
 ) -> Chart:
     count = len(instances)

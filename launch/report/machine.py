@@ -23,11 +23,10 @@ def as_rows(topology: Topology) -> list[list[int]]:
 
 def from_rows(rows: Sequence[Sequence[int]]) -> list[Processor]:
     """The processors of `as_rows`."""
-    found = []
-    for row in rows:
-        *numbers, allowed, efficient = row
-        found.append(Processor(*numbers, allowed=bool(allowed), efficient=bool(efficient)))
-    return found
+    return [
+        Processor(number, core, socket, node, l3, thread, bool(allowed), bool(efficient))
+        for number, core, socket, node, l3, thread, allowed, efficient in rows
+    ]
 
 
 def machine(record: dict[str, Any]) -> Markup:
