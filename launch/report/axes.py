@@ -23,19 +23,19 @@ class Scale(Protocol):
         """What to write along the axis."""
 
 
-def number(value: float) -> str:
-    """A figure with three digits that count, or all before the point."""
+def number(value: float, digits: int = 3) -> str:
+    """A figure with `digits` digits that count, or all before the point."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else "-"
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    digits = 2 - math.floor(math.log10(abs(value)))
-    text = f"{value:.{max(digits, 0)}f}"
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    text = f"{value:,.{max(places, 0)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def duration(nanoseconds: float) -> str:
     """A time in the unit that suits it."""
+    if not nanoseconds:
+        return "0"
     for size, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
         if abs(nanoseconds) >= size:
             return f"{number(nanoseconds / size)} {unit}"
@@ -124,8 +124,12 @@ class Nines:
         return _between(-math.log10(max(1 - value, 1e-12)) / self.nines, self.ends)
 
     def ticks(self) -> list[Tick]:
-        """0%, 50%, 90%, 99%, 99.9%, ..."""
-        shares = [0.0, 0.5, *(1 - 10.0**-k for k in range(1, math.floor(self.nines) + 1))]
+        """50%, 90%, 99%, 99.9%, ... and 0% where it does not stand too close."""
+        shares = [
+            *([0.0] if self.nines < 2.5 else []),
+            0.5,
+            *(1 - 10.0**-k for k in range(1, math.floor(self.nines) + 1)),
+        ]
         return [(share, f"{100 * share:.10g}%") for share in shares]
 
 

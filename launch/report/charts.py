@@ -12,7 +12,7 @@ from launch.report.axes import Scale
 from launch.report.markup import Markup, tag
 
 WIDTH = 480.0
-LETTER = 9.2
+LETTER = 10.2
 """Width of a letter at the size of narrow screens."""
 ROW = 19.0
 """Height of a line of text there."""
@@ -30,7 +30,8 @@ class Chart:
     """A chart under construction.
 
     `unit` is what the vertical axis counts, `below` what the horizontal one does; `marks` are
-    vertical lines (value, label, class).
+    vertical lines (value, label, class). `left`: where the axis stands at least, so that charts
+    below one another line up.
     """
 
     def __init__(
@@ -41,11 +42,12 @@ class Chart:
         y: Axis,
         marks: Sequence[tuple[float, str, str]] = (),
         height: float = 170.0,
+        left: float = 0.0,
     ) -> None:
         labels = [label for _, label in y((height, 0.0)).ticks()]
-        left = max(map(len, labels), default=1) * LETTER + 10
-        self._left = min(max(left, 34.0), 120.0)
-        self.x = x((self._left, WIDTH - RIGHT))
+        needed = max(map(len, labels), default=1) * LETTER + 10
+        self.left = max(min(max(needed, 34.0), 120.0), left)
+        self.x = x((self.left, WIDTH - RIGHT))
         self._rows = _rows([(self.x(value), label) for value, label, _ in marks])
         self._top = ROW + 6 + ROW * (max(self._rows, default=-1) + 1)
         self.y = y((self._top + height, self._top))
@@ -182,9 +184,9 @@ def figure(
     *charts: Markup,
     legend: Sequence[tuple[str, str]] = (),
     note: str | Markup = "",
-    wide: bool = False,
+    shape: str = "",
 ) -> Markup:
-    """Charts under a heading; `legend` names lines (class, name)."""
+    """Charts under a heading; `legend` names lines (class, name), `shape` is a class of its box."""
     keys = [
         tag("span", tag("i", class_=f"key {classes}", aria_hidden="true"), name)
         for classes, name in legend
@@ -195,7 +197,7 @@ def figure(
         tag("p", *keys, class_="legend") if keys else None,
         *charts,
         tag("figcaption", note) if note else None,
-        class_="card wide" if wide else "card",
+        class_=f"card {shape}".strip(),
     )
 
 

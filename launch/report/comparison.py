@@ -11,7 +11,7 @@ from typing import Any
 from launch.report import tables
 from launch.report.axes import Linear, Logarithmic, Nines, duration, number, percent
 from launch.report.charts import Axis, Chart, figure
-from launch.report.figures import COLOURS, FEW, instance_colour
+from launch.report.figures import COLOURS, FEW
 from launch.report.history import SETTINGS, facts, higher_is_better
 from launch.report.markup import Child, Markup, tag
 from launch.report.page import badge, document, model_title, section
@@ -26,7 +26,7 @@ def comparison_page(sources: Sequence[Source], place: Path) -> str:
     heads = [
         tag(
             "span",
-            tag("i", class_=f"key {instance_colour(at)}", aria_hidden="true"),
+            tag("i", class_=f"key {_colour(at)}", aria_hidden="true"),
             tag("a", name, href=os.path.relpath(page_beside(source).absolute(), place.parent)),
         )
         for at, (name, source) in enumerate(zip(names, sources, strict=True))
@@ -51,6 +51,10 @@ def comparison_page(sources: Sequence[Source], place: Path) -> str:
             tag("div", _table(_settings(runs), heads), class_="card"),
         ),
     )
+
+
+def _colour(run: int) -> str:
+    return f"l{run % COLOURS}"
 
 
 def _name(run: dict[str, Any], number: int) -> str:
@@ -102,7 +106,9 @@ def _figures(
         ]
         if len(ratios) == len(runs) - 1:
             rows.append(("ratio", ["1", *ratios], False))
-    for name in ("p50", "p90", "p99"):
+    offline = all(run["scenario"] == "Offline" for run in runs)
+    # There they only say how long the test took.
+    for name in () if offline else ("p50", "p90", "p99"):
         found = [run["latencies_ns"].get(name) for run in runs]
         rows.append((f"{name} of latency", [duration(v) if v else "-" for v in found], False))
     for key, name in (
@@ -150,11 +156,11 @@ def _throughput(sources: Sequence[Source], names: Sequence[str]) -> Markup | Non
     )
     for at, found in series:
         middles = [((w.start_s + w.end_s) / 2, w.rate) for w in found]
-        chart.line(middles, instance_colour(at))
+        chart.line(middles, _colour(at))
     return figure(
         "Throughput",
         chart.svg("Throughput over time", "One line for each run."),
-        legend=[(instance_colour(at), names[at]) for at, _ in series],
+        legend=[(_colour(at), names[at]) for at, _ in series],
     )
 
 
@@ -182,9 +188,9 @@ def _latencies(sources: Sequence[Source], names: Sequence[str]) -> Markup | None
     chart = Chart("as quick or quicker", "latency", x, y, height=220)
     for at, found in series:
         points = [(e, n / found.total) for e, n in zip(found.edges, found.below, strict=True)]
-        chart.line(points, instance_colour(at))
+        chart.line(points, _colour(at))
     return figure(
         "Latency",
         chart.svg("Cumulative distribution of latencies", "One line for each run."),
-        legend=[(instance_colour(at), names[at]) for at, _ in series],
+        legend=[(_colour(at), names[at]) for at, _ in series],
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from launch.report.axes import Linear, Logarithmic, Nines, duration, number, percent
 from launch.report.charts import Axis, Chart, figure
+from launch.report.history import served_s
 from launch.report.markup import Markup
 from launch.report.series import Histogram, Window, batch_sizes, windows
 
@@ -55,8 +57,10 @@ def latencies(record: dict[str, Any]) -> Markup | None:
     if offline:
         end = max(found.percentile(1), *values)
         x: Axis = partial(Linear, 0.0, end, label=duration, count=4)
-        shown = found.even(FEW, end)
-        cumulative = partial(Linear, 0.0, 1.0, label=percent, count=4)
+        # More would show how batches fall into bars.
+        batches = sum(batch_sizes(timeline).values())
+        shown = found.even(max(min(FEW, batches // 5), 8), end)
+        cumulative = partial(Linear, 0.0, 1.0, label=percent)
         note = (
             "Offline issues all samples at once, so that this is the throughput seen from its side:"
             " where the lower line is straight, the rate was steady. "
@@ -65,7 +69,7 @@ def latencies(record: dict[str, Any]) -> Markup | None:
         shown = found.coarser(BARS)
         low, high = min(shown.edges[0], *values), max(shown.edges[-1], *values)
         x = partial(Logarithmic, low, high * 1.04, label=duration)
-        cumulative = partial(Nines, min(max(len(str(int(found.total))) - 1, 1), 4))
+        cumulative = partial(Nines, min(max(math.log10(found.total), 1), 4))
         note = ""
     if limit:
         note += f"{_share_above(found, limit)} of the samples took longer than the limit. "
@@ -77,6 +81,7 @@ def latencies(record: dict[str, Any]) -> Markup | None:
         partial(Linear, 0.0, top * 1.05, label=percent, count=4),
         marks,
         height=130,
+        left=Chart("", "", x, cumulative).left,
     )
     above.bars(
         (
@@ -88,7 +93,9 @@ def latencies(record: dict[str, Any]) -> Markup | None:
         for start, end, count in zip(shown.edges, shown.edges[1:], shown.counts, strict=False)
         if count
     )
-    below = Chart("as quick or quicker", f"latency of a {of}", x, cumulative, height=130)
+    below = Chart(
+        "as quick or quicker", f"latency of a {of}", x, cumulative, height=130, left=above.left
+    )
     below.line(
         (edge, count / shown.total) for edge, count in zip(shown.edges, shown.below, strict=True)
     )
@@ -102,6 +109,7 @@ def latencies(record: dict[str, Any]) -> Markup | None:
         above.svg("Histogram of latencies", f"Marked: {words}."),
         below.svg("Cumulative distribution of latencies", f"Marked: {words}."),
         note=note,
+        shape="tall",
     )
 
 
@@ -122,7 +130,7 @@ def throughput(record: dict[str, Any]) -> Markup | None:
     chart = Chart(
         "samples/s",
         "s since the first query",
-        partial(Linear, 0.0, found[-1].end_s),
+        partial(Linear, 0.0, found[-1].end_s, count=6),
         partial(Linear, 0.0, 1.08 * high, count=4),
         _deaths(record, found[-1].end_s),
     )
@@ -156,15 +164,17 @@ def depth(record: dict[str, Any]) -> Markup | None:
     chart = Chart(
         "samples waiting or in work",
         "s since the first query",
-        partial(Linear, 0.0, found[-1].end_s),
+        partial(Linear, 0.0, found[-1].end_s, count=6),
         partial(Linear, 0.0, max(1.08 * deepest, 2.0), count=4, whole=True),
         _deaths(record, found[-1].end_s),
     )
-    if not offline:
-        chart.band(_steps(found, [window.deepest for window in found]), "c4")
+    if offline:
+        line = [(0.0, deepest), *((window.end_s, window.left) for window in found)]
+        chart.band(line)
     else:
-        chart.band([(w.end_s, w.outstanding) for w in found])
-    chart.line([(w.end_s, w.outstanding) for w in found])
+        line = _steps(found, [window.outstanding for window in found])
+        chart.band(_steps(found, [window.deepest for window in found]), "c4")
+    chart.line(line)
     note = "Offline begins with all samples and works them off." if offline else ""
     return figure(
         "Queue depth",
@@ -189,7 +199,7 @@ def latency_over_time(record: dict[str, Any]) -> Markup | None:
     chart = Chart(
         "latency",
         "s since the first query",
-        partial(Linear, 0.0, found[-1].end_s),
+        partial(Linear, 0.0, found[-1].end_s, count=6),
         partial(Logarithmic, low / 1.15, high * 1.15, label=duration),
         _deaths(record, found[-1].end_s),
     )
@@ -209,7 +219,7 @@ def latency_over_time(record: dict[str, Any]) -> Markup | None:
 
 def utilisation(record: dict[str, Any]) -> Markup | None:
     """Time in the engine of each instance, as a share of the test."""
-    instances, seconds = record.get("instances") or [], record.get("duration_s")
+    instances, seconds = record.get("instances") or [], served_s(record)
     if len(instances) < 2 or not seconds:
         return None
     shares = [min(instance["busy_s"] / seconds, 1.0) for instance in instances]
@@ -217,7 +227,7 @@ def utilisation(record: dict[str, Any]) -> Markup | None:
         "time in the engine",
         instances,
         shares,
-        partial(Linear, 0.0, 1.0, label=percent, count=4),
+        partial(Linear, 0.0, 1.0, label=percent),
         [percent(share) for share in shares],
     )
     mean = sum(shares) / len(shares)
@@ -275,7 +285,7 @@ def batches(record: dict[str, Any]) -> Markup | None:
         "share of batches",
         "samples in a batch",
         partial(Linear, 0.5, largest + 0.5, count=8, whole=True),
-        partial(Linear, 0.0, min(1.05 * top, 1.0), label=percent, count=4),
+        partial(Linear, 0.0, min(1.05 * top, 1.0), label=percent),
     )
     drawn = []
     for group, count in sorted(bars.items()):
@@ -328,9 +338,10 @@ def _by_instance(
     chart = Chart(
         unit, "instance", partial(Linear, -0.5, count - 0.5, count=10, whole=True), y, height=150
     )
+    half = min(0.1 + 0.06 * count, 0.42)
     for instance, value, text in zip(instances, values, told, strict=True):
         at = instance["instance"]
-        bar = (at - 0.4, at + 0.4, value, f"instance {at}: {text}")
+        bar = (at - half, at + half, value, f"instance {at}: {text}")
         chart.bars([bar], instance_colour(at))
     return chart
 

@@ -34,7 +34,7 @@ def facts(record: dict[str, Any]) -> dict[str, Any]:
     settings = record.get("settings") or {}
     instances = record.get("plan", {}).get("instances") or []
     versions = record.get("versions") or {}
-    seconds, each = record.get("duration_s"), record.get("instances") or []
+    seconds, each = served_s(record), record.get("instances") or []
     busy = sum(instance["busy_s"] for instance in each)
     server = record.get("scenario") == "Server"
     return {
@@ -48,7 +48,7 @@ def facts(record: dict[str, Any]) -> dict[str, Any]:
         "latencies_ns": {name: told[name] for name in ("p50", "p90", "p99") if name in told},
         "harness_efficiency": record.get("harness_efficiency"),
         "utilisation": busy / seconds / len(each) if seconds and each else None,
-        "duration_s": seconds,
+        "duration_s": record.get("duration_s"),
         "accuracy": (record.get("accuracy") or {}).get("value"),
         "synthetic": record.get("synthetic"),
         "engine": record.get("engine"),
@@ -65,6 +65,13 @@ def facts(record: dict[str, Any]) -> dict[str, Any]:
         "loadrun": versions.get("loadrun"),
         "torch": versions.get("torch"),
     }
+
+
+def served_s(record: dict[str, Any]) -> float | None:
+    """Seconds from the first query to the last answer; of old runs, those of LoadGen's test."""
+    at_s = (record.get("timeline") or {}).get("at_s")
+    seconds: float | None = at_s[-1] if at_s else record.get("duration_s")
+    return seconds
 
 
 def history_after(earlier: dict[str, Any] | None) -> list[dict[str, Any]]:

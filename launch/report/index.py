@@ -18,18 +18,15 @@ from launch.report.sources import Source, page_beside
 COLUMNS = (
     "model",
     "scenario",
-    "mode",
     "verdict",
     "figure",
-    "unit",
+    "vs before",
+    "trend",
     "p99",
     "accuracy",
     "instances",
     "batch size",
-    "engine",
     "started",
-    "before",
-    "trend",
 )
 Cell = tuple[Child, str | float | None]
 """What a cell shows, and what it is sorted by."""
@@ -46,20 +43,26 @@ def without_copies(sources: Iterable[Source]) -> list[Source]:
 
 
 def index_page(sources: Sequence[Source], place: Path) -> str:
-    """The index of these runs as HTML; links lead from `place`, the file that it will be."""
+    """The index of these runs as HTML; links lead from `place`, the file that it will be.
+
+    Columns in which no run has anything are left out.
+    """
+    table_cells = [cells(source, place) for source in sources]
+    used = [at for at in range(len(COLUMNS)) if any(row[at][0] is not None for row in table_cells)]
     rows = [
         tag(
             "tr",
             *(
-                tag("td", shown, data_key=None if key is None else str(key))
-                for shown, key in cells(source, place)
+                tag("td", row[at][0], data_key=None if row[at][1] is None else str(row[at][1]))
+                for at in used
             ),
         )
-        for source in sources
+        for row in table_cells
     ]
+    names = [COLUMNS[at] for at in used]
     heads = [
         tag("th", tag("button", name, type="button") if name != "trend" else name, scope="col")
-        for name in COLUMNS
+        for name in names
     ]
     table = tag(
         "table",
@@ -76,6 +79,7 @@ def index_page(sources: Sequence[Source], place: Path) -> str:
             tag("p", words, " Each name leads to the run's page; heads sort.", class_="quiet"),
         ),
         tag("div", tag("div", table, class_="scroll", tabindex="0"), class_="card"),
+        shape="roomy",
         script=Path(__file__).with_name("sort.js").read_text(),
     )
 
@@ -88,24 +92,28 @@ def cells(source: Source, place: Path) -> list[Cell]:
     mode = " ".join(filter(None, (record["mode"], record.get("audit"))))
     earlier = same_kind(record)
     p99 = run["latencies_ns"].get("p99") if record["scenario"] != "Offline" else None
-    name = model_title(record["model"]) + (" (synthetic)" if record.get("synthetic") else "")
+    made = f"{run['engine']} {run['precision']}" + (
+        ", synthetic" if record.get("synthetic") else ""
+    )
+    name = tag("a", model_title(record["model"]), href=link)
     figure, accuracy = run["figure"], run["accuracy"]
     return [
-        (tag("a", name, href=link), record["model"]),
-        (record["scenario"], record["scenario"]),
-        (mode, mode),
+        (_above(name, made), f"{record['model']} {made}"),
+        (_above(record["scenario"], mode), f"{record['scenario']} {mode}"),
         (badge(record), _rank(record)),
-        (None if figure is None else number(figure), figure),
-        (run["unit"], run["unit"]),
+        (None if figure is None else f"{number(figure, 4)} {run['unit']}", figure),
+        _before(run, earlier),
+        (_trend(run, earlier), None),
         (None if p99 is None else duration(p99), p99),
         (None if accuracy is None else f"{100 * accuracy:.2f}%", accuracy),
         (f"{run['instances']} x {run['cores']}", run["instances"]),
         (run["batch_size"], run["batch_size"]),
-        (f"{run['engine']} {run['precision']}", run["engine"]),
         (str(run["started"] or "")[:16].replace("T", " "), run["started"]),
-        _before(run, earlier),
-        (_trend(run, earlier), None),
     ]
+
+
+def _above(text: Child, small: str) -> Markup:
+    return tag("span", text, tag("small", small), class_="two")
 
 
 def _before(run: dict[str, Any], earlier: Sequence[dict[str, Any]]) -> Cell:

@@ -7,7 +7,7 @@ from typing import Any
 
 from launch.report import figures, tables
 from launch.report.axes import duration, number, percent
-from launch.report.history import same_kind
+from launch.report.history import same_kind, served_s
 from launch.report.machine import machine
 from launch.report.markup import Child, Markup, join, tag
 
@@ -52,8 +52,8 @@ def run_page(record: dict[str, Any]) -> str:
     )
 
 
-def document(title: str, *content: Child, script: str | None = None) -> str:
-    """A whole page around its content, with nothing that lies elsewhere."""
+def document(title: str, *content: Child, script: str | None = None, shape: str = "") -> str:
+    """A whole page around its content, with nothing that lies elsewhere; `shape` is a class."""
     style = Path(__file__).with_name("style.css").read_text()
     head = tag(
         "head",
@@ -65,7 +65,7 @@ def document(title: str, *content: Child, script: str | None = None) -> str:
     )
     body = tag(
         "body",
-        tag("main", *content),
+        tag("main", *content, class_=shape or None),
         tag("script", Markup(script)) if script else None,
     )
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
@@ -129,11 +129,13 @@ def _verdict(record: dict[str, Any]) -> Markup:
     headline: list[Child] = []
     if metric is not None:
         headline = [
-            tag("b", number(metric["value"])),
+            tag("b", number(metric["value"], 4)),
             " ",
             tag("span", metric["unit"]),
             " ",
-            tag("span", metric["name"], class_="quiet"),
+            tag("span", metric["name"], class_="quiet")
+            if metric["name"] not in metric["unit"]
+            else None,
         ]
     elif record.get("accuracy"):
         headline = [tag("b", f"{100 * record['accuracy']['value']:.3f}%"), " accuracy"]
@@ -161,6 +163,10 @@ def _tiles(record: dict[str, Any]) -> Markup:
         tiles = [
             (f"{name} of latency", duration(told[name]), "") for name in PERCENTILES if name in told
         ]
+    limit = figures.limit_ns(record)
+    if limit:
+        share = record["settings"].get("server_target_latency_percentile") or 0
+        tiles.append(("latency limit", duration(limit), f"for {percent(share)} of the queries"))
     efficiency = record.get("harness_efficiency")
     if efficiency is not None:
         of = f"of {number(record['standalone_rate'])} samples/s standalone"
@@ -173,9 +179,11 @@ def _tiles(record: dict[str, Any]) -> Markup:
             goal = f"MLPerf asks for {100 * target:.3f}%"
         tiles.append(("accuracy", f"{100 * accuracy['value']:.3f}%", goal))
     busy = sum(instance["busy_s"] for instance in record["instances"])
+    served = served_s(record)
+    if served:
+        share = busy / served / max(len(record["instances"]), 1)
+        tiles.append(("time in the engine", percent(min(share, 1.0)), "mean of the instances"))
     if record.get("duration_s"):
-        share = busy / record["duration_s"] / max(len(record["instances"]), 1)
-        tiles.append(("time in the engine", percent(share), "mean of the instances"))
         expected = record.get("expected_duration_s")
         said = f"expected {number(expected)} s" if expected else ""
         tiles.append(("duration", f"{number(record['duration_s'])} s", said))
@@ -205,7 +213,7 @@ def _notes(record: dict[str, Any]) -> Markup | None:
         again = record.get("redispatched_samples") or 0
         notes.append(
             join(
-                f"{len(deaths)} times an instance died; {again:,} samples were sent to others. "
+                f"Instances that died: {len(deaths)}; {again:,} samples were sent to others. "
                 + " ".join(
                     f"Instance {d['instance']} at {number(d['at_s'])} s: {d['end']}."
                     for d in deaths[:8]

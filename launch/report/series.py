@@ -17,12 +17,16 @@ BATCHES_A_WINDOW = 20
 
 @dataclass(frozen=True)
 class Window:
-    """What happened from `start_s` to `end_s`; None where nothing was seen."""
+    """What happened from `start_s` to `end_s`; None where nothing was seen.
+
+    `outstanding` is the mean, `left` what was outstanding at the end.
+    """
 
     start_s: float
     end_s: float
     rate: float
     outstanding: float
+    left: int
     deepest: float
     mean_ns: float | None
     longest_ns: float | None
@@ -55,6 +59,7 @@ def windows(timeline: dict[str, Any]) -> list[Window]:
                 at_s[last],
                 (answered[last] - answered[first]) / seconds,
                 sum(depths) / len(depths),
+                depths[-1],
                 max(timeline["outstanding_max"][inside]),
                 1e3 * sum(means) / len(means) if means else None,
                 1e3 * max(longest) if longest else None,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from launch.report.axes import duration, number, percent
-from launch.report.history import SETTINGS, facts, higher_is_better
+from launch.report.history import SETTINGS, facts, higher_is_better, served_s
 from launch.report.markup import Child, Markup, tag
 
 Row = tuple[str, Child]
@@ -35,7 +35,6 @@ def settings(record: dict[str, Any]) -> Markup:
     """What shaped the figure."""
     plan, given = record["plan"], record.get("settings") or {}
     count, cores = len(plan["instances"]), len(plan["instances"][0]["processors"])
-    scenario = record["scenario"]
     rows: list[Row] = [
         ("engine", f"{record['engine']}, {record['precision']}"),
         ("instances", f"{count} x {_count(cores, 'core')}{_fitted(plan)}"),
@@ -48,10 +47,17 @@ def settings(record: dict[str, Any]) -> Markup:
         ("data", _asset(record.get("data"))),
         ("calibration", record.get("calibration")),
     ]
-    source = record.get("target_source")
+    if given:
+        rows += _loadgen(record["scenario"], given, record.get("target_source"))
+    return pairs(rows)
+
+
+def _loadgen(scenario: str, given: dict[str, Any], source: str | None) -> list[Row]:
+    """What LoadGen was told; a run that failed early has not told it anything."""
     said = f" (set by: {source})" if source else ""
+    rows: list[Row]
     if scenario == "Server":
-        rows += [
+        rows = [
             ("target rate", f"{number(given.get('server_target_qps', 0))} queries/s{said}"),
             (
                 "latency limit",
@@ -60,19 +66,19 @@ def settings(record: dict[str, Any]) -> Markup:
             ),
         ]
     elif scenario == "Offline":
-        rows.append(
+        rows = [
             ("expected rate", f"{number(given.get('offline_expected_qps', 0))} samples/s{said}")
-        )
+        ]
     else:
         key = "single_stream" if scenario == "SingleStream" else "multi_stream"
         expected = given.get(f"{key}_expected_latency_ns", 0)
-        rows.append(("expected latency", f"{duration(expected)}{said}"))
-    rows += [
+        rows = [("expected latency", f"{duration(expected)}{said}")]
+    return [
+        *rows,
         ("least duration", f"{number(given.get('min_duration_ms', 0) / 1e3)} s"),
         ("least queries", f"{given.get('min_query_count', 0):,}"),
         ("samples in memory", _whole(given.get("performance_sample_count_override"))),
     ]
-    return pairs(rows)
 
 
 def host(record: dict[str, Any]) -> Markup:
@@ -121,7 +127,7 @@ def quiet(record: dict[str, Any]) -> Markup:
 
 def instances(record: dict[str, Any]) -> Markup:
     """What each instance did, in numbers."""
-    seconds = record.get("duration_s") or 0
+    seconds = served_s(record) or 0
     plan = {instance["index"]: instance for instance in record["plan"]["instances"]}
     body = []
     for done in record.get("instances") or []:
@@ -182,13 +188,13 @@ def versus(record: dict[str, Any], before: dict[str, Any]) -> Markup:
         if before.get(key) != now.get(key)
     ]
     verdicts = {True: "VALID", False: "INVALID", None: "-"}
-    body.insert(0, ["verdict", verdicts[now["valid"]], verdicts[before.get("valid")], ""])
+    body.insert(0, ["verdict", verdicts[now["valid"]], "", verdicts[before.get("valid")]])
     same = "All settings were the same." if not changed else None
     return tag(
         "div",
-        grid(("", "this run", "the run before", "ratio"), body),
-        tag("p", same or "What differs: ", class_="quiet"),
-        tag("ul", *(tag("li", text) for text in changed)) if changed else None,
+        grid(("", "this run", "ratio", "the run before"), body),
+        tag("p", same or "What differs:", class_="quiet after"),
+        tag("ul", *(tag("li", text) for text in changed), class_="after") if changed else None,
     )
 
 
@@ -216,7 +222,7 @@ def _compared(name: str, value: float, past: float, unit: str, higher: bool) -> 
             return duration(figure)
         return percent(figure) if unit == "share" else f"{number(figure)} {unit}"
 
-    return [name, shown(value), shown(past), ratio(value, past, higher)]
+    return [name, shown(value), ratio(value, past, higher), shown(past)]
 
 
 def ratio(value: float, past: float, higher: bool) -> Child:
@@ -270,7 +276,8 @@ def _asset(asset: dict[str, Any] | None) -> Child:
     if not asset:
         return None
     digest = asset.get("sha256") or ""
-    text = str(asset["name"]) + (" (synthetic)" if asset.get("synthetic") else "")
+    name = str(asset["name"])
+    text = f"{name} (synthetic)" if asset.get("synthetic") and name != "synthetic" else name
     if not digest:
         return text
     return tag("span", text, " ", tag("code", digest[:DIGEST], title=f"sha256 {digest}"))

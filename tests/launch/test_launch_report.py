@@ -13,7 +13,7 @@ from cli_process import Cli
 
 from launch.cli import main
 from launch.report.axes import Linear, Logarithmic, Nines, duration, number, percent
-from launch.report.charts import WIDTH, Chart
+from launch.report.charts import LETTER, WIDTH, Chart
 from launch.report.comparison import comparison_page
 from launch.report.history import KEPT, facts, history_after, same_kind
 from launch.report.index import COLUMNS, cells, index_page, without_copies
@@ -250,7 +250,7 @@ def test_labels_of_marks_do_not_lie_on_each_other() -> None:
     assert rows["p50 5 ms"] != rows["p90 6 ms"]
     assert rows["p50 5 ms"] == rows["limit 15 ms"]
     for x, _, text in found:
-        assert 9.2 * len(text) / 2 <= float(x) <= WIDTH - 9.2 * len(text) / 2
+        assert LETTER * len(text) / 2 <= float(x) <= WIDTH - LETTER * len(text) / 2
 
 
 def test_a_histogram_tells_shares_and_percentiles() -> None:
@@ -419,10 +419,10 @@ def test_the_index_has_each_run_once_and_keys_to_sort_by(tmp_path: Path) -> None
     kept = without_copies(sources)
     assert [source.path for source in kept] == [sources[2].path, place]
     row = dict(zip(COLUMNS, cells(kept[0], tmp_path / "index.html"), strict=True))
-    assert row["figure"] == ("199", 199.4)
+    assert row["figure"] == ("199.4 samples/s", 199.4)
     assert row["verdict"][1] == 2
     assert row["p99"] == ("17 ms", 17_000_000)
-    assert row["before"] == ("1.000", 1.0)
+    assert row["vs before"] == ("1.000", 1.0)
     assert "<svg" in str(row["trend"][0])
     page = index_page(kept, tmp_path / "index.html")
     assert 'href="server/resnet50/performance/run_1/report.html"' in page
@@ -543,7 +543,7 @@ def test_a_run_leaves_its_page(tmp_path: Path) -> None:
     text = " ".join(read(page).text.split())
     assert found["run_id"] in text
     assert ("VALID" if found["result"]["valid"] else "INVALID") in text
-    assert number(found["result"]["metric"]["value"]) in text
+    assert number(found["result"]["metric"]["value"], 4) in text
     assert f"{answered:,}" in text
     assert "What differs" in text or "All settings were the same" in text
 
