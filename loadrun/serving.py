@@ -260,4 +260,7 @@ class InProcessServing:
 
     def timeline(self) -> dict[str, Any]:
         """Return how the test went."""
-        return self._timeline.as_json([self._sut.sizes] if self._sut else [])
+        if self._sut is None:
+            return self._timeline.as_json([])
+        self._sut.look()
+        return self._timeline.as_json([self._sut.sizes])

@@ -131,6 +131,7 @@ class InProcessSUT:
         self._timeline = timeline
         self._batch_size = batch_size
         self._look_at_ns = 0
+        self._last = (0, 0)  # when the latest query came and was answered
         self.samples = 0
         self.sizes = [0] * (batch_size + 1)
 
@@ -145,12 +146,17 @@ class InProcessSUT:
             _complete(batch, *answer)
             self.sizes[len(batch)] += 1
         self.samples += len(ids)
+        self._last = issued_ns, done_ns
         if len(timeline.ends) < timeline.room:
             timeline.ends += (done_ns, 1)
             timeline.starts.append(issued_ns)
         if done_ns >= self._look_at_ns:
             self._look_at_ns = done_ns + _LOOK_NS
-            timeline.look(self.samples, 0, issued_ns, done_ns)
+            self.look()
+
+    def look(self) -> None:
+        """Let the timeline see what has been answered."""
+        self._timeline.look(self.samples, 0, *self._last)
 
     def flush(self) -> None:
         """Nothing is ever outstanding."""

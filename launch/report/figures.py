@@ -16,6 +16,8 @@ from launch.report.series import Histogram, Window, batch_sizes, windows
 MARKS = ("p50", "p90", "p99")
 COLOURS = 7
 """Colours that tell instances apart; they come again after so many."""
+TALL = 175.0
+"""Height of each of the two charts of latency, which together are as high as two others."""
 BARS = 96
 FEW = 48
 
@@ -80,7 +82,7 @@ def latencies(record: dict[str, Any]) -> Markup | None:
         x,
         partial(Linear, 0.0, top * 1.05, label=percent, count=4),
         marks,
-        height=130,
+        height=TALL,
         left=Chart("", "", x, cumulative).left,
     )
     above.bars(
@@ -94,7 +96,7 @@ def latencies(record: dict[str, Any]) -> Markup | None:
         if count
     )
     below = Chart(
-        "as quick or quicker", f"latency of a {of}", x, cumulative, height=130, left=above.left
+        "as quick or quicker", f"latency of a {of}", x, cumulative, height=TALL, left=above.left
     )
     below.line(
         (edge, count / shown.total) for edge, count in zip(shown.edges, shown.below, strict=True)
@@ -275,6 +277,8 @@ def batches(record: dict[str, Any]) -> Markup | None:
     if not total:
         return None
     largest = max(*sizes, record.get("batch_size") or 1)
+    if largest == 1:
+        return None
     together = -(-largest // BARS)
     bars: dict[int, int] = {}
     for size, count in sizes.items():

@@ -182,7 +182,8 @@ def _tiles(record: dict[str, Any]) -> Markup:
     served = served_s(record)
     if served:
         share = busy / served / max(len(record["instances"]), 1)
-        tiles.append(("time in the engine", percent(min(share, 1.0)), "mean of the instances"))
+        mean = "mean of the instances" if len(plan) > 1 else ""
+        tiles.append(("time in the engine", percent(min(share, 1.0)), mean))
     if record.get("duration_s"):
         expected = record.get("expected_duration_s")
         said = f"expected {number(expected)} s" if expected else ""

@@ -230,7 +230,8 @@ def ratio(value: float, past: float, higher: bool) -> Child:
     if not past:
         return "-"
     times = value / past
-    if abs(times - 1) < 0.005:
+    # Smaller differences are noise more often than not.
+    if abs(times - 1) < 0.02:
         return f"{times:.3f}"
     better = (times > 1) == higher
     word = "better" if better else "worse"
