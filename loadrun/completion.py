@@ -100,7 +100,7 @@ class Collector:
     def _complete(self, instance: int) -> None:
         peek, dispatcher = self._peeks[instance], self._dispatcher
         timeline = self._timeline
-        ends = timeline.ends
+        timed, ends = timeline.timed, timeline.ends
         response = peek()
         while response is not None:
             # First the dispatcher: LoadGen takes ids for addresses, so that they are checked
@@ -108,7 +108,7 @@ class Collector:
             # can come before QuerySamplesComplete is back, finds it idle.
             ids = response.ids
             arrivals = dispatcher.completed(instance, ids, response.service_ns)
-            if len(ends) < timeline.room:
+            if timed and len(ends) < timeline.room:
                 self._note(arrivals)
             # LoadGen copies what it wants of the payload within this call.
             lg.QuerySamplesComplete(self._answers(response))
@@ -117,12 +117,13 @@ class Collector:
 
     def _note(self, arrivals: list[int]) -> None:
         """Note the latencies of a batch; without `arrivals`, that of a query, with its last one."""
+        timeline = self._timeline
         if arrivals:
-            self._timeline.ends += (monotonic_ns(), len(arrivals))
-            self._timeline.starts += arrivals
+            timeline.ends += (monotonic_ns(), len(arrivals))
+            timeline.starts += arrivals
         elif not self._dispatcher.outstanding:
-            self._timeline.ends += (monotonic_ns(), 1)
-            self._timeline.starts.append(self._dispatcher.issued_ns)
+            timeline.ends += (monotonic_ns(), 1)
+            timeline.starts.append(self._dispatcher.issued_ns)
 
     def watch(self) -> None:
         """Every 20 ms, look for instances that died or came back; NoInstanceError without any."""

@@ -26,10 +26,10 @@ BUCKETS = 42 * PER_OCTAVE
 STEP_NS = 100_000_000
 POINTS = 400
 """When there are so many points, they merge in pairs."""
-PER_LOOK = 256
-"""Batches between two looks whose latencies are noted: all, up to 12,800 batches/s. Beyond that
+PER_LOOK = 128
+"""Batches between two looks whose latencies are noted: all, up to 6,400 batches/s. Beyond that
 they are a part of all, so that a busy loadrun is not held up."""
-FOLD = 4 * PER_LOOK
+FOLD = 8 * PER_LOOK
 """Length of `ends` from which it is counted: often, so that counting holds nobody up for long."""
 MAX_SIZES = 2048
 """Different (instance, batch size) pairs up to which sizes are told by instance."""
@@ -71,8 +71,8 @@ class Timeline:
     def __init__(self, timed: bool) -> None:
         self.ends: list[int] = []
         self.starts: list[int] = []
+        self.timed = timed
         self.room = 2 * PER_LOOK if timed else 0
-        self._timed = timed
         self._step_ns = STEP_NS
         self._start_ns = 0
         self._points: list[_Point] = []
@@ -94,7 +94,7 @@ class Timeline:
             self._start_ns = self.starts[0] if self.starts else issued_ns
             self._points.append(_Point(self._start_ns, 0, 0, 0))
             latest.at_ns = self._start_ns
-        if not self._timed and answered > latest.answered:
+        if not self.timed and answered > latest.answered:
             middle_ns = (max(latest.at_ns, issued_ns) + now_ns) // 2 - issued_ns
             octaves = math.log2(max(middle_ns, FIRST_NS) / FIRST_NS)
             bucket = min(int(PER_OCTAVE * octaves), BUCKETS - 1)
@@ -105,7 +105,7 @@ class Timeline:
             self._count_latencies()
         if now_ns - self._points[-1].at_ns >= self._step_ns:
             self._end_point()
-        if self._timed:
+        if self.timed:
             self.room = len(self.ends) + 2 * PER_LOOK
 
     def as_json(self, sizes: list[list[int]]) -> dict[str, Any]:

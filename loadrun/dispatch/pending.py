@@ -46,7 +46,7 @@ class Pending:
         """Remove the `count` oldest: ids, positions and arrivals (empty when not kept)."""
         head, end = self._head, self._head + count
         ids, positions = self._ids[head:end], self._positions[head:end]
-        arrivals = self._arrivals[head:end]
+        arrivals = self._arrivals[head:end] if self._arrivals else []
         self._head = end
         self.waiting -= count
         if not self.waiting:
