@@ -13,7 +13,7 @@ from launch.report.axes import Linear, Logarithmic, Nines, duration, number, per
 from launch.report.charts import Axis, Chart, figure
 from launch.report.figures import COLOURS, FEW
 from launch.report.history import SETTINGS, facts, higher_is_better
-from launch.report.markup import Child, Markup, tag
+from launch.report.markup import Child, Markup, scroller, tag
 from launch.report.page import badge, document, model_title, section
 from launch.report.series import Histogram, windows
 from launch.report.sources import Source, page_beside
@@ -78,7 +78,7 @@ def _table(rows: Sequence[tuple[str, Sequence[Child], bool]], heads: Sequence[Ch
         tag("tbody", *body),
         class_="grid",
     )
-    return tag("div", table, class_="scroll", tabindex="0")
+    return scroller("runs beside each other", table)
 
 
 def _figures(

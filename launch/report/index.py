@@ -11,7 +11,7 @@ from launch.report import tables
 from launch.report.axes import duration, number
 from launch.report.charts import spark
 from launch.report.history import facts, higher_is_better, same_kind
-from launch.report.markup import Child, Markup, tag
+from launch.report.markup import Child, Markup, scroller, tag
 from launch.report.page import badge, document, model_title
 from launch.report.sources import Source, page_beside
 
@@ -78,7 +78,7 @@ def index_page(sources: Sequence[Source], place: Path) -> str:
             tag("h1", "Results"),
             tag("p", words, " Each name leads to the run's page; heads sort.", class_="quiet"),
         ),
-        tag("div", tag("div", table, class_="scroll", tabindex="0"), class_="card"),
+        tag("div", scroller("results", table), class_="card"),
         shape="roomy",
         script=Path(__file__).with_name("sort.js").read_text(),
     )

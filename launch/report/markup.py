@@ -36,6 +36,11 @@ def tag(name: str, /, *children: Child, **attributes: str | float | bool | None)
     return Markup(start if name in _VOID else f"{start}{join(*children)}</{name}>")
 
 
+def scroller(label: str, *children: Child) -> Markup:
+    """A box that scrolls by itself where its content is wider than the page; `label` names it."""
+    return tag("div", *children, class_="scroll", role="region", aria_label=label, tabindex="0")
+
+
 def join(*children: Child) -> Markup:
     """Elements and texts, one behind the other."""
     return Markup(

@@ -9,7 +9,7 @@ from launch.report import figures, tables
 from launch.report.axes import duration, number, percent
 from launch.report.history import same_kind, served_s
 from launch.report.machine import machine
-from launch.report.markup import Child, Markup, join, tag
+from launch.report.markup import Child, Markup, join, scroller, tag
 
 PERCENTILES = ("p50", "p90", "p99")
 LOGS = ("run.json", "mlperf_log_summary.txt", "mlperf_log_detail.txt")
@@ -106,7 +106,7 @@ def _header(record: dict[str, Any]) -> Markup:
         tag("h1", f"{model_title(record['model'])} ", tag("span", record["scenario"])),
         tag("p", *(tag("span", word, class_="tag") for word in tags if word)),
         tag("p", f"{when}  ·  run {record['run_id']}", class_="quiet"),
-        tag("p", tag("code", tables.command(record)), class_="scroll", tabindex="0"),
+        scroller("command line", tag("code", tables.command(record))),
         tag("p", *links, class_="links"),
     )
 

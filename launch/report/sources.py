@@ -89,7 +89,8 @@ def write_report(directory: Path, record: dict[str, Any], terminal: Terminal) ->
     source = Source(directory / RUN_JSON, record)
     try:
         write_page(page_beside(source), build(source, run_page))
-    except InputError as error:
+    except Exception as error:
+        # Whatever it is: hours of a test must not be lost over a picture of it.
         terminal.line(f"  note: no {REPORT}: {error}")
 
 

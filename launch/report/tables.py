@@ -8,7 +8,7 @@ from typing import Any
 
 from launch.report.axes import duration, number, percent
 from launch.report.history import SETTINGS, facts, higher_is_better, served_s
-from launch.report.markup import Child, Markup, tag
+from launch.report.markup import Child, Markup, scroller, tag
 
 Row = tuple[str, Child]
 DIGEST = 12
@@ -155,23 +155,19 @@ def instances(record: dict[str, Any]) -> Markup:
         "samples/s in the engine",
         "samples/s at warm-up",
     )
-    return grid(heads, body)
+    return grid("instances", heads, body)
 
 
-def grid(heads: Iterable[str], body: Iterable[Iterable[Child]]) -> Markup:
-    """A table that scrolls by itself where it is wider than the page."""
+def grid(label: str, heads: Iterable[str], body: Iterable[Iterable[Child]]) -> Markup:
+    """A table of cells under heads; `label` says what it holds."""
     rows = [tag("tr", *(tag("td", cell) for cell in cells)) for cells in body]
-    return tag(
-        "div",
-        tag(
-            "table",
-            tag("thead", tag("tr", *(tag("th", head, scope="col") for head in heads))),
-            tag("tbody", *rows),
-            class_="grid",
-        ),
-        class_="scroll",
-        tabindex="0",
+    table = tag(
+        "table",
+        tag("thead", tag("tr", *(tag("th", head, scope="col") for head in heads))),
+        tag("tbody", *rows),
+        class_="grid",
     )
+    return scroller(label, table)
 
 
 def versus(record: dict[str, Any], before: dict[str, Any]) -> Markup:
@@ -192,7 +188,7 @@ def versus(record: dict[str, Any], before: dict[str, Any]) -> Markup:
     same = "All settings were the same." if not changed else None
     return tag(
         "div",
-        grid(("", "this run", "ratio", "the run before"), body),
+        grid("this run and the run before", ("", "this run", "ratio", "the run before"), body),
         tag("p", same or "What differs:", class_="quiet after"),
         tag("ul", *(tag("li", text) for text in changed), class_="after") if changed else None,
     )

@@ -548,8 +548,19 @@ def test_a_run_leaves_its_page(tmp_path: Path) -> None:
     assert "What differs" in text or "All settings were the same" in text
 
 
-def test_a_page_that_cannot_be_made_does_not_cost_the_run(tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_made_does_not_cost_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     # A directory in its place: the page cannot be renamed onto it.
     (tmp_path / "report.html").mkdir()
     write_report(tmp_path, record(), Terminal())
     assert not any(path.name.endswith(".aside") for path in tmp_path.iterdir())
+
+    def fail(_: object) -> str:
+        raise OSError("no style.css")
+
+    monkeypatch.setattr("launch.report.page.run_page", fail)
+    write_report(tmp_path, record(), Terminal())
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 2
+    assert all(line.startswith("  note: no report.html: ") for line in told)
