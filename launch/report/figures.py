@@ -367,7 +367,7 @@ def _deaths(record: dict[str, Any], end_s: float) -> list[tuple[float, str, str]
     """When instances died, from the first query on."""
     began = record.get("timings_s", {}).get("phases", {}).get("running", 0.0)
     marks = [
-        (min(max(death["at_s"] - began, 0.0), end_s), f"{death['instance']} died", "c2")
+        (min(max(death["at_s"] - began, 0.0), end_s), f"instance {death['instance']} died", "c2")
         for death in record.get("deaths") or []
     ]
     return sorted(marks)[:8]
