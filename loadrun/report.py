@@ -65,7 +65,7 @@ class Report:
         aside.replace(path)
 
 
-_NUMBERS = re.compile(r"\[\n\s*((?:[^\[\]{}\"\n]+\n\s*)+)\]")
+_NUMBERS = re.compile(r"\[\n((?:[^\[\]{}\"\n]+\n)+) *\]")
 
 
 def as_text(value: object) -> str:

@@ -405,6 +405,9 @@ def test_lists_of_numbers_stand_on_one_line() -> None:
     assert json.loads(text) == value
     assert '"a": [1, 2.5, null]' in text
     assert "[1, 2]" in text
+    # However long a list is that turns out to hold something else at its end.
+    mixed = [*range(3000), "x"]
+    assert json.loads(as_text({"a": {"b": mixed}})) == {"a": {"b": mixed}}
 
 
 def test_the_index_has_each_run_once_and_keys_to_sort_by(tmp_path: Path) -> None:
