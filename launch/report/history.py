@@ -80,7 +80,7 @@ def history_after(earlier: dict[str, Any] | None) -> list[dict[str, Any]]:
         return []
     try:
         return [facts(earlier), *(earlier.get("history") or [])][:KEPT]
-    except (AttributeError, KeyError, TypeError):
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return []  # what stood there was no record of ours
 
 
