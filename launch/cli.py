@@ -28,6 +28,7 @@ COMMANDS = (
     "topology",
     "tune",
     "find-qps",
+    "report",
     "doctor",
     "clean",
 )

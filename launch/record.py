@@ -15,6 +15,8 @@ from launch.options import RunOptions
 from launch.pinning import Binding, Pinning
 from launch.plan import Plan
 from launch.quiet import Disturbance
+from launch.report.history import history_after
+from launch.report.machine import as_rows
 from launch.results import INTERRUPTED
 from launch.supervisor import Outcome
 from launch.topology import Topology
@@ -58,6 +60,7 @@ class Record:
             "plan": plan.as_json(),
             "pinning": {"method": pinning.method, "memory": pinning.memory},
             "host": host(topology),
+            "topology": as_rows(topology),
             "versions": versions(),
             "timings_s": {},
         }
@@ -95,8 +98,12 @@ class Record:
         self.values["removed_segments"] = outcome.removed_segments
         self.values["timings_s"]["phases"] = outcome.phases_s
 
+    def history(self, earlier: dict[str, Any] | None) -> None:
+        """Earlier runs, from the run.json of the one whose place this run takes."""
+        self.values["history"] = history_after(earlier)
+
     def report(self, report: dict[str, Any]) -> None:
-        """What the loadrun process reported: settings, rates (samples/s), instances.
+        """What the loadrun process reported: settings, rates (samples/s), instances, timeline.
 
         The engine `null` has no harness efficiency: its rate alone is beyond what is asked of it.
         """
@@ -111,6 +118,7 @@ class Record:
         self.values["redispatched_samples"] = report["redispatched"]
         self.values["notes"] = report["notes"]
         self.values["timings_s"]["loadrun"] = report["timings_s"]
+        self.values["timeline"] = report.get("timeline")
 
     def engines(self, reports: dict[int, dict[str, Any]]) -> None:
         """What each instance said of its engine when it was ready."""

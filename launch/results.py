@@ -29,6 +29,7 @@ from typing import Any
 
 from launch.compliance.settings import AUDITS
 from launch.errors import InputError
+from loadrun.report import as_text
 
 STAGING = ".staging-"
 COPY = ".copy"
@@ -36,6 +37,8 @@ OLD = ".old-"
 COMPLETE, FAILED, INTERRUPTED = "COMPLETE", "FAILED", "INTERRUPTED"
 """How a run can have ended (`status` of run.json)."""
 RUN_JSON = "run.json"
+REPORT = "report.html"
+"""The run's page; a run counts without it."""
 ACCURACY_LOG = "mlperf_log_accuracy.json"
 UNWRITTEN_S = 60.0
 """Age from which a staging directory without a run.json is no run that just starts."""
@@ -44,6 +47,7 @@ LOGS = (
     "mlperf_log_detail.txt",
     ACCURACY_LOG,
     RUN_JSON,
+    REPORT,
 )
 PLACES = {
     "PerformanceOnly": ("performance/run_1",),
@@ -113,7 +117,7 @@ class Staging:
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write `value` as JSON to `path`: aside, then renamed."""
     aside = path.with_name(f".{path.name}.aside")
-    aside.write_text(json.dumps(value, indent=1) + "\n")
+    aside.write_text(as_text(value))
     aside.replace(path)
 
 

@@ -25,6 +25,7 @@ from launch.plan import Plan, make_plan
 from launch.prepare import prepare
 from launch.quiet import Watch
 from launch.record import Record
+from launch.report.sources import write_report
 from launch.results import (
     ACCURACY_LOG,
     COMPLETE,
@@ -33,6 +34,7 @@ from launch.results import (
     RUN_JSON,
     Staging,
     file_abandoned,
+    places,
     read_json,
 )
 from launch.signals import Signals
@@ -82,18 +84,21 @@ def run(options: RunOptions) -> ExitCode:
         try:
             staging.write_record(record.values)
             test.execute()
+            first, *_ = places(staging.home, options.mode, options.audit)
+            record.history(read_json(first / RUN_JSON))
             record.end(COMPLETE)
             staging.write_record(record.values)
-            places = staging.publish(options.mode, options.audit)
+            write_report(staging.path, record.values, terminal)
+            published = staging.publish(options.mode, options.audit)
         except Exception as error:
             _keep(error, record, staging, terminal)
             if isinstance(error, OSError):
                 raise RunError(told(error)) from error
             raise
     if options.json:
-        print((places[0] / RUN_JSON).read_text(), end="")
+        print((published[0] / RUN_JSON).read_text(), end="")
     terminal.line()
-    terminal.lines(f"results: {place}" for place in places)
+    terminal.lines(f"results: {place}" for place in published)
     terminal.lines(summary(record.values))
     terminal.line("Completed")
     return ExitCode.INVALID if record.values["result"]["valid"] is False else ExitCode.OK

@@ -12,10 +12,12 @@ import collections
 import threading
 import time
 from collections.abc import Callable
+from time import monotonic_ns
 
 import mlperf_loadgen as lg
 
 from loadrun.dispatch.dispatcher import Dispatcher
+from loadrun.timeline import Timeline
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import Response, Rings
 
@@ -76,7 +78,9 @@ class Collector:
     Threads that share one take `turn` for it.
     """
 
-    def __init__(self, rings: Rings, control: ControlBlock, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self, rings: Rings, control: ControlBlock, dispatcher: Dispatcher, timeline: Timeline
+    ) -> None:
         self.turn = threading.Lock()
         self._rings = rings
         self._control = control
@@ -84,6 +88,7 @@ class Collector:
         self._dispatcher = dispatcher
         self._peeks = [rings.response_consumer(i).peek for i in range(control.instances)]
         self._answers = Answers()
+        self._timeline = timeline
         self._absent: set[int] = set()
         self._watch_at = 0.0
 
@@ -93,17 +98,32 @@ class Collector:
             self._complete(instance)
 
     def _complete(self, instance: int) -> None:
-        peek = self._peeks[instance]
+        peek, dispatcher = self._peeks[instance], self._dispatcher
+        timeline = self._timeline
+        timed, ends = timeline.timed, timeline.ends
         response = peek()
         while response is not None:
             # First the dispatcher: LoadGen takes ids for addresses, so that they are checked
             # before; the instance gets its next batch at once; and LoadGen's next query, which
             # can come before QuerySamplesComplete is back, finds it idle.
-            self._dispatcher.completed(instance, response.ids, response.service_ns)
+            ids = response.ids
+            arrivals = dispatcher.completed(instance, ids, response.service_ns)
+            if timed and len(ends) < timeline.room:
+                self._note(arrivals)
             # LoadGen copies what it wants of the payload within this call.
             lg.QuerySamplesComplete(self._answers(response))
             response.release()
             response = peek()
+
+    def _note(self, arrivals: list[int]) -> None:
+        """Note the latencies of a batch; without `arrivals`, that of a query, with its last one."""
+        timeline = self._timeline
+        if arrivals:
+            timeline.ends += (monotonic_ns(), len(arrivals))
+            timeline.starts += arrivals
+        elif not self._dispatcher.outstanding:
+            timeline.ends += (monotonic_ns(), 1)
+            timeline.starts.append(self._dispatcher.issued_ns)
 
     def watch(self) -> None:
         """Every 20 ms, look for instances that died or came back; NoInstanceError without any."""
@@ -119,6 +139,8 @@ class Collector:
             self._absent.remove(instance)
             self._dispatcher.add(instance)
         self._dispatcher.poll()
+        dispatcher = self._dispatcher
+        self._timeline.look(dispatcher.answered, dispatcher.outstanding, dispatcher.issued_ns)
         if self._dispatcher.alive == 0 and self._control.run_state == RunState.STOPPING:
             raise NoInstanceError("no instance is left to answer")
 

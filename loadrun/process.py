@@ -203,6 +203,7 @@ class _Run:
     def _finish(self, serving: Serving) -> None:
         report = self._report
         report.instances, report.redispatched = serving.counts()
+        report.timeline = serving.timeline()
         result = parse_result(self._config.log_dir)
         report.loadgen = {key: value for key, value in asdict(result).items() if key != "fields"}
         if result.scenario == "Offline" and result.metric and report.measured_rate:

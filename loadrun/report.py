@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ class Report:
     `unofficial` lists why the result is not official, `notes` remarks; `timings_s` the phases in s.
     `settings` are LoadGen's with audit.config applied, `target_source` says who set the expected
     rate: option, user.conf or measured. `loadgen` is what `loadrun.logs.LoadgenResult` holds, less
-    its raw fields.
+    its raw fields, `timeline` what `loadrun.timeline.Timeline` has noted.
     """
 
     path: str
@@ -53,14 +54,25 @@ class Report:
     notes: list[str] = field(default_factory=list)
     timings_s: dict[str, float] = field(default_factory=dict)
     loadgen: dict[str, Any] | None = None
+    timeline: dict[str, Any] | None = None
 
     def write(self) -> None:
         """Write the file aside, then rename it."""
         content = asdict(self)
         path = Path(content.pop("path"))
         aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_text(json.dumps(content, indent=1) + "\n")
+        aside.write_text(as_text(content))
         aside.replace(path)
+
+
+_NUMBERS = re.compile(r"\[\n((?:[^\[\]{}\"\n]+\n)+) *\]")
+
+
+def as_text(value: object) -> str:
+    """JSON for people and programs: indented, but lists of numbers on one line each."""
+    # Strings hold no line breaks in JSON, so that this finds lists only.
+    text = json.dumps(value, indent=1)
+    return _NUMBERS.sub(lambda found: f"[{' '.join(found.group(1).split())}]", text) + "\n"
 
 
 class PhaseClock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from loadrun.session import (
     WaitingRingSUT,
 )
 from loadrun.settings import Settings
+from loadrun.timeline import Timeline
 from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import RingGeometry, Rings
@@ -71,6 +72,9 @@ class Serving(Protocol):
     def counts(self) -> tuple[list[InstanceReport], int]:
         """Return what each instance did and how many samples were dispatched twice."""
 
+    def timeline(self) -> dict[str, Any]:
+        """Return how the test went, as `Timeline.as_json` tells it."""
+
 
 class RingServing:
     """Instances behind rings. Creating it creates the segments, the control block last."""
@@ -80,6 +84,7 @@ class RingServing:
         self._dispatcher: Dispatcher | None = None
         self._completion: CompletionThread | None = None
         self._rates = [0.0] * config.instances
+        self._timeline = Timeline(timed=config.scenario != "Offline")
         # A ring never holds more than the batches in flight; one slot more keeps a worker that
         # is about to release its slot from ever holding one up.
         geometry = RingGeometry(
@@ -138,7 +143,7 @@ class RingServing:
             rule,
             sort_samples=config.sort_samples and config.scenario == "Offline",
         )
-        collector = Collector(self._rings, self._control, self._dispatcher)
+        collector = Collector(self._rings, self._control, self._dispatcher, self._timeline)
         self._control.run_state = RunState.RUNNING
         if config.scenario in ("SingleStream", "MultiStream"):
             wait = self._rings.wait_responses
@@ -157,6 +162,9 @@ class RingServing:
         """Stop the completion thread, see the instances off, remove the segments."""
         if self._completion is not None:
             self._completion.stop()
+        if self._dispatcher is not None:
+            answered, issued_ns = self._dispatcher.answered, self._dispatcher.issued_ns
+            self._timeline.look(answered, self._dispatcher.outstanding, issued_ns)
         self._control.run_state = RunState.STOPPING
         states = self._control.states()
         deadline = time.monotonic() + self._config.stop_timeout_s
@@ -181,10 +189,14 @@ class RingServing:
         if sent is None:
             return [], 0
         reports = [
-            InstanceReport(i, sent.samples[i], sent.batches[i], sent.busy_ns[i] / 1e9, rate)
+            InstanceReport(i, sent.samples[i], sum(sent.sizes[i]), sent.busy_ns[i] / 1e9, rate)
             for i, rate in enumerate(self._rates)
         ]
         return reports, sent.redispatched
+
+    def timeline(self) -> dict[str, Any]:
+        """Return how the test went."""
+        return self._timeline.as_json(self._dispatcher.sizes if self._dispatcher else [])
 
 
 def _never() -> int:
@@ -202,6 +214,7 @@ class InProcessServing:
         self._sut: InProcessSUT | None = None
         self._rate = 0.0
         self._busy_ns = 0
+        self._timeline = Timeline(timed=True)
         self.arena: Samples = np.zeros((slots, *sample_shape), np.uint8)
 
     def load(self) -> None:
@@ -222,7 +235,7 @@ class InProcessServing:
         self, library: SampleLibrary, settings: Settings, on_failure: OnFailure
     ) -> SystemUnderTest:
         """Return the SUT around the engine."""
-        self._sut = InProcessSUT(library, self._infer, self._config.batch_size)
+        self._sut = InProcessSUT(library, self._infer, self._config.batch_size, self._timeline)
         return self._sut
 
     def _infer(self, positions: list[int]) -> Answer:
@@ -243,4 +256,11 @@ class InProcessServing:
             return [], 0
         counted = self._sut
         busy_s = self._busy_ns / 1e9
-        return [InstanceReport(0, counted.samples, counted.batches, busy_s, self._rate)], 0
+        return [InstanceReport(0, counted.samples, sum(counted.sizes), busy_s, self._rate)], 0
+
+    def timeline(self) -> dict[str, Any]:
+        """Return how the test went."""
+        if self._sut is None:
+            return self._timeline.as_json([])
+        self._sut.look()
+        return self._timeline.as_json([self._sut.sizes])

@@ -19,6 +19,7 @@ import numpy as np
 from loadrun.completion import WAIT_S, Collector
 from loadrun.dispatch.dispatcher import Dispatcher
 from loadrun.library import SampleLibrary
+from loadrun.timeline import Timeline
 
 Answer = tuple[Any, Sequence[int] | int]
 """The answers to a batch, one behind the other, as an array or bytes; the bytes of each sample, one
@@ -29,6 +30,10 @@ OnFailure = Callable[[BaseException], None]
 
 _COLLECT_EVERY_S = 100e-6
 """Collecting has a price of its own, whatever there is: so it is not done for each answer."""
+
+
+_LOOK_NS = 20_000_000
+"""How often the timeline has a look."""
 
 
 class SystemUnderTest(Protocol):
@@ -113,23 +118,45 @@ class WaitingRingSUT(RingSUT):
 
 
 class InProcessSUT:
-    """Serves queries in LoadGen's own thread, up to `batch_size` samples at a time."""
+    """Serves queries in LoadGen's own thread, up to `batch_size` samples at a time.
 
-    def __init__(self, library: SampleLibrary, infer: Infer, batch_size: int) -> None:
+    `samples` counts what it has answered, `sizes[n]` its batches of n samples.
+    """
+
+    def __init__(
+        self, library: SampleLibrary, infer: Infer, batch_size: int, timeline: Timeline
+    ) -> None:
         self._positions = library.positions
         self._infer = infer
+        self._timeline = timeline
         self._batch_size = batch_size
+        self._look_at_ns = 0
+        self._last = (0, 0)  # when the latest query came and was answered
         self.samples = 0
-        self.batches = 0
+        self.sizes = [0] * (batch_size + 1)
 
     def issue(self, ids: list[int], indices: list[int]) -> None:
         """Infer and complete before returning."""
+        issued_ns, timeline = time.monotonic_ns(), self._timeline
         positions = self._positions(indices)
         for start in range(0, len(ids), self._batch_size):
             batch = ids[start : start + self._batch_size]
-            _complete(batch, *self._infer(positions[start : start + len(batch)]))
-            self.samples += len(batch)
-            self.batches += 1
+            answer = self._infer(positions[start : start + len(batch)])
+            done_ns = time.monotonic_ns()
+            _complete(batch, *answer)
+            self.sizes[len(batch)] += 1
+        self.samples += len(ids)
+        self._last = issued_ns, done_ns
+        if len(timeline.ends) < timeline.room:
+            timeline.ends += (done_ns, 1)
+            timeline.starts.append(issued_ns)
+        if done_ns >= self._look_at_ns:
+            self._look_at_ns = done_ns + _LOOK_NS
+            self.look()
+
+    def look(self) -> None:
+        """Let the timeline see what has been answered."""
+        self._timeline.look(self.samples, 0, *self._last)
 
     def flush(self) -> None:
         """Nothing is ever outstanding."""

@@ -31,15 +31,17 @@ class Sender(Protocol):
         """Send one batch; False when the ring is full."""
 
 
-_Batch = tuple[list[int], list[int], int, int]
-"""Response ids, arena positions, when they arrived and, to an idle instance, were sent (ns)."""
+_Batch = tuple[list[int], list[int], list[int], int]
+"""Response ids, arena positions, when each arrived (ns; empty: not kept), and when they were sent
+to an idle instance (ns)."""
 
 
 class Dispatcher:
     """Sends batches to instances as the rule sizes them and the policy chooses.
 
-    `samples[i]` and `batches[i]` count what instance i has answered, `busy_ns[i]` its time in the
-    engine; `redispatched` the samples that a dead instance left behind and others were sent.
+    `samples[i]` counts what instance i has answered, `sizes[i][n]` its batches of n samples,
+    `busy_ns[i]` its time in the engine; `redispatched` the samples that a dead instance left behind
+    and others were sent. `issued_ns` is when the latest query came.
     """
 
     def __init__(
@@ -52,9 +54,10 @@ class Dispatcher:
     ) -> None:
         count = len(senders)
         self.samples = [0] * count
-        self.batches = [0] * count
+        self.sizes = [[0] * (rule.batch_size + 1) for _ in range(count)]
         self.busy_ns = [0] * count
         self.redispatched = 0
+        self.issued_ns = 0
         self._senders = [sender.try_send for sender in senders]
         self._policy = policy
         self._rule = rule
@@ -77,15 +80,21 @@ class Dispatcher:
         return self._policy.alive
 
     @property
+    def answered(self) -> int:
+        """Samples that have been answered."""
+        return self._answered
+
+    @property
     def outstanding(self) -> int:
         """Samples waiting or with an instance."""
         return self._submitted - self._answered
 
     def submit(self, ids: list[int], positions: list[int]) -> None:
         """Take one query: its response ids and arena positions. Returns at once."""
+        self.issued_ns = now_ns = self._clock_ns()
         if self._sort and len(ids) > 1:
             ids, positions = sorted_by_position(ids, positions)
-        arrival_ns = self._clock_ns() if self._rule.learns else 0
+        arrival_ns = now_ns if self._rule.learns else 0
         self._submitted += len(ids)
         self._inbox.append((ids, positions, arrival_ns))
         # Without an idle instance there is nothing to do yet but to keep the inbox short. One that
@@ -97,9 +106,10 @@ class Dispatcher:
         ):
             self._work()
 
-    def completed(self, instance: int, ids: list[int], service_ns: int) -> None:
+    def completed(self, instance: int, ids: list[int], service_ns: int) -> list[int]:
         """Note the answer of `instance` to the oldest batch it holds, and send it more.
 
+        Returns when each of the samples arrived (ns); empty where the rule does not ask for it.
         Raises DispatchError when the answer is not to that batch.
         """
         samples = len(ids)
@@ -112,7 +122,7 @@ class Dispatcher:
             batch = held.popleft()
             self._answered += samples
             self.samples[instance] += samples
-            self.batches[instance] += 1
+            self.sizes[instance][samples] += 1
             self.busy_ns[instance] += service_ns
             if self._rule.learns:
                 now_ns = self._clock_ns()
@@ -127,6 +137,7 @@ class Dispatcher:
                 self._send()
         if self._inbox:
             self._work()
+        return batch[2]
 
     def requeue(self, instance: int) -> int:
         """Take all batches back from a dead instance for the others; return how many samples.

@@ -42,11 +42,11 @@ class Pending:
         """Return when the oldest sample arrived."""
         return self._arrivals[self._head]
 
-    def take(self, count: int) -> tuple[list[int], list[int], int]:
-        """Remove the `count` oldest: ids, positions and the first arrival (0 when not kept)."""
+    def take(self, count: int) -> tuple[list[int], list[int], list[int]]:
+        """Remove the `count` oldest: ids, positions and arrivals (empty when not kept)."""
         head, end = self._head, self._head + count
         ids, positions = self._ids[head:end], self._positions[head:end]
-        arrival_ns = self._arrivals[head] if self._arrivals else 0
+        arrivals = self._arrivals[head:end] if self._arrivals else []
         self._head = end
         self.waiting -= count
         if not self.waiting:
@@ -54,7 +54,7 @@ class Pending:
         elif end > _COMPACT and 2 * end > len(self._ids):
             del self._ids[:end], self._positions[:end], self._arrivals[:end]
             self._head = 0
-        return ids, positions, arrival_ns
+        return ids, positions, arrivals
 
     def move_older(self, before_ns: float, to: Pending) -> None:
         """Move what arrived before that time to the end of another queue."""
@@ -66,14 +66,13 @@ class Pending:
         to.waiting += end - head
         self.take(end - head)
 
-    def put_back(self, ids: list[int], positions: list[int], arrival_ns: int) -> None:
+    def put_back(self, ids: list[int], positions: list[int], arrivals: list[int]) -> None:
         """Insert at the front what `take` returned."""
         head = self._head
         self.waiting += len(ids)
         self._ids[:head] = ids
         self._positions[:head] = positions
-        if arrival_ns:
-            self._arrivals[:head] = [arrival_ns] * len(ids)
+        self._arrivals[:head] = arrivals
         self._head = 0
 
 

@@ -342,10 +342,10 @@ def test_pending_keeps_order_over_many_takes() -> None:
         samples = list(range(start, start + 10))
         pending.absorb(deque([(samples, samples, 1 + start)]))
         if start % 30 == 0:
-            ids, positions, arrival = pending.take(7)
+            ids, positions, arrivals = pending.take(7)
             assert ids == positions
-            assert arrival == 1 + ids[0] // 10 * 10
-            pending.put_back(ids, positions, arrival)
+            assert arrivals == [1 + number // 10 * 10 for number in ids]
+            pending.put_back(ids, positions, arrivals)
             taken += pending.take(7)[0]
     taken += pending.take(pending.waiting)[0]
     assert taken == list(range(20_000))

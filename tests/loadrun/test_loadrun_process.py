@@ -42,6 +42,21 @@ def answered(entries: list[dict[str, Any]]) -> dict[int, int]:
     return answers
 
 
+def assert_timeline_is_whole(report: dict[str, Any], samples_per_latency: int = 1) -> None:
+    """All samples are in it; of the latencies of quick tests, a part."""
+    timeline = report["timeline"]
+    samples = sum(instance["samples"] for instance in report["instances"])
+    sizes = [{int(n): k for n, k in found.items()} for found in timeline["batch_sizes"]]
+    assert timeline["answered"][-1] == samples
+    assert timeline["at_s"] == sorted(timeline["at_s"])
+    latencies = sum(timeline["histogram"]["counts"])
+    assert 0 < latencies <= samples // samples_per_latency
+    assert latencies == samples or report["scenario"] != "Offline"
+    for instance, found in zip(report["instances"], sizes, strict=True):
+        assert sum(found.values()) == instance["batches"]
+        assert sum(n * k for n, k in found.items()) == instance["samples"]
+
+
 def test_offline_is_valid_and_counted(make_run: MakeRun) -> None:
     report = make_run().run("--rate", "20000")
     assert report["loadgen"]["valid"] in (True, False)
@@ -50,6 +65,7 @@ def test_offline_is_valid_and_counted(make_run: MakeRun) -> None:
     assert sum(i["samples"] for i in report["instances"]) == int(1.1 * 1.1 * 40000)
     assert all(i["samples"] > 0 for i in report["instances"])
     assert report["harness_efficiency"] > 0
+    assert_timeline_is_whole(report)
     assert report["loadgen"]["errors"] == []
     assert set(report["timings_s"]) == {"create", "load", "warm_up", "test", "stop"}
     assert "minimum duration 1 s, below 600 s" in report["unofficial"]
@@ -73,6 +89,7 @@ def test_server_is_valid(make_run: MakeRun) -> None:
     assert report["target_source"] == "option"
     assert report["loadgen"]["valid"] is True
     assert report["settings"]["server_target_latency_ns"] == 1_000_000_000
+    assert_timeline_is_whole(report)
     assert "latency limit 1000 ms instead of 15 ms" in report["unofficial"]
 
 
@@ -91,6 +108,8 @@ def test_multi_stream_spreads_each_query(make_run: MakeRun) -> None:
     assert report["loadgen"]["valid"] is True
     first, second = report["instances"]
     assert first["samples"] == second["samples"] == 4 * first["batches"]
+    assert_timeline_is_whole(report, samples_per_latency=8)
+    assert report["timeline"]["batch_sizes"] == [{"4": first["batches"]}] * 2
 
 
 @pytest.mark.parametrize("scenario", ["Offline", "Server", "SingleStream", "MultiStream"])
@@ -190,6 +209,7 @@ def test_a_dead_instance_loses_nothing(make_run: MakeRun, tmp_path: Path, restar
     # The dead one held two batches of four.
     assert report["redispatched"] == 8
     assert (report["instances"][1]["samples"] > 0) == restart
+    assert_timeline_is_whole(report)
     assert answered(run.accuracy_log()) == {index: index for index in range(400)}
     assert segments(run.config.run_id) == []
     control.close()
@@ -373,6 +393,7 @@ def test_single_stream_in_one_process(make_run: MakeRun, mode: str) -> None:
     assert report["status"] == "COMPLETE"
     assert len(report["instances"]) == 1
     assert report["instances"][0]["samples"] >= 64
+    assert_timeline_is_whole(report)
     if mode == "AccuracyOnly":
         assert answered(run.accuracy_log()) == {index: index for index in range(64)}
     else:

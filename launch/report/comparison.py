@@ -1,0 +1,196 @@
+"""Several runs beside each other: figures, settings, and their charts over one another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from launch.report import tables
+from launch.report.axes import Linear, Logarithmic, Nines, duration, number, percent
+from launch.report.charts import Axis, Chart, figure
+from launch.report.figures import COLOURS, FEW
+from launch.report.history import SETTINGS, facts, higher_is_better
+from launch.report.markup import Child, Markup, scroller, tag
+from launch.report.page import badge, document, model_title, section
+from launch.report.series import Histogram, windows
+from launch.report.sources import Source, page_beside
+
+
+def comparison_page(sources: Sequence[Source], place: Path) -> str:
+    """The comparison of these runs as HTML; links lead from `place`, the file that it will be."""
+    runs = [facts(source.record) for source in sources]
+    names = [_name(run, number) for number, run in enumerate(runs, 1)]
+    heads = [
+        tag(
+            "span",
+            tag("i", class_=f"key {_colour(at)}", aria_hidden="true"),
+            tag("a", name, href=os.path.relpath(page_beside(source).absolute(), place.parent)),
+        )
+        for at, (name, source) in enumerate(zip(names, sources, strict=True))
+    ]
+    drawn = [chart for chart in (_throughput(sources, names), _latencies(sources, names)) if chart]
+    many = len(runs) > COLOURS
+    note = f"Colours come again after {COLOURS} runs." if many else None
+    return document(
+        "Comparison of runs | loadrun",
+        tag(
+            "header",
+            tag("h1", "Comparison of runs"),
+            tag("p", f"{len(runs)} runs; ratios are to the first one.", class_="quiet"),
+        ),
+        section("Figures", tag("div", _table(_figures(sources, runs), heads), class_="card")),
+        section("Charts", tag("p", note, class_="quiet"), tag("div", *drawn, class_="charts"))
+        if drawn
+        else None,
+        section(
+            "Settings",
+            tag("p", "Shaded where runs differ.", class_="quiet"),
+            tag("div", _table(_settings(runs), heads), class_="card"),
+        ),
+    )
+
+
+def _colour(run: int) -> str:
+    return f"l{run % COLOURS}"
+
+
+def _name(run: dict[str, Any], number: int) -> str:
+    return f"{number}. {model_title(run['model'])} {run['scenario']}"
+
+
+def _table(rows: Sequence[tuple[str, Sequence[Child], bool]], heads: Sequence[Child]) -> Markup:
+    body = [
+        tag(
+            "tr",
+            tag("th", name, scope="row"),
+            *(tag("td", cell) for cell in row),
+            class_="differs" if differs else None,
+        )
+        for name, row, differs in rows
+    ]
+    columns = [tag("th", head, scope="col") for head in heads]
+    table = tag(
+        "table",
+        tag("thead", tag("tr", tag("td"), *columns)),
+        tag("tbody", *body),
+        class_="grid",
+    )
+    return scroller("runs beside each other", table)
+
+
+def _figures(
+    sources: Sequence[Source], runs: Sequence[dict[str, Any]]
+) -> list[tuple[str, Sequence[Child], bool]]:
+    first = runs[0]
+    comparable = all(run["unit"] == first["unit"] for run in runs)
+    higher = higher_is_better(first["unit"])
+    rows: list[tuple[str, Sequence[Child], bool]] = [
+        ("verdict", [badge(source.record) for source in sources], False),
+        (
+            "figure",
+            [
+                "-" if run["figure"] is None else f"{number(run['figure'])} {run['unit']}"
+                for run in runs
+            ],
+            False,
+        ),
+    ]
+    if comparable and first["figure"]:
+        ratios: list[Child] = [
+            tables.ratio(run["figure"], first["figure"], higher)
+            for run in runs[1:]
+            if run["figure"]
+        ]
+        if len(ratios) == len(runs) - 1:
+            rows.append(("ratio", ["1", *ratios], False))
+    offline = all(run["scenario"] == "Offline" for run in runs)
+    # There they only say how long the test took.
+    for name in () if offline else ("p50", "p90", "p99"):
+        found = [run["latencies_ns"].get(name) for run in runs]
+        rows.append((f"{name} of latency", [duration(v) if v else "-" for v in found], False))
+    for key, name in (
+        ("accuracy", "accuracy"),
+        ("harness_efficiency", "harness efficiency"),
+        ("utilisation", "time in the engine"),
+    ):
+        if any(run[key] is not None for run in runs):
+            shown = ["-" if run[key] is None else percent(run[key]) for run in runs]
+            rows.append((name, shown, False))
+    lasted = [run["duration_s"] for run in runs]
+    rows.append(("duration", [f"{number(s)} s" if s else "-" for s in lasted], False))
+    started = [str(run["started"] or "")[:16].replace("T", " ") for run in runs]
+    rows.append(("started", started, False))
+    return rows
+
+
+def _settings(runs: Sequence[dict[str, Any]]) -> list[tuple[str, Sequence[Child], bool]]:
+    rows: list[tuple[str, Sequence[Child], bool]] = []
+    for key in ("mode", "audit", *SETTINGS):
+        values = [run[key] for run in runs]
+        if any(value is not None for value in values):
+            differs = any(value != values[0] for value in values)
+            rows.append((tables.plain(key), [tables.told(value) for value in values], differs))
+    return rows
+
+
+def _throughput(sources: Sequence[Source], names: Sequence[str]) -> Markup | None:
+    series = [
+        (at, windows(source.record["timeline"]))
+        for at, source in enumerate(sources)
+        if source.record.get("timeline")
+    ]
+    series = [(at, found) for at, found in series if found]
+    if not series:
+        return None
+    end_s = max(found[-1].end_s for _, found in series)
+    high = max(window.rate for _, found in series for window in found)
+    chart = Chart(
+        "samples/s",
+        "s since the first query",
+        partial(Linear, 0.0, end_s),
+        partial(Linear, 0.0, 1.08 * high, count=4),
+        height=220,
+    )
+    for at, found in series:
+        middles = [((w.start_s + w.end_s) / 2, w.rate) for w in found]
+        chart.line(middles, _colour(at))
+    return figure(
+        "Throughput",
+        chart.svg("Throughput over time", "One line for each run."),
+        legend=[(_colour(at), names[at]) for at, _ in series],
+    )
+
+
+def _latencies(sources: Sequence[Source], names: Sequence[str]) -> Markup | None:
+    series = []
+    for at, source in enumerate(sources):
+        timeline = source.record.get("timeline")
+        found = Histogram.of(timeline) if timeline else None
+        if found is not None:
+            series.append((at, found))
+    if not series:
+        return None
+    offline = any(source.record["scenario"] == "Offline" for source in sources)
+    high = max(found.edges[-1] for _, found in series)
+    x: Axis
+    y: Axis
+    if offline:
+        x = partial(Linear, 0.0, high, label=duration, count=4)
+        y = partial(Linear, 0.0, 1.0, label=percent, count=4)
+        series = [(at, found.even(FEW, high)) for at, found in series]
+    else:
+        low = min(found.edges[0] for _, found in series)
+        x = partial(Logarithmic, low, high, label=duration)
+        y = partial(Nines, 3)
+    chart = Chart("as quick or quicker", "latency", x, y, height=220)
+    for at, found in series:
+        points = [(e, n / found.total) for e, n in zip(found.edges, found.below, strict=True)]
+        chart.line(points, _colour(at))
+    return figure(
+        "Latency",
+        chart.svg("Cumulative distribution of latencies", "One line for each run."),
+        legend=[(_colour(at), names[at]) for at, _ in series],
+    )

@@ -1,0 +1,287 @@
+"""The page of one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from launch.report import figures, tables
+from launch.report.axes import duration, number, percent
+from launch.report.history import same_kind, served_s
+from launch.report.machine import machine
+from launch.report.markup import Child, Markup, join, scroller, tag
+
+PERCENTILES = ("p50", "p90", "p99")
+LOGS = ("run.json", "mlperf_log_summary.txt", "mlperf_log_detail.txt")
+TITLES = {"resnet50": "ResNet-50", "mobilenet": "MobileNet"}
+VERDICTS = {True: "VALID", False: "INVALID"}
+
+
+def run_page(record: dict[str, Any]) -> str:
+    """The page of a run from its run.json, as HTML.
+
+    Raises KeyError, TypeError, ValueError or the like for what is no record of a run.
+    """
+    if record["status"] != "COMPLETE":
+        return document(_title(record), _header(record), _failure(record), *_facts(record))
+    charts = [
+        figures.latencies(record),
+        figures.throughput(record),
+        figures.latency_over_time(record),
+        figures.depth(record),
+        figures.batches(record),
+        figures.utilisation(record),
+        figures.shares(record),
+    ]
+    drawn = [chart for chart in charts if chart is not None]
+    missing = None
+    if not record.get("timeline"):
+        missing = tag(
+            "p",
+            "This run was made by a version that kept no timeline: there are no charts of latency,"
+            " throughput and batches.",
+            class_="quiet",
+        )
+    return document(
+        _title(record),
+        _header(record),
+        _verdict(record),
+        section("How it went", missing, tag("div", *drawn, class_="charts")),
+        section("The run before", _before(record)),
+        *_facts(record),
+    )
+
+
+def document(title: str, *content: Child, script: str | None = None, shape: str = "") -> str:
+    """A whole page around its content, with nothing that lies elsewhere; `shape` is a class."""
+    style = Path(__file__).with_name("style.css").read_text()
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", title),
+        tag("style", Markup(style)),
+    )
+    body = tag(
+        "body",
+        tag("main", *content, class_=shape or None),
+        tag("script", Markup(script)) if script else None,
+    )
+    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def section(heading: str, *content: Child) -> Markup:
+    """A part of a page."""
+    return tag("section", tag("h2", heading), *content)
+
+
+def badge(record: dict[str, Any]) -> Markup:
+    """The verdict as a word of its own colour."""
+    if record["status"] != "COMPLETE":
+        return tag("strong", record["status"], class_="badge bad")
+    valid = record["result"]["valid"]
+    if valid is None:
+        return tag("strong", "COMPLETE", class_="badge")
+    return tag("strong", VERDICTS[valid], class_=f"badge {'good' if valid else 'bad'}")
+
+
+def model_title(name: str) -> str:
+    """A model's name for people."""
+    return TITLES.get(name, name)
+
+
+def _title(record: dict[str, Any]) -> str:
+    return f"{model_title(record['model'])} {record['scenario']} {record['mode']} | loadrun"
+
+
+def _header(record: dict[str, Any]) -> Markup:
+    tags = [record["mode"], record.get("audit"), record["engine"], record["precision"]]
+    if record.get("synthetic"):
+        tags.append("synthetic")
+    when = str(record.get("started") or "").replace("T", " ").replace("+00:00", " UTC")
+    links = [tag("a", name, href=name) for name in LOGS]
+    return tag(
+        "header",
+        tag("h1", f"{model_title(record['model'])} ", tag("span", record["scenario"])),
+        tag("p", *(tag("span", word, class_="tag") for word in tags if word)),
+        tag("p", f"{when}  ·  run {record['run_id']}", class_="quiet"),
+        scroller("command line", tag("code", tables.command(record))),
+        tag("p", *links, class_="links"),
+    )
+
+
+def _failure(record: dict[str, Any]) -> Markup:
+    return tag(
+        "section",
+        tag("p", badge(record), class_="headline"),
+        tag("div", tag("p", str(record.get("error") or "no reason was recorded")), class_="alert"),
+        *(
+            tag("pre", str(death.get("last_words") or ""), class_="scroll")
+            for death in record.get("deaths") or []
+        ),
+    )
+
+
+def _verdict(record: dict[str, Any]) -> Markup:
+    result = record["result"]
+    metric = result["metric"]
+    headline: list[Child] = []
+    if metric is not None:
+        headline = [
+            tag("b", number(metric["value"], 4)),
+            " ",
+            tag("span", metric["unit"]),
+            " ",
+            tag("span", metric["name"], class_="quiet")
+            if metric["name"] not in metric["unit"]
+            else None,
+        ]
+    elif record.get("accuracy"):
+        headline = [tag("b", f"{100 * record['accuracy']['value']:.3f}%"), " accuracy"]
+    reasons = [
+        tag("li", tag("b", missed["reason"]), tag("br"), f"Cure: {missed['cure']}")
+        for missed in result["invalid"]
+    ]
+    reasons += [tag("li", f"LoadGen error: {text}") for text in result["errors"]]
+    return tag(
+        "section",
+        tag("p", badge(record), " ", *headline, class_="headline"),
+        tag("ul", *reasons, class_="alert") if reasons else None,
+        _tiles(record),
+        _notes(record),
+    )
+
+
+def _tiles(record: dict[str, Any]) -> Markup:
+    told = record["result"]["latencies_ns"]
+    plan = record["plan"]["instances"]
+    answered = sum(instance["samples"] for instance in record["instances"])
+    tiles: list[tuple[str, str, str]] = []
+    # Offline issues all samples at once: how long each took says nothing of its own.
+    if record["scenario"] != "Offline":
+        tiles = [
+            (f"{name} of latency", duration(told[name]), "") for name in PERCENTILES if name in told
+        ]
+    limit = figures.limit_ns(record)
+    if limit:
+        share = record["settings"].get("server_target_latency_percentile") or 0
+        tiles.append(("latency limit", duration(limit), f"for {percent(share)} of the queries"))
+    efficiency = record.get("harness_efficiency")
+    if efficiency is not None:
+        of = f"of {number(record['standalone_rate'])} samples/s standalone"
+        tiles.append(("harness efficiency", percent(efficiency), of))
+    accuracy = record.get("accuracy")
+    if accuracy is not None:
+        target = accuracy.get("target")
+        goal = f"{accuracy['good']:,} of {accuracy['total']:,}" if accuracy.get("total") else ""
+        if target is not None:
+            goal = f"MLPerf asks for {100 * target:.3f}%"
+        tiles.append(("accuracy", f"{100 * accuracy['value']:.3f}%", goal))
+    busy = sum(instance["busy_s"] for instance in record["instances"])
+    served = served_s(record)
+    if served:
+        share = busy / served / max(len(record["instances"]), 1)
+        mean = "mean of the instances" if len(plan) > 1 else ""
+        tiles.append(("time in the engine", percent(min(share, 1.0)), mean))
+    if record.get("duration_s"):
+        expected = record.get("expected_duration_s")
+        said = f"expected {number(expected)} s" if expected else ""
+        tiles.append(("duration", f"{number(record['duration_s'])} s", said))
+    tiles.append(("samples", f"{answered:,}", ""))
+    cores = len(plan[0]["processors"])
+    each = f"x {cores} core{'s' * (cores != 1)}"
+    tiles.append((f"instance{'s' * (len(plan) != 1)}", str(len(plan)), each))
+    cells = [
+        tag(
+            "div",
+            tag("dt", name),
+            tag("dd", tag("b", value), tag("small", more) if more else None),
+        )
+        for name, value, more in tiles
+    ]
+    return tag("dl", *cells, class_="tiles")
+
+
+def _notes(record: dict[str, Any]) -> Markup | None:
+    notes: list[Markup] = []
+    if record.get("unofficial_reasons"):
+        notes.append(join(tag("b", "Not official: "), "; ".join(record["unofficial_reasons"])))
+    notes += [join(text) for text in record.get("not_quiet") or []]
+    notes += [join(text) for text in record["plan"].get("notices") or []]
+    deaths = record.get("deaths") or []
+    if deaths:
+        again = record.get("redispatched_samples") or 0
+        notes.append(
+            join(
+                f"Instances that died: {len(deaths)}; {again:,} samples were sent to others. "
+                + " ".join(
+                    f"Instance {d['instance']} at {number(d['at_s'])} s: {d['end']}."
+                    for d in deaths[:8]
+                )
+            )
+        )
+    notes += [join(text) for text in record.get("notes") or []]
+    notes += [join(f"LoadGen: {text}") for text in record["result"].get("warnings") or []]
+    for check in record.get("checks") or []:
+        if check["level"] != "ok":
+            cure = f" Cure: {check['cure']}." if check["cure"] else ""
+            notes.append(join(f"{check['check']}: {check['found']}: {check['effect']}.{cure}"))
+    if not notes:
+        return None
+    return tag("ul", *(tag("li", note) for note in notes), class_="notes")
+
+
+def _before(record: dict[str, Any]) -> Markup:
+    earlier = same_kind(record)
+    if not earlier:
+        return tag("p", "There is none of this kind to compare with.", class_="quiet")
+    runs = [run for run in reversed(earlier) if run.get("figure") is not None]
+    metric = record["result"]["metric"]
+    trend = None
+    if metric is not None and runs:
+        values = [(_when(run), run["figure"], run.get("valid"), _made(run)) for run in runs]
+        values.append((_when(record), metric["value"], record["result"]["valid"], "this run"))
+        trend = figures.trend(values, metric["unit"])
+    return tag(
+        "div", tag("div", tables.versus(record, earlier[0]), class_="card"), trend, class_="charts"
+    )
+
+
+def _facts(record: dict[str, Any]) -> list[Markup]:
+    found = [
+        section("The plan on the machine", tag("div", machine(record), class_="card wide")),
+    ]
+    if record.get("instances"):
+        found.append(
+            tag(
+                "section",
+                tag(
+                    "details",
+                    tag("summary", "Instances in numbers"),
+                    tables.instances(record),
+                    open=len(record["instances"]) <= 8,
+                ),
+            )
+        )
+    found.append(
+        tag(
+            "section",
+            tag(
+                "div",
+                tag("div", tag("h3", "Settings"), tables.settings(record), class_="card"),
+                tag("div", tag("h3", "Host and versions"), tables.host(record), class_="card"),
+                tag("div", tag("h3", "Quiet and phases"), tables.quiet(record), class_="card"),
+                class_="charts three",
+            ),
+        )
+    )
+    return found
+
+
+def _when(run: dict[str, Any]) -> str:
+    return str(run.get("started") or "").replace("T", " ")[:16]
+
+
+def _made(run: dict[str, Any]) -> str:
+    return f"{run.get('instances')} x {run.get('cores')} cores, batch size {run.get('batch_size')}"
