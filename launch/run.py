@@ -42,8 +42,9 @@ from launch.supervisor import Command, Supervisor
 from launch.terminal import Terminal
 from launch.topology import Topology, read_topology
 from launch.watch import RunWatcher
-from loadrun.logs import LogError, explain, parse_result
+from loadrun.logs import LogError, parse_result
 from loadrun.user_conf import UserConfError, parse_user_conf
+from loadrun.verdict import Serving, explain
 from models.imagenet.accuracy import accuracy
 from shm.reclaim import reclaim
 
@@ -172,7 +173,8 @@ class _Test:
             result = parse_result(self._directory)
         except LogError as error:
             raise RunError(str(error)) from None
-        record.result(result, explain(result, options.count))
+        serving = Serving(report["measured_rate"] or 0.0, len(self._plan.instances))
+        record.result(result, explain(result, options.count, serving))
         record.unofficial(
             unofficial_reasons(
                 options, assets.sample_count, record.values["synthetic"], report["unofficial"]
