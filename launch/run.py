@@ -10,6 +10,7 @@ from typing import Any
 
 import models
 from launch.announcement import announce, unofficial_reasons
+from launch.aside import aside_of
 from launch.assets import Assets
 from launch.compliance.settings import audit_config
 from launch.configs import LOADRUN_REPORT, START_TIMEOUT_S, loadrun_config, netrun_config
@@ -41,7 +42,7 @@ from launch.summary import summary
 from launch.supervisor import Command, Supervisor
 from launch.terminal import Terminal
 from launch.topology import Topology, read_topology
-from launch.watch import RunWatcher
+from launch.watch import RunWatcher, Watched
 from loadrun.logs import LogError, parse_result
 from loadrun.user_conf import UserConfError, parse_user_conf
 from loadrun.verdict import Serving, explain
@@ -209,7 +210,14 @@ class _Test:
         else:
             words = [sys.executable, "-m", "loadrun", loadrun]
             command = Command("loadrun", words, base_environment(), self._plan.loadrun)
-        with self._terminal.bar("testing") as bar:
+        watched = Watched(
+            self._run_id,
+            options.model,
+            options.scenario,
+            () if options.in_process else self._plan.instances,
+            directory / LOADRUN_REPORT,
+        )
+        with RunWatcher(self._terminal, watched) as listener:
             supervisor = Supervisor(
                 self._run_id,
                 command,
@@ -220,8 +228,9 @@ class _Test:
                 stall_limit_s=options.stall_limit_s,
                 batch_size=options.batch_size,
                 start_timeout_s=START_TIMEOUT_S,
-                listener=RunWatcher(self._terminal, bar, directory / LOADRUN_REPORT),
+                listener=listener,
                 signals=self._signals,
+                processors=aside_of(self._topology, self._plan),
             )
             watch = Watch(self._topology)
             try:
