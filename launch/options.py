@@ -90,6 +90,7 @@ class RunOptions:
     audit: str | None
     results: Path
     json: bool
+    quiet: bool
     max_restarts: int
     stall_limit_s: float
     command: tuple[str, ...]

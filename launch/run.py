@@ -57,9 +57,13 @@ VALIDATION_IMAGES = 50_000
 """ImageNet's validation set, on which MLPerf defines its accuracy targets."""
 
 
-def run(options: RunOptions) -> ExitCode:
-    """Run one test and say how it went; raises LaunchError where it did not complete."""
-    terminal = Terminal(sys.stderr if options.json else sys.stdout)
+def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
+    """Run one test and say how it went; raises LaunchError where it did not complete.
+
+    `outlet` is where the result goes; standard output, or standard error beside --json, by default.
+    """
+    outlet = outlet or Terminal(sys.stderr if options.json else sys.stdout)
+    terminal = Terminal.silent() if options.quiet else outlet
     model = models.get(options.model)
     if options.user_conf is not None:
         try:
@@ -88,16 +92,15 @@ def run(options: RunOptions) -> ExitCode:
             staging.write_record(record.values)
             places = staging.publish(options.mode, options.audit)
         except Exception as error:
-            _keep(error, record, staging, terminal)
+            _keep(error, record, staging, outlet)
             if isinstance(error, OSError):
                 raise RunError(told(error)) from error
             raise
     if options.json:
         print((places[0] / RUN_JSON).read_text(), end="")
     terminal.line()
-    terminal.lines(f"results: {place}" for place in places)
-    terminal.lines(summary(record.values))
-    terminal.line("Completed")
+    outlet.lines(summary(record.values, places))
+    outlet.line("Completed")
     return ExitCode.INVALID if record.values["result"]["valid"] is False else ExitCode.OK
 
 
@@ -250,7 +253,6 @@ class _Test:
 
     def _measure_accuracy(self, assets: Assets) -> None:
         if assets.labels is None:
-            self._terminal.line("  note: the images have no labels: no accuracy (cure: --labels)")
             return
         model = models.get(self._options.model)
         measured = accuracy(self._directory / ACCURACY_LOG, assets.labels)

@@ -66,7 +66,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     _add_engine(parser.add_argument_group("engine"))
     add_data(parser.add_argument_group("model and data"))
     _add_test(parser.add_argument_group("test"))
-    add_results(parser.add_argument_group("output"))
+    output = parser.add_argument_group("output")
+    add_results(output)
+    output.add_argument(
+        "--quiet", action="store_true", help="write only the result, and what went wrong"
+    )
 
 
 def add_mode(parser: argparse.ArgumentParser) -> None:
@@ -269,6 +273,7 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         audit=arguments.audit.upper() if arguments.audit else None,
         results=Path(arguments.results).absolute(),
         json=arguments.json,
+        quiet=arguments.quiet,
         max_restarts=arguments.max_restarts,
         stall_limit_s=arguments.stall_limit,
         command=("loadrun", *sys.argv[1:]),
