@@ -10,7 +10,13 @@ Checks processor, kernel, shared memory, tools, packages and leftovers. Each fin
 "note", or "matters"; the last two say their effect on results and the cure. Nothing is changed.
 Commands of cures are for root where they write to /proc, /sys or mount.
 """
-EPILOG = "exit codes: 0 nothing matters; 3 something does"
+EPILOG = """\
+examples:
+  loadrun doctor
+  loadrun doctor --json | jq '.findings[] | select(.level == "matters")'
+
+exit codes: 0 nothing matters; 3 something does; 2 bad usage; 130 interrupted.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
