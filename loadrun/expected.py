@@ -30,11 +30,11 @@ def expected_samples(settings: Settings, config: LoadrunConfig) -> int | None:
 def _performance_samples(settings: Settings) -> int | None:
     test = settings.effective
     if settings.scenario == "Offline":
-        return offline_samples(test)
+        return int(offline_samples(test))
     if settings.scenario == "Server":
         scheduled = math.ceil(test.min_duration_ms / 1e3 * test.server_target_qps)
-        queries = max(int(test.min_query_count), scheduled)
-        return min(queries, int(test.max_query_count) or queries)
+        queries = max(test.min_query_count, scheduled)
+        return int(min(queries, test.max_query_count or queries))
     # One query after the other until both minima are met: with a duration the clock decides.
     if test.min_duration_ms:
         return None

@@ -106,5 +106,7 @@ def _short(text: str) -> str:
     """The first clause of a help text, in one line."""
     clause = " ".join(text.replace("%%", "%").split())
     for mark in ("; ", ": ", " (", " ["):
-        clause = clause.partition(mark)[0]
+        short = clause.partition(mark)[0]
+        # What is left of "int8 (default), ..." would tell nothing.
+        clause = short if " " in short else clause
     return clause if len(clause) <= HELP_WIDTH else clause[: HELP_WIDTH - 3] + "..."

@@ -52,7 +52,7 @@ def script(commands: Sequence[Command]) -> str:
 
 
 def _option(name: str, option: Argument) -> str:
-    text = option.help.translate(str.maketrans({"[": "(", "]": ")"}))
+    text = option.help.translate(str.maketrans("[]", "()"))
     spec = f"{name}[{text}]"
     return _quoted(spec if option.takes is Takes.NOTHING else spec + _value(option))
 
