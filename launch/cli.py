@@ -31,15 +31,35 @@ COMMANDS = (
     "report",
     "doctor",
     "clean",
+    "completion",
 )
 DESCRIPTION = """\
 MLPerf Inference on CPUs: LoadGen in one process, int8 networks in N pinned worker processes,
-shared-memory rings between them.
+shared-memory rings between them. Nothing has to be prepared: what a test needs is built once, and
+without weights and images an embedded synthetic model is served.
+"""
+EPILOG = """\
+examples:
+  loadrun run resnet50 --fast                      # a first test: Offline, a minute
+  loadrun run resnet50 --scenario server --instances 14 --cores 56
+  loadrun doctor                                   # what about this machine changes results
+  loadrun run --help                               # every command has options and examples
+
+exit codes: 0 VALID, or done; 2 bad usage, configuration or input; 3 completed and INVALID, or
+something was found; 4 failed, logs are kept; 130 interrupted.
+
+environment: LOADRUN_WEIGHTS, LOADRUN_IMAGES, LOADRUN_LABELS and LOADRUN_CALIBRATION stand for the
+options of these names, LOADRUN_CACHE is where what was built is kept (~/.cache/loadrun).
 """
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and never guesses at abbreviations."""
+    """Says what is wrong in one line, and never guesses at abbreviations.
+
+    `summary` is the line that the list of commands has for it.
+    """
+
+    summary = ""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings, allow_abbrev=False)
@@ -80,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    parser, commands = _parser()
+    parser, commands = parsers()
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         near = get_close_matches(words[0], COMMANDS, 1, 0.0)
         parser.error(f"unknown command '{words[0]}' (nearest: {near[0]})")
@@ -118,10 +138,12 @@ def _let_go_of_a_closed_terminal() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _parser() -> tuple[Parser, dict[str, Parser]]:
+def parsers() -> tuple[Parser, dict[str, Parser]]:
+    """The parser of `loadrun`, and those of its commands by name."""
     parser = Parser(
         prog="loadrun",
         description=DESCRIPTION,
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=Version, nargs=0, help="print the version")
@@ -138,6 +160,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
         )
         module.add_arguments(command)
         command.set_defaults(execute=module.execute)
+        command.summary = module.SUMMARY
         commands[name] = command
     return parser, commands
 

@@ -91,6 +91,7 @@ class RunOptions:
     round: str | None
     results: Path
     json: bool
+    quiet: bool
     max_restarts: int
     stall_limit_s: float
     command: tuple[str, ...]

@@ -37,6 +37,11 @@ class Child:
         """The return code (negative: killed by that signal), None while it runs."""
         return self.process.poll()
 
+    @property
+    def seen_to_end(self) -> bool:
+        """Whether `ended` has told its end: from then on its process id may be another's."""
+        return self.process.returncode is not None
+
     def last_words(self) -> str:
         """The last lines of its log, empty when it said nothing."""
         return last_lines(self.log)

@@ -10,6 +10,7 @@ from typing import Any
 
 import models
 from launch.announcement import announce, unofficial_reasons
+from launch.aside import aside_of
 from launch.assets import Assets
 from launch.compliance.settings import audit_config
 from launch.configs import LOADRUN_REPORT, START_TIMEOUT_S, loadrun_config, netrun_config
@@ -43,9 +44,10 @@ from launch.summary import summary
 from launch.supervisor import Command, Supervisor
 from launch.terminal import Terminal
 from launch.topology import Topology, read_topology
-from launch.watch import RunWatcher
-from loadrun.logs import LogError, explain, parse_result
+from launch.watch import RunWatcher, Watched
+from loadrun.logs import LogError, parse_result
 from loadrun.user_conf import UserConfError, parse_user_conf
+from loadrun.verdict import Serving, explain
 from models.imagenet.accuracy import accuracy
 from shm.reclaim import reclaim
 
@@ -57,9 +59,13 @@ VALIDATION_IMAGES = 50_000
 """ImageNet's validation set, on which MLPerf defines its accuracy targets."""
 
 
-def run(options: RunOptions) -> ExitCode:
-    """Run one test and say how it went; raises LaunchError where it did not complete."""
-    terminal = Terminal(sys.stderr if options.json else sys.stdout)
+def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
+    """Run one test and say how it went; raises LaunchError where it did not complete.
+
+    `outlet` is where the result goes; standard output, or standard error beside --json, by default.
+    """
+    outlet = outlet or Terminal(sys.stderr if options.json else sys.stdout)
+    terminal = Terminal.silent() if options.quiet else outlet
     model = models.get(options.model)
     if options.user_conf is not None:
         try:
@@ -91,16 +97,15 @@ def run(options: RunOptions) -> ExitCode:
             write_report(staging.path, record.values, terminal)
             published = staging.publish(options.mode, options.audit)
         except Exception as error:
-            _keep(error, record, staging, terminal)
+            _keep(error, record, staging, outlet)
             if isinstance(error, OSError):
                 raise RunError(told(error)) from error
             raise
     if options.json:
         print((published[0] / RUN_JSON).read_text(), end="")
     terminal.line()
-    terminal.lines(f"results: {place}" for place in published)
-    terminal.lines(summary(record.values))
-    terminal.line("Completed")
+    outlet.lines(summary(record.values, published))
+    outlet.line("Completed")
     return ExitCode.INVALID if record.values["result"]["valid"] is False else ExitCode.OK
 
 
@@ -177,7 +182,8 @@ class _Test:
             result = parse_result(self._directory)
         except LogError as error:
             raise RunError(str(error)) from None
-        record.result(result, explain(result, options.count))
+        serving = Serving(report["measured_rate"] or 0.0, len(self._plan.instances))
+        record.result(result, explain(result, options.count, serving))
         record.unofficial(
             unofficial_reasons(
                 options, assets.sample_count, record.values["synthetic"], report["unofficial"]
@@ -212,7 +218,14 @@ class _Test:
         else:
             words = [sys.executable, "-m", "loadrun", loadrun]
             command = Command("loadrun", words, base_environment(), self._plan.loadrun)
-        with self._terminal.bar("testing") as bar:
+        watched = Watched(
+            self._run_id,
+            options.model,
+            options.scenario,
+            () if options.in_process else self._plan.instances,
+            directory / LOADRUN_REPORT,
+        )
+        with RunWatcher(self._terminal, watched) as listener:
             supervisor = Supervisor(
                 self._run_id,
                 command,
@@ -223,8 +236,9 @@ class _Test:
                 stall_limit_s=options.stall_limit_s,
                 batch_size=options.batch_size,
                 start_timeout_s=START_TIMEOUT_S,
-                listener=RunWatcher(self._terminal, bar, directory / LOADRUN_REPORT),
+                listener=listener,
                 signals=self._signals,
+                processors=aside_of(self._topology, self._plan),
             )
             watch = Watch(self._topology)
             try:
@@ -244,7 +258,6 @@ class _Test:
 
     def _measure_accuracy(self, assets: Assets) -> None:
         if assets.labels is None:
-            self._terminal.line("  note: the images have no labels: no accuracy (cure: --labels)")
             return
         model = models.get(self._options.model)
         measured = accuracy(self._directory / ACCURACY_LOG, assets.labels)

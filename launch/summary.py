@@ -1,39 +1,32 @@
-"""What a record means, as lines for a person."""
+"""What a record means, as about ten lines for a person."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-PERCENTILES = ("p50", "p90", "p95", "p97", "p99", "p99.9")
+from launch.advice import advice, limit_share
+from launch.spread import spread
+
+PERCENTILES = ("p50", "p90", "p99")
+"""All that LoadGen computes are in run.json."""
+ACCURACY_MODES = ("AccuracyOnly", "SubmissionRun")
 
 
-def summary(record: dict[str, Any]) -> list[str]:
-    """The result of a complete run: figure, verdict with cures, latencies, efficiency."""
-    lines = [heading(record)]
-    result = record["result"]
-    metric = result["metric"]
-    if metric is not None:
-        verdict = {True: "VALID", False: "INVALID", None: ""}[result["valid"]]
-        lines.append(f"  {metric['name']}: {metric['value']:.6g} {metric['unit']}  {verdict}")
-    for missed in result["invalid"]:
-        lines.append(f"  INVALID because {missed['reason']}")
-        lines.append(f"    cure: {missed['cure']}")
-    lines += [f"  LoadGen error: {text}" for text in result["errors"]]
-    lines += _latencies(result["latencies_ns"])
-    lines += _harness(record)
+def summary(record: dict[str, Any], places: Sequence[Path] = ()) -> list[str]:
+    """The result of a complete run: figure, verdict with cures, latencies, instances, what next.
+
+    `places` are where its files stand. An accuracy in the official wording is the last line.
+    """
+    lines = [f"results: {place}" for place in places]
+    lines += [heading(record), *_figures(record), *_verdict(record), *_latencies(record)]
+    lines += [*_harness(record), *_instances(record)]
     lines += [f"  note: {text}" for text in record.get("not_quiet", [])]
     if record["unofficial_reasons"]:
         lines.append("  not official: " + "; ".join(record["unofficial_reasons"]))
-    accuracy = record.get("accuracy")
-    if accuracy is not None:
-        if accuracy["target"] is not None:
-            reached = "reached" if accuracy["value"] >= accuracy["target"] else "missed"
-            lines.append(
-                f"  MLPerf's accuracy target of {100 * accuracy['target']:.3f}%: {reached}"
-            )
-        lines.append(accuracy["text"])
-    return lines
+    lines += [f"  next: {text}" for text in advice(record)]
+    return [*lines, *_accuracy(record)]
 
 
 def heading(record: dict[str, Any]) -> str:
@@ -47,12 +40,32 @@ def heading(record: dict[str, Any]) -> str:
     return "  ".join(words)
 
 
-def _latencies(latencies_ns: dict[str, int]) -> Iterable[str]:
+def _figures(record: dict[str, Any]) -> Iterable[str]:
+    result = record["result"]
+    metric = result["metric"]
+    if metric is not None:
+        verdict = {True: "VALID", False: "INVALID", None: ""}[result["valid"]]
+        yield f"  {metric['name']}: {metric['value']:.6g} {metric['unit']}  {verdict}"
+
+
+def _verdict(record: dict[str, Any]) -> Iterable[str]:
+    for missed in record["result"]["invalid"]:
+        yield f"  INVALID because {missed['reason']}"
+        yield f"    cure: {missed['cure']}"
+    for text in record["result"]["errors"]:
+        yield f"  LoadGen error: {text}"
+
+
+def _latencies(record: dict[str, Any]) -> Iterable[str]:
+    latencies_ns = record["result"]["latencies_ns"]
     shown = [
         f"{name} {latencies_ns[name] / 1e6:.4g}" for name in PERCENTILES if name in latencies_ns
     ]
-    if shown:
-        yield "  latency in ms: " + "  ".join(shown)
+    if not shown:
+        return
+    share = limit_share(record)
+    of = f"  ({100 * share:.0f}% of the limit)" if share is not None else ""
+    yield "  latency in ms: " + "  ".join(shown) + of
 
 
 def _harness(record: dict[str, Any]) -> Iterable[str]:
@@ -67,3 +80,27 @@ def _harness(record: dict[str, Any]) -> Iterable[str]:
             f"  {len(record['deaths'])} times an instance died;"
             f" {record['redispatched_samples']} samples were re-dispatched"
         )
+
+
+def _instances(record: dict[str, Any]) -> Iterable[str]:
+    found = spread(record.get("instances") or [])
+    if found is not None:
+        yield f"  {len(record['instances'])} instances: {found}"
+    plan = record.get("plan") or {}
+    if plan.get("fitted"):
+        instances, cores = plan["requested"]
+        asked = [f"{instances} instances"] if instances else []
+        asked += [f"{cores} processors"] if cores else []
+        yield f"  note: the plan was fitted to this machine; asked for: {' on '.join(asked)}"
+
+
+def _accuracy(record: dict[str, Any]) -> Iterable[str]:
+    accuracy = record.get("accuracy")
+    if accuracy is None:
+        if record["mode"] in ACCURACY_MODES:
+            yield "  note: the images have no labels: no accuracy (cure: --labels)"
+        return
+    if accuracy["target"] is not None:
+        reached = "reached" if accuracy["value"] >= accuracy["target"] else "missed"
+        yield f"  MLPerf's accuracy target of {100 * accuracy['target']:.3f}%: {reached}"
+    yield accuracy["text"]

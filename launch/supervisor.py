@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from launch.aside import Aside
 from launch.errors import InputError, InterruptedRunError, RunError
 from launch.pinning import Binding, Pinning, read_binding
 from launch.processes import Child, describe_end, end_all, error_line, kill, start, wait_all
@@ -32,8 +33,9 @@ from shm.reclaim import reclaim
 from shm.segment import SegmentMissing, ShmError
 
 STARTING_POLL_S = 0.02
-RUNNING_POLL_S = 0.25
-WATCH_S = 0.25
+RUNNING_POLL_S = 0.5
+"""Ends and signals wake the supervisor at once; the rest of what it looks at can wait."""
+WATCH_S = 0.5
 """How often signs of life are looked at."""
 LEAVE_S = 5.0
 """How long a process gets to leave by itself once the run is over."""
@@ -77,11 +79,14 @@ class Outcome:
 class Listener(Protocol):
     """Who is told how the run goes."""
 
+    def attached(self, control: ControlBlock) -> None:
+        """The run's control block is there; it is open as long as the supervisor runs."""
+
     def phase(self, state: RunState) -> None:
         """The run entered `state`; a test in one process has no states."""
 
-    def progress(self, samples: int | None) -> None:
-        """Called now and then; `samples` were answered in the test so far, None: not known."""
+    def progress(self) -> None:
+        """Called now and then, several times a second."""
 
     def notice(self, text: str) -> None:
         """Something happened that the user should know at once."""
@@ -109,7 +114,8 @@ class Supervisor:
     `loadrun` is the process that creates the segments of `run_id`; `instances` the commands of
     the netrun processes, none for a scenario that runs in one process. Logs go to `directory`.
     `stall_limit_s` is how long a process may be stopped, `batch_size` what the rate of an instance
-    is measured with, `start_timeout_s` how long one that is restarted may take to be ready.
+    is measured with, `start_timeout_s` how long one that is restarted may take to be ready. This
+    process stays on `processors` meanwhile (none given: it may be anywhere).
     """
 
     def __init__(
@@ -126,8 +132,10 @@ class Supervisor:
         start_timeout_s: float,
         listener: Listener,
         signals: Signals,
+        processors: Sequence[int] = (),
     ) -> None:
         self.outcome = Outcome()
+        self._aside = Aside(processors)
         self._run_id = run_id
         self._directory = directory
         self._pinning = pinning
@@ -142,7 +150,6 @@ class Supervisor:
         self._instances: list[_Instance] = []
         self._control: ControlBlock | None = None
         self._state: RunState | None = None
-        self._samples_before = 0
         self._look_at = 0.0
 
     def run(self) -> Outcome:
@@ -151,6 +158,10 @@ class Supervisor:
         Raises InterruptedRunError on an ending signal, InputError where loadrun refuses its input,
         RunError otherwise; `outcome` holds what was seen in every case.
         """
+        with self._aside:
+            return self._run()
+
+    def _run(self) -> Outcome:
         self._started = time.monotonic()
         self._loadrun = self._start(self._loadrun_command)
         self._loadrun_silence = Silence(self._loadrun.pid, self._stall_limit_s)
@@ -159,8 +170,7 @@ class Supervisor:
             for index, command in enumerate(self._instance_commands):
                 self._instances.append(self._start_instance(index, command))
             while True:
-                serving = self._state is RunState.RUNNING or not self._instance_commands
-                self._signals.wait(RUNNING_POLL_S if serving else STARTING_POLL_S)
+                self._signals.wait(RUNNING_POLL_S if self._settled() else STARTING_POLL_S)
                 if self._signals.ending is not None:
                     raise InterruptedRunError(f"interrupted by {self._signals.ending.name}")
                 self._forward_output()
@@ -169,7 +179,7 @@ class Supervisor:
                     break
                 self._look_for_stalls()
                 self._look_after_instances()
-                self._listener.progress(self._answered())
+                self._listener.progress()
             # Workers leave by themselves once the run is STOPPING.
             wait_all(
                 [i.child for i in self._instances],
@@ -181,16 +191,22 @@ class Supervisor:
         finally:
             self._clean_up()
 
+    def _settled(self) -> bool:
+        """Whether nothing is to be done before something happens that wakes the supervisor."""
+        serving = self._state is RunState.RUNNING or not self._instance_commands
+        return serving and all(i.lost_generation is None or i.given_up for i in self._instances)
+
     def _start(self, command: Command) -> Child:
-        return start(
-            command.name,
-            command.words,
-            log=self._directory / f"{command.name}.log",
-            environment=command.environment,
-            pinning=self._pinning,
-            processors=command.processors,
-            memory_node=command.memory_node,
-        )
+        with self._aside.left():
+            return start(
+                command.name,
+                command.words,
+                log=self._directory / f"{command.name}.log",
+                environment=command.environment,
+                pinning=self._pinning,
+                processors=command.processors,
+                memory_node=command.memory_node,
+            )
 
     def _start_instance(self, index: int, command: Command) -> _Instance:
         child = self._start(command)
@@ -208,22 +224,14 @@ class Supervisor:
                 return  # loadrun has not created it yet
             except ShmError as error:
                 raise RunError(str(error)) from None
+            self._listener.attached(self._control)
         state = RunState(self._control.run_state)
         if state is not self._state:
             self._state = state
             self.outcome.phases_s[state.name.lower()] = self._elapsed()
             if state is RunState.RUNNING:
                 self.outcome.loadrun_binding = read_binding(self._loadrun.pid)
-                self._samples_before = self._samples(self._control)
             self._listener.phase(state)
-
-    def _answered(self) -> int | None:
-        if self._control is None or self._state is not RunState.RUNNING:
-            return None
-        return self._samples(self._control) - self._samples_before
-
-    def _samples(self, control: ControlBlock) -> int:
-        return sum(control.instance(i.index).samples for i in self._instances)
 
     def _loadrun_ended(self) -> bool:
         code = self._loadrun.ended()
@@ -270,7 +278,7 @@ class Supervisor:
         if verdict is not None:
             raise RunError(f"loadrun {verdict}")
         for instance in self._instances:
-            if instance.verdict is None and instance.child.ended() is None:
+            if instance.verdict is None and not instance.child.seen_to_end:
                 instance.verdict = self._stalled(instance, now)
                 if instance.verdict is not None:
                     kill(instance.child)

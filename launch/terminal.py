@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import shutil
 import sys
 import textwrap
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from rich.table import Table
+
+    from launch.live.screen import Screen
 
 WIDTH = 96
 WIDEST = 1000
 """More columns than a table needs."""
 DRAWN_INTERVAL_S = 0.5
 PLAIN_INTERVAL_S = 15.0
+UNDRAWABLE = ("dumb", "unknown")
+"""Values of TERM of terminals that cannot draw over what they have drawn."""
 
 
 @contextlib.contextmanager
@@ -28,17 +34,42 @@ def reader_may_be_gone() -> Iterator[None]:
         yield
 
 
+class Drawn(Protocol):
+    """Something drawn in place, which other lines have to stay above."""
+
+    def console_print(self, text: str) -> bool:
+        """Write `text` above it; False when nothing is drawn."""
+
+
+class Nowhere(io.StringIO):
+    """A stream that keeps nothing: for a person who wants to read nothing."""
+
+    def write(self, text: str, /) -> int:
+        """Drop it."""
+        return len(text)
+
+
 class Terminal:
     """Writes for a person to `stream`; bars only where that is a terminal."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
-        self._bar: Bar | None = None
+        self._drawn: Drawn | None = None
+
+    @classmethod
+    def silent(cls) -> Terminal:
+        """One that writes nothing."""
+        return cls(Nowhere())
 
     @property
     def interactive(self) -> bool:
         """Whether a person looks at it now."""
         return self._stream.isatty()
+
+    @property
+    def draws(self) -> bool:
+        """Whether something can be drawn in place."""
+        return self.interactive and os.environ.get("TERM", "") not in UNDRAWABLE
 
     @property
     def width(self) -> int | None:
@@ -51,7 +82,7 @@ class Terminal:
     def line(self, text: str = "") -> None:
         """Write one or more lines; a bar in progress stays below them."""
         with reader_may_be_gone():
-            if self._bar is None or not self._bar.console_print(text):
+            if self._drawn is None or not self._drawn.console_print(text):
                 print(text, file=self._stream, flush=True)
 
     def lines(self, texts: Iterable[str]) -> None:
@@ -80,12 +111,19 @@ class Terminal:
 
     def bar(self, description: str, unit: str = "") -> Bar:
         """A progress bar (a context manager): on a terminal drawn in place, else rare lines."""
-        self._bar = Bar(self, self._stream, description, unit)
-        return self._bar
+        bar = self._drawn = Bar(self, self._stream, description, unit)
+        return bar
 
-    def bar_closed(self) -> None:
-        """The bar no longer needs its place."""
-        self._bar = None
+    def screen(self) -> Screen:
+        """Lines drawn in place (a context manager), for a terminal that `draws`."""
+        from launch.live.screen import Screen
+
+        screen = self._drawn = Screen(self._stream, self.undrawn)
+        return screen
+
+    def undrawn(self) -> None:
+        """What was drawn no longer needs its place."""
+        self._drawn = None
 
 
 class Bar:
@@ -101,7 +139,7 @@ class Bar:
         self._told = time.monotonic()
 
     def __enter__(self) -> Bar:
-        if self._terminal.interactive:
+        if self._terminal.draws:
             self._draw()
         return self
 
@@ -128,7 +166,7 @@ class Bar:
             with reader_may_be_gone():
                 self._progress.stop()
             self._progress = None
-        self._terminal.bar_closed()
+        self._terminal.undrawn()
 
     def update(self, done: float, total: float | None, detail: str = "") -> None:
         """Show `done` of `total` (None: unknown), with `detail` beside it."""

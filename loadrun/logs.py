@@ -1,4 +1,4 @@
-"""Read what LoadGen wrote about a test, and say what it means."""
+"""Read what LoadGen wrote about a test."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NUMBERS = (
     "effective_target_latency_ns",
     "effective_min_duration_ms",
 )
-"""What `explain` computes with."""
+"""What `loadrun.verdict` computes with."""
 
 
 class LogError(ValueError):
@@ -165,65 +165,3 @@ def _latencies(scenario: str, fields: dict[str, Any]) -> dict[str, int]:
         if match and ("_per_query_" in key) == per_query:
             found[f"p{float(match.group(1)):g}"] = int(value)
     return found
-
-
-def explain(result: LoadgenResult, count: int | None = None) -> list[tuple[str, str]]:
-    """Return (reason, cure) for every condition that an INVALID test missed.
-
-    `count` is the number of queries (Offline: samples) that --count set.
-    """
-    if result.valid is not False:
-        return []
-    fields, pairs = result.fields, []
-    if result.perf_constraints_met is False:
-        percentile = 100 * float(fields.get("effective_target_latency_percentile", 0.99))
-        limit_ms = float(fields.get("effective_target_latency_ns", 0)) / 1e6
-        reached = result.latencies_ns.get(f"p{percentile:g}")
-        shown = f" ({reached / 1e6:.3g} ms)" if reached is not None else ""
-        pairs.append(
-            (
-                f"the {percentile:g}th percentile of latency{shown} is above the limit of "
-                f"{limit_ms:g} ms",
-                "lower --qps (target_qps), lower the batch size, or give each instance more "
-                "processors",
-            )
-        )
-    if result.min_duration_met is False:
-        duration_s = float(fields.get("effective_min_duration_ms", 0)) / 1e3
-        pairs.append(
-            (
-                f"the test took less than its minimum of {duration_s:g} s",
-                _too_short(result.scenario, count),
-            )
-        )
-    if result.min_queries_met is False:
-        wanted = fields.get("effective_min_query_count")
-        issued = fields.get("result_query_count")
-        pairs.append(
-            (
-                f"{issued} queries were issued, fewer than the minimum of {wanted}",
-                "raise max_query_count or max_duration in user.conf; mlperf_log_detail.txt says "
-                "why LoadGen stopped",
-            )
-        )
-    if result.early_stopping_met is False:
-        told = " ".join(str(fields.get("early_stopping_result", "")).replace("*", " ").split())
-        cure = f"run longer ({'--time' if count is None else '--count'})"
-        if result.scenario == "Server":
-            cure += ", or lower --qps when queries miss the latency limit"
-        pairs.append((f"too few queries for the confidence MLPerf asks for: {told}", cure))
-    return pairs
-
-
-def _too_short(scenario: str, count: int | None) -> str:
-    """What lets a test take its minimum duration."""
-    if count is not None:
-        return f"raise --count or lower --time: the test ended after --count {count}"
-    if scenario == "Offline":
-        return "raise --qps (target_qps): LoadGen issues min_duration * target_qps samples"
-    if scenario == "Server":
-        return "raise max_query_count or max_duration in user.conf: LoadGen stopped there"
-    return (
-        "lower the expected latency (--max-latency; target_latency in user.conf) or leave it out: "
-        "LoadGen ran out of queries"
-    )

@@ -25,6 +25,7 @@ from typing import Any
 
 from loadrun.config import ConfigError, LoadrunConfig
 from loadrun.dispatch.policies import UnknownPolicyError, make_policy
+from loadrun.expected import expected_samples
 from loadrun.library import LibraryError, SampleLibrary, Samples, open_samples
 from loadrun.logs import LogError, parse_result
 from loadrun.report import PhaseClock, Report
@@ -184,6 +185,7 @@ class _Run:
         report.mode = settings.mode
         report.settings = as_dict(settings.effective)
         report.expected_duration_s = expected_duration_s(settings, config, rate)
+        report.expected_samples = expected_samples(settings, config)
         report.unofficial = unofficial(settings)
         report.notes = settings.notes
         report.status = "RUNNING"

@@ -28,7 +28,8 @@ class Report:
 
     `status` is STARTING, RUNNING (written with the plan of the test, before it starts), COMPLETE,
     FAILED or INTERRUPTED; `error` says why it failed. `measured_rate` is the sum of the instances'
-    standalone rates (samples/s). `harness_efficiency` is LoadGen's Offline rate over that sum.
+    standalone rates (samples/s), `expected_samples` what LoadGen will ask for, None where that is
+    open. `harness_efficiency` is LoadGen's Offline rate over that sum.
     `processor_s` is the processor time of this process in the test, LoadGen's threads included.
     `unofficial` lists why the result is not official, `notes` remarks; `timings_s` the phases in s.
     `settings` are LoadGen's with audit.config applied, `target_source` says who set the expected
@@ -45,6 +46,7 @@ class Report:
     target_source: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     expected_duration_s: float | None = None
+    expected_samples: int | None = None
     duration_s: float | None = None
     processor_s: float | None = None
     harness_efficiency: float | None = None

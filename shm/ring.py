@@ -639,6 +639,16 @@ class Rings(Closing):
         )
         return Occupancy(sent - taken, answered - read)
 
+    def held(self, instance: int) -> int:
+        """Return how many batches were sent to `instance` and not taken back, for diagnostics.
+
+        What was lost with one that died stays counted: its successor begins with that.
+        """
+        self._check(instance)
+        offset = self.geometry.position_offset
+        sent = self._words[offset(_REQUEST_PUBLISHED, instance) // _WORD]
+        return sent - self._words[offset(_RESPONSE_RELEASED, instance) // _WORD]
+
     def reset(self, instance: int) -> None:
         """Empty both rings of a dead instance, so that its successor starts afresh.
 

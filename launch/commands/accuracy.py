@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch.commands.arguments import one_of
+from launch.commands.arguments import EXIT_CODES, one_of
 
 if TYPE_CHECKING:
     from launch.terminal import Terminal
@@ -19,11 +19,12 @@ Compares the answers in LOG (LoadGen's mlperf_log_accuracy.json, of this or any 
 LABELS ('name label' lines in the order of the sample indices, as val_map.txt), as the reference's
 accuracy-imagenet.py does: each sample counts once, with its first answer.
 """
-EPILOG = """\
+EPILOG = f"""\
 examples:
   loadrun accuracy results/offline/resnet50/accuracy/mlperf_log_accuracy.json val_map.txt
   loadrun accuracy mlperf_log_accuracy.json val_map.txt --dtype float32 --details
-"""
+
+{EXIT_CODES}"""
 DTYPES = ("int32", "int64", "float32")
 WORST = 20
 """Classes that --details lists, and confusions."""

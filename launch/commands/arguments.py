@@ -11,6 +11,10 @@ import models
 from launch.errors import InputError
 
 Number = TypeVar("Number", int, float)
+EXIT_CODES = """\
+exit codes: 0 done; 2 bad usage, configuration or input; 4 it failed; 130 interrupted.
+"""
+"""Those of a command that has no verdict."""
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -18,9 +22,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=" or ".join(models.names()))
 
 
-def add_scenario(parser: argparse.ArgumentParser) -> None:
+def add_scenario(group: argparse._ActionsContainer) -> None:
     """Add the scenario."""
-    parser.add_argument(
+    group.add_argument(
         "--scenario",
         default="Offline",
         metavar="NAME",

@@ -22,15 +22,16 @@ examples:
   loadrun audit resnet50 --scenario offline --fast
   loadrun audit resnet50 --scenario singlestream --tests TEST04 --weights resnet50.pth --images val
 
-exit codes: 0 all tests passed; 2 bad usage or input; 3 a test failed; 4 a run failed.
+exit codes: 0 all tests passed; 2 bad usage or input; 3 a test failed; 4 a run failed; 130
+interrupted.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun audit` accepts: what shapes a run, and the tests."""
-    add_run_arguments(parser)
-    add_scenario(parser)
-    parser.add_argument(
+    groups = add_run_arguments(parser)
+    add_scenario(groups.test)
+    groups.test.add_argument(
         "--tests",
         default="TEST01,TEST04",
         metavar="NAMES",

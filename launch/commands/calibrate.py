@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
-from launch.commands.arguments import add_model, count, one_of
+from launch.commands.arguments import EXIT_CODES, add_model, count, one_of
 from launch.errors import InputError
 from launch.options import BATCH_SIZES, CalibrateOptions, find_path
 
@@ -23,46 +23,49 @@ Takes int8 ranges from calibration images, quantises MODEL with them and compile
 this machine. A later run with the same weights and --calibration finds it and starts at once.
 Without --weights and --images the embedded synthetic model and images are used.
 """
-EPILOG = """\
+EPILOG = f"""\
 examples:
   loadrun calibrate resnet50 --weights resnet50.pth --images imagenet/calibration
   loadrun run resnet50 --weights resnet50.pth --calibration imagenet/calibration --images val
   loadrun calibrate resnet50 --weights resnet50.pth --images val --list cal_image_list_option_1.txt
   loadrun run resnet50 --weights resnet50.pth --images val --calibration cal_image_list_option_1.txt
-"""
+
+{EXIT_CODES}"""
 ENGINES = ("onednn", "pytorch")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun calibrate` accepts."""
     add_model(parser)
-    parser.add_argument("--weights", metavar="FILE", help="fp32 weights [LOADRUN_WEIGHTS]")
-    parser.add_argument(
+    data = parser.add_argument_group("model and data")
+    data.add_argument("--weights", metavar="FILE", help="fp32 weights [LOADRUN_WEIGHTS]")
+    data.add_argument(
         "--images",
         "--calibration",
         metavar="DIR",
         help="images that int8 ranges are taken from [LOADRUN_CALIBRATION]",
     )
-    parser.add_argument(
+    data.add_argument(
         "--list",
         metavar="FILE",
         help="take the images of DIR that FILE names, one a line, as MLPerf's"
         " cal_image_list_option_1.txt; else up to 200, evenly spread",
     )
-    parser.add_argument(
+    engine = parser.add_argument_group("engine")
+    engine.add_argument(
         "--engine",
         default="onednn",
         metavar="NAME",
         help="what to compile for: onednn (default), or pytorch, which compiles nothing",
     )
-    parser.add_argument(
+    engine.add_argument(
         "--batch-size",
         type=count,
         default=BATCH_SIZES["Offline"],
         metavar="N",
         help=f"compile for batches of up to N samples (default {BATCH_SIZES['Offline']})",
     )
-    parser.add_argument(
+    engine.add_argument(
         "--threads",
         type=count,
         metavar="N",

@@ -5,14 +5,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from launch.commands.arguments import add_results
+from launch.commands.arguments import EXIT_CODES, add_results
 
 SUMMARY = "remove shared memory and unfinished results of runs that died"
 DESCRIPTION = """\
 Removes shared-memory segments whose owner is dead and files the results of killed runs under
-'failed'. Runs that are alive are never touched.
+'failed'. Runs that are alive and files of others are never touched. A run does the same before it
+starts: this is for what must be gone now.
 """
-EPILOG = ""
+EPILOG = f"""\
+examples:
+  loadrun clean
+  loadrun clean --results /data/results   # where runs were given --results /data/results
+
+{EXIT_CODES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

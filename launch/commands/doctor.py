@@ -18,10 +18,10 @@ Commands of cures are for root where they write to /proc, /sys or mount.
 EPILOG = """\
 examples:
   loadrun doctor
-  loadrun doctor --json
+  loadrun doctor --json | jq '.findings[] | select(.level == "matters")'
   loadrun doctor --system my-server.json
 
-exit codes: 0 nothing matters; 2 bad usage; 3 something does.
+exit codes: 0 nothing matters; 3 something does; 2 bad usage; 130 interrupted.
 """
 
 

@@ -8,16 +8,22 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import models
-from launch.commands.arguments import add_model
+from launch.commands.arguments import EXIT_CODES, add_model
 from launch.errors import InputError
 
 SUMMARY = "download published weights of a model, checked and resumable"
-DESCRIPTION = "Downloads MLPerf's reference weights of MODEL, or another published file."
-EPILOG = """\
+DESCRIPTION = """\
+Downloads MLPerf's reference weights of MODEL, or another published file, and checks them against
+their published checksum. A download that was cut short goes on where it ended; a file that is there
+already is only checked.
+"""
+EPILOG = f"""\
 examples:
   loadrun fetch resnet50 --list
   loadrun fetch resnet50 --file resnet50-0676ba61.pth --to weights
-"""
+  loadrun run resnet50 --weights weights/resnet50-0676ba61.pth --images val
+
+{EXIT_CODES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

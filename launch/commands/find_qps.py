@@ -23,14 +23,16 @@ examples:
   loadrun find-qps mobilenet --durations 5 20 60 --precision 3
   loadrun find-qps resnet50 --loadgen --max-latency 100
 
-exit codes: 0 a rate was found; 3 none is VALID; others as of loadrun run.
+exit codes: 0 a rate was found; 3 none is VALID; 2 bad usage, configuration or
+input; 4 a run failed; 130 interrupted.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun find-qps` accepts."""
     add_model(parser)
-    parser.add_argument(
+    search = parser.add_argument_group("search")
+    search.add_argument(
         "--durations",
         type=positive,
         nargs="+",
@@ -38,33 +40,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds of the tests, growing; the last confirms (10 60 600)",
     )
-    parser.add_argument(
+    search.add_argument(
         "--precision", type=positive, default=2.0, metavar="PERCENT", help="of the rate (2)"
     )
-    parser.add_argument(
+    search.add_argument(
         "--start", type=positive, metavar="X", help="first rate; default: from the warm-up"
     )
-    parser.add_argument(
+    search.add_argument(
         "--loadgen", action="store_true", help="let LoadGen search (FindPeakPerformance)"
     )
-    parser.add_argument(
+    search.add_argument(
         "--max-latency", type=positive, metavar="MS", help="latency limit; default: the official"
     )
-    parser.add_argument(
+    search.add_argument(
         "--user-conf",
         metavar="FILE",
         help="where the result goes; default: the file that runs read, else ./user.conf",
     )
-    parser.add_argument(
+    search.add_argument(
         "--dry-run", action="store_true", help="search, but leave user.conf as it is"
     )
+    serving = parser.add_argument_group("plan and engine")
     for option in ("--instances", "--cores", "--batch-size", "--in-flight"):
-        parser.add_argument(option, type=count, metavar="N", help="as in loadrun run")
+        serving.add_argument(option, type=count, metavar="N", help="as in loadrun run")
     for option in ("--policy", "--engine"):
-        parser.add_argument(option, metavar="NAME", help="as in loadrun run")
-    parser.add_argument("--tuned", action=argparse.BooleanOptionalAction, help="as in loadrun run")
+        serving.add_argument(option, metavar="NAME", help="as in loadrun run")
+    serving.add_argument("--tuned", action=argparse.BooleanOptionalAction, help="as in loadrun run")
     add_data(parser.add_argument_group("model and data"))
-    add_results(parser)
+    add_results(parser.add_argument_group("output"))
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
-from launch.commands.arguments import add_model
+from launch.commands.arguments import EXIT_CODES, add_model
 from launch.errors import InputError
 from launch.options import Sources, find_sources
 
@@ -27,11 +27,12 @@ are named together at the end.
 The images lie in DIR, or in a sub-folder for each class. FILE holds 'name label' lines; without
 --labels, a val_map.txt, val.txt or labels.txt in DIR serves, or the order of 1000 sub-folders.
 """
-EPILOG = """\
+EPILOG = f"""\
 examples:
   loadrun preprocess resnet50 --images imagenet/val --labels val_map.txt
   loadrun run resnet50 --mode AccuracyOnly --images imagenet/val --labels val_map.txt
-"""
+
+{EXIT_CODES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import models
-from launch.commands.arguments import add_data, add_model, add_results, count, positive
+from launch.commands.arguments import EXIT_CODES, add_data, add_model, add_results, count, positive
 from launch.errors import InputError
 from launch.options import find_sources
 from launch.roofline.options import STANDARD_OUTPUT, RooflineOptions
@@ -18,25 +18,27 @@ Measures this machine's int8 peak and memory bandwidth and, on the same cores, e
 as an instance executes it; prints a table and draws a picture (pip install 'loadrun[report]').
 Without --weights and --images the embedded synthetic model and images are used.
 """
-EPILOG = """\
+EPILOG = f"""\
 examples:
   loadrun roofline resnet50
   loadrun roofline mobilenet --batch-size 8 --cores 2 --picture mobilenet.svg
   loadrun roofline resnet50 --json - | jq .total
-"""
+
+{EXIT_CODES}"""
 PICTURES = (".png", ".svg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun roofline` accepts."""
     add_model(parser)
-    parser.add_argument(
+    measured = parser.add_argument_group("what is measured")
+    measured.add_argument(
         "--batch-size", type=count, default=1, metavar="N", help="samples of a batch (default 1)"
     )
-    parser.add_argument(
+    measured.add_argument(
         "--cores", type=count, default=1, metavar="N", help="processors of the instance (default 1)"
     )
-    parser.add_argument(
+    measured.add_argument(
         "--time", type=positive, default=15.0, metavar="S", help="seconds to measure (default 15)"
     )
     add_data(parser.add_argument_group("model and data"))

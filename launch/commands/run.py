@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import models
 from launch.commands.arguments import (
@@ -54,36 +54,49 @@ and is INVALID; 4 the run failed; 130 interrupted.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun run` accepts."""
-    add_run_arguments(parser)
-    add_mode(parser)
-    add_scenario(parser)
+    groups = add_run_arguments(parser)
+    add_scenario(groups.test)
+    add_mode(groups)
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+class Groups(NamedTuple):
+    """The groups to which commands add what is theirs."""
+
+    test: argparse._ArgumentGroup
+    output: argparse._ArgumentGroup
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> Groups:
     """Add what `run`, `single-stream` and `audit` share."""
     add_model(parser)
     _add_plan(parser.add_argument_group("plan"))
     _add_engine(parser.add_argument_group("engine"))
     add_data(parser.add_argument_group("model and data"))
-    _add_test(parser.add_argument_group("test"))
-    add_results(parser.add_argument_group("output"))
+    test = parser.add_argument_group("test")
+    _add_test(test)
+    output = parser.add_argument_group("output")
+    add_results(output)
+    output.add_argument(
+        "--quiet", action="store_true", help="write only the result, and what went wrong"
+    )
+    return Groups(test, output)
 
 
-def add_mode(parser: argparse.ArgumentParser) -> None:
+def add_mode(groups: Groups) -> None:
     """Add what says which kind of test it is, and how it is told."""
-    parser.add_argument(
+    groups.test.add_argument(
         "--mode",
         default="PerformanceOnly",
         metavar="NAME",
         help="PerformanceOnly (default), AccuracyOnly, SubmissionRun (both) or"
         " FindPeakPerformance (Server)",
     )
-    parser.add_argument(
+    groups.test.add_argument(
         "--audit",
         metavar="NAME",
         help="with the settings of a compliance test, TEST01 or TEST04 (loadrun audit judges it)",
     )
-    parser.add_argument(
+    groups.output.add_argument(
         "--json",
         action="store_true",
         help="print run.json on standard output, everything else on standard error",
@@ -275,6 +288,7 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         round=_round(arguments.round),
         results=Path(arguments.results).absolute(),
         json=arguments.json,
+        quiet=arguments.quiet,
         max_restarts=arguments.max_restarts,
         stall_limit_s=arguments.stall_limit,
         command=("loadrun", *sys.argv[1:]),

@@ -7,27 +7,38 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from launch.commands.arguments import count
+from launch.commands.arguments import EXIT_CODES, count
 from launch.errors import InputError
 
 SUMMARY = "show processors, caches and memory nodes, and the plan that follows"
 DESCRIPTION = """\
-Shows what was found of a machine, this one or a recorded one, and which plan follows.
+Shows what was found of a machine, this one or a recorded one, and which plan follows: processors of
+each instance and of loadrun, memory nodes, what stays idle. A recording (--record) holds what the
+kernel says of a machine, and lets a plan be made elsewhere (--from).
 """
-EPILOG = ""
+EPILOG = f"""\
+examples:
+  loadrun topology
+  loadrun topology --instances 14 --cores 56 --strict
+  loadrun topology --record server.json
+  loadrun topology --from server.json --instances 14
+
+{EXIT_CODES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a plan."""
-    parser.add_argument("--instances", type=count, metavar="N", help="plan for N instances")
-    parser.add_argument("--cores", type=count, metavar="N", help="on N processors in total")
-    parser.add_argument("--strict", action="store_true", help="too large a plan is an error")
-    parser.add_argument("--oversubscribe", action="store_true", help="plan as asked, sharing")
-    parser.add_argument(
+    plan = parser.add_argument_group("plan")
+    plan.add_argument("--instances", type=count, metavar="N", help="plan for N instances")
+    plan.add_argument("--cores", type=count, metavar="N", help="on N processors in total")
+    plan.add_argument("--strict", action="store_true", help="too large a plan is an error")
+    plan.add_argument("--oversubscribe", action="store_true", help="plan as asked, sharing")
+    machine = parser.add_argument_group("machine and output")
+    machine.add_argument(
         "--record", metavar="FILE", help="write what this machine tells of itself to FILE"
     )
-    parser.add_argument("--from", dest="source", metavar="FILE", help="show a recorded machine")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    machine.add_argument("--from", dest="source", metavar="FILE", help="show a recorded machine")
+    machine.add_argument("--json", action="store_true", help="print JSON")
 
 
 def execute(arguments: argparse.Namespace) -> int:

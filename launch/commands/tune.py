@@ -7,6 +7,7 @@ from pathlib import Path
 
 import models
 from launch.commands.arguments import (
+    EXIT_CODES,
     add_data,
     add_model,
     add_results,
@@ -28,53 +29,56 @@ longer ones count; the best are then measured in turn with the default, and a wi
 within the noise is written for `loadrun run` to use. Running again goes on where the last session
 ended.
 """
-EPILOG = """\
+EPILOG = f"""\
 examples:
   loadrun tune resnet50 --scenario offline --budget 10
   loadrun tune mobilenet --scenario server --budget 20
   loadrun tune resnet50 --scenario server --max-latency 100
 
 results: RESULTS/tune/SCENARIO/MODEL holds study.db (Optuna's), trials.csv, tune.json and plots.
-"""
+
+{EXIT_CODES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun tune` accepts."""
     add_model(parser)
-    add_scenario(parser)
-    parser.add_argument(
+    search = parser.add_argument_group("search")
+    add_scenario(search)
+    search.add_argument(
         "--budget", type=positive, default=15.0, metavar="MINUTES", help="of this session (15)"
     )
-    parser.add_argument(
+    search.add_argument(
         "--trials",
         type=whole,
         metavar="N",
         help="new choices of this session at most; 0 only repeats the finalists",
     )
-    parser.add_argument(
+    search.add_argument(
         "--short", type=positive, default=4.0, metavar="S", help="seconds of a test that prunes (4)"
     )
-    parser.add_argument(
+    search.add_argument(
         "--long", type=positive, default=10.0, metavar="S", help="of a test that counts (10)"
     )
-    parser.add_argument(
+    search.add_argument(
         "--rounds", type=count, default=10, metavar="N", help="repeats of the finalists (10)"
     )
-    parser.add_argument(
+    engine = parser.add_argument_group("engine and limits")
+    engine.add_argument(
         "--engine", metavar="NAME", help="onednn (default for int8), pytorch, null or sim"
     )
-    parser.add_argument(
+    engine.add_argument(
         "--precision", default="int8", metavar="NAME", help="int8 (default), bf16 or fp32"
     )
-    parser.add_argument(
+    engine.add_argument(
         "--max-latency",
         type=positive,
         metavar="MS",
         help="Server: latency limit in milliseconds; default: the official one",
     )
-    parser.add_argument("--user-conf", metavar="FILE", help="LoadGen's user.conf")
+    engine.add_argument("--user-conf", metavar="FILE", help="LoadGen's user.conf")
     add_data(parser.add_argument_group("model and data"))
-    add_results(parser)
+    add_results(parser.add_argument_group("output"))
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -17,12 +17,13 @@ from loadrun.logs import parse_result
 
 def audit(options: RunOptions, tests: list[str]) -> ExitCode:
     """Run what is missing, then each of `tests`; exit code 3 where one failed."""
-    terminal = Terminal()
+    told = Terminal()
+    terminal = Terminal.silent() if options.quiet else told
     _run_references(options, tests, terminal)
-    passed = {test: _audit(replace(options, audit=test), terminal) for test in tests}
+    passed = {test: _audit(replace(options, audit=test), terminal, told) for test in tests}
     terminal.line()
     for test, good in passed.items():
-        terminal.line(f"{test}: {'PASS' if good else 'FAIL'}")
+        told.line(f"{test}: {'PASS' if good else 'FAIL'}")
     return ExitCode.OK if all(passed.values()) else ExitCode.INVALID
 
 
@@ -33,16 +34,19 @@ def _run_references(options: RunOptions, tests: list[str], terminal: Terminal) -
             terminal.line(f"compared with the {mode} run in {where}")
             continue
         terminal.line(f"no complete {mode} run in {where}: it comes first")
-        if run(replace(options, mode=mode)) is not ExitCode.OK:
-            raise InputError(f"the {mode} run is INVALID; an audit needs a VALID one (see above)")
+        if run(replace(options, mode=mode), terminal) is not ExitCode.OK:
+            raise InputError(
+                f"the {mode} run is INVALID; an audit needs a VALID one (reasons and cures:"
+                f" {where / RUN_JSON})"
+            )
 
 
-def _audit(options: RunOptions, terminal: Terminal) -> bool:
+def _audit(options: RunOptions, terminal: Terminal, told: Terminal) -> bool:
     test = options.audit
     assert test is not None
     terminal.line()
     terminal.line(f"{test}:")
-    run(options)
+    run(options, terminal)
     made, audited = place(options, PERFORMANCE), find_reference(options, PERFORMANCE)
     unaudited = replace(options, audit=None)
     verdicts: dict[str, Verdict] = {}
@@ -57,6 +61,6 @@ def _audit(options: RunOptions, terminal: Terminal) -> bool:
     names = (options.results, options.model, options.scenario)
     folder = write_folder(*names, test, made, verdicts)
     for what, verdict in verdicts.items():
-        terminal.line(f"  {what}: {'PASS' if verdict.passed else 'FAIL'}: {verdict.figure}")
+        told.line(f"  {what}: {'PASS' if verdict.passed else 'FAIL'}: {verdict.figure}")
     terminal.line(f"  compliance folder: {folder}")
     return all(verdict.passed for verdict in verdicts.values())

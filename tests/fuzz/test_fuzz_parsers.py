@@ -23,8 +23,9 @@ from PIL import Image
 from loadrun.config import ConfigError as LoadrunConfigError
 from loadrun.config import LoadrunConfig
 from loadrun.library import LibraryError, open_samples
-from loadrun.logs import LogError, explain, parse_result
+from loadrun.logs import LogError, parse_result
 from loadrun.user_conf import UserConfError, parse_user_conf
+from loadrun.verdict import explain
 from models import artifact, program
 from models.errors import InputError
 from models.imagenet.accuracy import accuracy

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import models
-from launch.cli import COMMANDS, main
+from launch.cli import COMMANDS, main, parsers
 from launch.compliance.settings import audit_config
 from launch.environment import PACKAGE_ROOT
 from launch.errors import InputError
@@ -137,6 +137,25 @@ def test_help_is_quick_and_light(command: str) -> None:
     words = [sys.executable, "-c", code, *command.split(), "--help"]
     done = subprocess.run(words, cwd=PACKAGE_ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: loadrun")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_says_all_that_a_page_of_a_manual_does(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    shown = capsys.readouterr().out
+    for part in ("examples:", "exit codes:", f"\n  loadrun {command}"):
+        assert part in shown
+    _, _, after_usage = shown.partition("\n\n")
+    assert len(after_usage.partition("\n\n")[0]) > 60, "a description"
+    assert max(map(len, shown.splitlines())) <= 100
+    if command:
+        # Options stand in groups that say what they are about, and none without a word.
+        _, found = parsers()
+        for action in found[command]._actions:
+            assert action.help, action.option_strings
 
 
 def test_help_tells_models_and_what_the_latency_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from launch.supervisor import Command, Supervisor
 from launch.topology import read_topology
 from loadrun.config import LoadrunConfig, Overrides
 from netrun.config import NetrunConfig, SimulatedService
-from shm.control import RunState
+from shm.control import ControlBlock, RunState
 from shm.reclaim import find_runs
 
 INSTANCES = 2
@@ -39,12 +39,19 @@ class Script:
         self.notices: list[str] = []
         self.said: list[str] = []
         self.act: Callable[[int], None] = lambda samples: None
+        self.control: ControlBlock | None = None
+
+    def attached(self, control: ControlBlock) -> None:
+        self.control = control
 
     def phase(self, state: RunState) -> None:
         self.phases.append(state)
 
-    def progress(self, samples: int | None) -> None:
-        if samples is not None and samples > 0:
+    def progress(self) -> None:
+        if self.control is None or self.control.run_state is not RunState.RUNNING:
+            return
+        samples = sum(self.control.instance(i).samples for i in range(INSTANCES))
+        if samples > 0:
             self.act(samples)
 
     def notice(self, text: str) -> None:

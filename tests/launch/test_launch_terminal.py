@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 from launch import terminal as terminal_module
+from launch.advice import advice, limit_share
 from launch.announcement import data_notices, unofficial_reasons
 from launch.cli import Parser
 from launch.commands.run import add_arguments, read_options
 from launch.options import RunOptions
+from launch.spread import spread
 from launch.summary import summary
 from launch.tail import Tail
 from launch.terminal import Terminal
-from launch.watch import RunWatcher
+from launch.watch import RunWatcher, Watched
 from shm.control import RunState
 
 
@@ -75,6 +77,78 @@ def test_summary_tells_of_deaths_and_efficiency() -> None:
     assert "0.987 of the instances' 90 samples/s" in text
 
 
+def instance(index: int, samples: int, busy_s: float) -> dict[str, Any]:
+    return {"instance": index, "samples": samples, "batches": 1, "busy_s": busy_s, "rate": 50.0}
+
+
+def test_summary_names_an_instance_that_stands_out() -> None:
+    even = [instance(i, 100 + i, 2.0) for i in range(3)]
+    (line,) = [x for x in summary(record(instances=even)) if "3 instances" in x]
+    assert line == (
+        "  3 instances: samples/s at work: least 50, median 50.5, most 51; samples: 100, 101, 102"
+    )
+    slow = [*even, instance(3, 60, 2.0)]
+    (line,) = [x for x in summary(record(instances=slow)) if "4 instances" in x]
+    assert line.endswith("; slowest: instance 3, 60% of the median")
+    assert spread(even[:1]) is None
+    assert spread([instance(0, 0, 0.0), instance(1, 5, 1.0)]) is None
+
+
+def test_summary_is_short_and_says_where_the_files_are() -> None:
+    even = [instance(i, 100, 2.0) for i in range(2)]
+    place = Path("/r/performance/run_1")
+    lines = summary(record(instances=even, harness_efficiency=0.99), [place])
+    assert lines[0] == f"results: {place}"
+    assert len(lines) <= 11
+
+
+def test_summary_says_that_a_plan_was_fitted() -> None:
+    plan = {"fitted": True, "requested": [14, 56]}
+    told = "asked for: 14 instances on 56 processors"
+    assert any(line.endswith(told) for line in summary(record(plan=plan)))
+
+
+def test_summary_says_why_there_is_no_accuracy() -> None:
+    lines = summary(record(mode="AccuracyOnly"))
+    assert lines[-1] == "  note: the images have no labels: no accuracy (cure: --labels)"
+
+
+def valid(**changes: Any) -> dict[str, Any]:
+    made = record(unofficial_reasons=[], **changes)
+    made["result"] = {**made["result"], "valid": True, "invalid": []}
+    return made
+
+
+LIMIT = {"server_target_latency_ns": 15_000_000, "server_target_latency_percentile": 0.99}
+
+
+def test_advice_for_server() -> None:
+    find = "loadrun find-qps resnet50"
+    tune = "loadrun tune resnet50 --scenario server"
+    assert [a.partition(":")[0] for a in advice(record())] == [find, tune]
+    made = valid(settings=LIMIT)
+    made["result"]["latencies_ns"]["p99"] = 6_000_000
+    assert limit_share(made) == 0.4
+    assert advice(made)[0] == f"{find}: a higher rate (the latency is at 40% of its limit)"
+    assert any(line.endswith("(40% of the limit)") for line in summary(made))
+    made["result"]["latencies_ns"]["p99"] = 14_000_000
+    assert [a.partition(":")[0] for a in advice(made)] == [tune]
+
+
+def test_advice_names_what_is_left_to_do_and_no_more() -> None:
+    assert advice(valid(scenario="Offline", tuned="offline.json")) == []
+    assert advice(valid(scenario="Offline", engine="sim")) == []
+    assert advice(valid(mode="AccuracyOnly")) == []
+    checks = [{"check": "governor", "level": "matters"}, {"check": "swap", "level": "note"}]
+    made = valid(checks=checks, scenario="Offline")
+    made["unofficial_reasons"] = ["calibrated on the served images"]
+    told = advice(made)
+    assert told[0] == "loadrun doctor: what slows this machine (governor)"
+    assert told[1].startswith("--calibration DIR")
+    assert told[2].startswith("loadrun tune resnet50 --scenario offline")
+    assert len(advice({**made, "scenario": "Server", "result": record()["result"]})) == 3
+
+
 @pytest.mark.parametrize(("value", "said"), [(0.7615, "reached"), (0.75, "missed")])
 def test_summary_ends_with_the_official_accuracy_line(value: float, said: str) -> None:
     line = "accuracy=76.146%, good=38073, total=50000"
@@ -122,24 +196,47 @@ def test_a_bar_on_a_terminal_is_drawn_and_removed(monkeypatch: pytest.MonkeyPatc
     assert text.endswith("\x1b[1A\x1b[2K"), "the bar is gone"
 
 
-def test_the_watcher_names_phases_and_expected_time(tmp_path: Path) -> None:
+def test_the_watcher_names_phases_and_expected_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal_module, "PLAIN_INTERVAL_S", 0.0)
     report = tmp_path / "loadrun.json"
-    report.write_text(json.dumps({"expected_duration_s": 66.0}))
+    report.write_text(json.dumps({"expected_duration_s": 66.0, "expected_samples": 6000}))
     stream = io.StringIO()
-    terminal = Terminal(stream)
-    with terminal.bar("testing") as bar:
-        watcher = RunWatcher(terminal, bar, report)
+    with RunWatcher(Terminal(stream), Watched("r1", "resnet50", "Offline", (), report)) as watcher:
         watcher.phase(RunState.WARMUP)
-        watcher.progress(None)
+        watcher.progress()
         watcher.loadrun_says("a line of some library")
         watcher.loadrun_says("loadrun: 90 samples/s measured; expected duration 66 s")
-        watcher.progress(10)
+        monkeypatch.setattr(watcher, "_look_at", 0.0)
+        watcher.progress()
         watcher.notice("instance 1 was killed")
     assert stream.getvalue().splitlines() == [
         "warming up: measuring what the instances can do",
         "90 samples/s measured; expected duration 66 s",
+        "testing: 0% 0 s of about 66 s",
         "  note: instance 1 was killed",
     ]
+
+
+def test_a_terminal_that_cannot_draw_over_gets_plain_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    assert Terminal(Tty()).interactive
+    assert not Terminal(Tty()).draws
+    monkeypatch.setenv("TERM", "xterm")
+    assert Terminal(Tty()).draws
+    assert not Terminal(io.StringIO()).draws
+
+
+def test_a_silent_terminal_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal.silent()
+    terminal.line("a line")
+    terminal.box("PLAN", "a box")
+    with terminal.bar("testing") as bar:
+        bar.update(1, 2, "half")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_tail_gives_whole_lines_once(tmp_path: Path) -> None:

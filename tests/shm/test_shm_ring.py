@@ -289,11 +289,29 @@ def test_instances_out_of_range(rings: Rings) -> None:
         rings.response_producer,
         rings.response_consumer,
         rings.occupancy,
+        rings.held,
         rings.reset,
     ):
         for instance in (-1, 3):
             with pytest.raises(IndexError, match=f"instance {instance}"):
                 call(instance)
+
+
+def test_what_an_instance_holds_is_counted_until_its_answer_is_taken(rings: Rings) -> None:
+    requests, responses = rings.request_consumer(0), rings.response_producer(0)
+    for number in (1, 2):
+        assert rings.request_producer(0).try_send([number], [0])
+    assert [rings.held(i) for i in range(3)] == [2, 0, 0]
+    assert requests.receive(0) is not None
+    assert responses.send([1], b"a", 1, 0)
+    assert rings.held(0) == 2
+    answer = rings.response_consumer(0).peek()
+    assert answer is not None
+    answer.release()
+    assert rings.held(0) == 1
+    # What died with an instance stays counted: readers take it off (launch.live.meter).
+    rings.reset(0)
+    assert rings.held(0) == 1
 
 
 def test_reset_empties_both_rings_and_no_other(rings: Rings) -> None:

@@ -1,0 +1,64 @@
+"""How far a test is, and how long it still takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A test that has gone on for `gone_s`.
+
+    `done` of `expected` samples are answered; `expected_s` is how long loadrun foresaw it to take.
+    None where it is not known: one process has no counters, and a test that ends by the clock no
+    number of samples.
+    """
+
+    gone_s: float
+    expected_s: float | None
+    done: int | None
+    expected: int | None
+
+    @property
+    def rate(self) -> float | None:
+        """Samples/s so far; None in the first second, which tells nothing."""
+        if self.done is None or self.gone_s < 1:
+            return None
+        return self.done / self.gone_s
+
+    @property
+    def share(self) -> float | None:
+        """Part of the test that is over (0..1); never beyond its end, however late it is."""
+        if self.done is not None and self.expected:
+            return min(self.done / self.expected, 1.0)
+        return min(self.gone_s / self.expected_s, 1.0) if self.expected_s else None
+
+    @property
+    def left_s(self) -> float | None:
+        """Time left: by the rate where the number of samples is known, else by the clock."""
+        rate = self.rate
+        if rate and self.done is not None and self.expected:
+            return max(self.expected - self.done, 0) / rate
+        return max(self.expected_s - self.gone_s, 0.0) if self.expected_s else None
+
+    def __str__(self) -> str:
+        """One plain line, without the share: time, samples, rate."""
+        text = f"{self.gone_s:.0f} s"
+        if self.expected_s:
+            text += f" of about {self.expected_s:.0f} s"
+        if self.done is not None and self.gone_s >= 1:
+            of = f" of {self.expected}" if self.expected else ""
+            text += f", {self.done}{of} samples, {self.rate:.4g} samples/s"
+        return text
+
+
+def duration(seconds: float) -> str:
+    """Whole seconds, minutes and hours, as a person says it: 42 s, 2 min 5 s, 1 h 20 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        minutes, rest = divmod(whole, 60)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(round(whole / 60), 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"

@@ -1,0 +1,42 @@
+"""How many samples a test will have, where LoadGen fixes that before it starts."""
+
+from __future__ import annotations
+
+import math
+
+from loadrun.config import LoadrunConfig
+from loadrun.settings import Settings, offline_samples
+
+
+def expected_samples(settings: Settings, config: LoadrunConfig) -> int | None:
+    """Return the samples of all phases of the test; None where the clock or a search ends it.
+
+    Server's number is that of the average schedule: LoadGen draws the times of its queries.
+    """
+    mode = settings.mode
+    if mode == "FindPeakPerformance":
+        return None
+    total = 0
+    if mode in ("AccuracyOnly", "SubmissionRun"):
+        total += settings.effective.accuracy_sample_count_override or config.sample_count
+    if mode in ("PerformanceOnly", "SubmissionRun"):
+        samples = _performance_samples(settings)
+        if samples is None:
+            return None
+        total += samples
+    return total
+
+
+def _performance_samples(settings: Settings) -> int | None:
+    test = settings.effective
+    if settings.scenario == "Offline":
+        return int(offline_samples(test))
+    if settings.scenario == "Server":
+        scheduled = math.ceil(test.min_duration_ms / 1e3 * test.server_target_qps)
+        queries = max(test.min_query_count, scheduled)
+        return int(min(queries, test.max_query_count or queries))
+    # One query after the other until both minima are met: with a duration the clock decides.
+    if test.min_duration_ms:
+        return None
+    per_query = test.multi_stream_samples_per_query if settings.scenario == "MultiStream" else 1
+    return int(test.min_query_count * per_query)
