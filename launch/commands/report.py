@@ -19,6 +19,8 @@ examples:
   loadrun report
   loadrun report results/offline/resnet50/performance/run_1
   loadrun report before/run.json results/server/resnet50 --out comparison.html
+
+exit codes: 0 written; 2 bad usage, or a run that cannot be read.
 """
 
 

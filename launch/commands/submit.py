@@ -39,7 +39,7 @@ OUTPUT = "submission"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add whose submission it is, of what, and what shapes its runs."""
-    parser.add_argument("--submitter", required=True, metavar="NAME", help="the organisation")
+    parser.add_argument("--submitter", required=True, metavar="ORG", help="the organisation")
     parser.add_argument(
         "--system", required=True, metavar="FILE", help="the system's description (SYSTEM.json)"
     )

@@ -10,6 +10,7 @@ from enum import Enum
 import models
 from launch.compliance.settings import AUDITS
 from loadrun.dispatch.policies import NAMES as POLICIES
+from loadrun.rounds import ROUNDS
 from loadrun.scenarios import MODES, SCENARIOS
 from netrun.engines import ENGINES, PRECISIONS
 
@@ -59,6 +60,9 @@ def known_words() -> dict[str, tuple[str, ...]]:
         "policy": tuple(POLICIES),
         "engine": tuple(ENGINES),
         "precision": tuple(PRECISIONS),
+        "models": tuple(models.names()),
+        "scenarios": tuple(SCENARIOS),
+        "round": tuple(ROUNDS),
         "audit": tuple(AUDITS),
         "tests": tuple(AUDITS),
         "shell": ("bash", "zsh", "fish"),
