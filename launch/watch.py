@@ -68,6 +68,8 @@ class RunWatcher:
         self._rows = 0
         self._began = time.monotonic()
         self._test_began: float | None = None
+        self._looked = 0.0
+        self._answers_began: float | None = None
         self._look_at = 0.0
         self._said: dict[str, Any] = {}
 
@@ -115,8 +117,13 @@ class RunWatcher:
         self._look_at = now + min(max(LOOK_S, pause_s), LONGEST_LOOK_S)
 
     def _look(self) -> None:
+        now = time.monotonic()
         if self._meter is not None and self._state is RunState.RUNNING:
             self._reading = self._meter.look(time.monotonic_ns())
+            if self._answers_began is None and self._reading.done:
+                # LoadGen makes all queries before it asks the first, which can take seconds.
+                self._answers_began = self._looked
+        self._looked = now
         if self._screen is not None:
             self._draw(self._screen)
         elif self._bar is not None and self._test_began is not None:
@@ -128,7 +135,7 @@ class RunWatcher:
         self._terminal.line(f"  note: {text}")
 
     def _progress(self) -> Progress:
-        since = self._began if self._test_began is None else self._test_began
+        since = self._answers_began or self._test_began or self._began
         return Progress(
             gone_s=time.monotonic() - since,
             expected_s=self._said.get("expected_duration_s"),
