@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from launch import terminal as terminal_module
-from launch import watch
 from launch.advice import advice, limit_share
 from launch.announcement import data_notices, unofficial_reasons
 from launch.cli import Parser
@@ -227,7 +226,7 @@ def test_the_clock_of_a_view_starts_with_the_first_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("launch.watch.time.monotonic", lambda: now[0])
     readings = [Reading(done, 0.0, []) for done in (0, 0, 40, 90)]
 
     class Scripted:
@@ -250,6 +249,11 @@ def test_the_clock_of_a_view_starts_with_the_first_answers(
         "5 s, 40 samples, 8 samples/s",
         "10 s, 90 samples, 9 samples/s",
     ]
+    # The test is over while the view still stands.
+    watcher.phase(RunState.STOPPING)
+    now[0] += 50
+    watcher.progress()
+    assert str(watcher._progress()) == told[-1]
 
 
 def test_a_terminal_that_cannot_draw_over_gets_plain_lines(
