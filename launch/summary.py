@@ -63,9 +63,13 @@ def _latencies(record: dict[str, Any]) -> Iterable[str]:
     ]
     if not shown:
         return
-    share = limit_share(record)
-    of = f"  ({100 * share:.0f}% of the limit)" if share is not None else ""
-    yield "  latency in ms: " + "  ".join(shown) + of
+    yield "  latency in ms: " + "  ".join(shown) + _of_limit(limit_share(record))
+
+
+def _of_limit(share: float | None) -> str:
+    if share is None:
+        return ""
+    return f"  ({100 * share:.0f}% of the limit)" if share < 2 else f"  ({share:.3g} limits)"
 
 
 def _harness(record: dict[str, Any]) -> Iterable[str]:

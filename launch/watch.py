@@ -68,6 +68,8 @@ class RunWatcher:
         self._rows = 0
         self._began = time.monotonic()
         self._test_began: float | None = None
+        self._looked = 0.0
+        self._answers_began: float | None = None
         self._look_at = 0.0
         self._said: dict[str, Any] = {}
 
@@ -116,7 +118,12 @@ class RunWatcher:
 
     def _look(self) -> None:
         if self._meter is not None and self._state is RunState.RUNNING:
+            now = time.monotonic()
             self._reading = self._meter.look(time.monotonic_ns())
+            if self._answers_began is None and self._reading.done:
+                # LoadGen makes all queries before it asks the first, which can take seconds.
+                self._answers_began = self._looked
+            self._looked = now
         if self._screen is not None:
             self._draw(self._screen)
         elif self._bar is not None and self._test_began is not None:
@@ -128,9 +135,11 @@ class RunWatcher:
         self._terminal.line(f"  note: {text}")
 
     def _progress(self) -> Progress:
-        since = self._began if self._test_began is None else self._test_began
+        since = self._answers_began or self._test_began or self._began
+        # Once all is answered nothing is read any more, and the clock of what was read stands.
+        until = time.monotonic() if self._reading is None else self._looked
         return Progress(
-            gone_s=time.monotonic() - since,
+            gone_s=until - since,
             expected_s=self._said.get("expected_duration_s"),
             done=None if self._reading is None else self._reading.done,
             expected=self._said.get("expected_samples"),

@@ -32,7 +32,7 @@ def attention(
         waiting = target_qps * progress.gone_s - progress.done
         if waiting > BACKLOG_S * target_qps:
             notes.append(
-                f"about {waiting:.0f} queries wait: more come than are answered, which ends INVALID"
-                f" (--qps {0.9 * rate:.3g} would hold)"
+                f"about {waiting:.0f} queries wait, more come than are answered: this ends INVALID"
+                f" (--qps {0.9 * rate:.4g} may hold)"
             )
     return notes

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+FORETELLS_S = 5.0
+"""Before this the rate so far foretells less than what loadrun expects."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -37,7 +40,8 @@ class Progress:
     def left_s(self) -> float | None:
         """Time left: by the rate where the number of samples is known, else by the clock."""
         rate = self.rate
-        if rate and self.done is not None and self.expected:
+        foretells = self.gone_s >= FORETELLS_S or not self.expected_s
+        if rate and foretells and self.done is not None and self.expected:
             return max(self.expected - self.done, 0) / rate
         return max(self.expected_s - self.gone_s, 0.0) if self.expected_s else None
 

@@ -99,6 +99,11 @@ def test_time_left_follows_the_rate_where_samples_are_counted() -> None:
     assert str(progress) == "20 s of about 30 s, 400 of 1000 samples, 20 samples/s"
 
 
+def test_the_first_rates_foretell_nothing() -> None:
+    assert Progress(gone_s=2, expected_s=30, done=1, expected=1000).left_s == 28
+    assert Progress(gone_s=2, expected_s=None, done=500, expected=1000).left_s == 2
+
+
 def test_time_left_follows_the_clock_where_they_are_not() -> None:
     progress = Progress(gone_s=20, expected_s=60, done=400, expected=None)
     assert progress.share == pytest.approx(1 / 3)

@@ -14,6 +14,7 @@ from launch.advice import advice, limit_share
 from launch.announcement import data_notices, unofficial_reasons
 from launch.cli import Parser
 from launch.commands.run import add_arguments, read_options
+from launch.live.meter import Reading
 from launch.options import RunOptions
 from launch.spread import spread
 from launch.summary import summary
@@ -131,6 +132,8 @@ def test_advice_for_server() -> None:
     assert limit_share(made) == 0.4
     assert advice(made)[0] == f"{find}: a higher rate (the latency is at 40% of its limit)"
     assert any(line.endswith("(40% of the limit)") for line in summary(made))
+    made["result"]["latencies_ns"]["p99"] = 45_000_000
+    assert any(line.endswith("(3 limits)") for line in summary(made))
     made["result"]["latencies_ns"]["p99"] = 14_000_000
     assert [a.partition(":")[0] for a in advice(made)] == [tune]
 
@@ -217,6 +220,40 @@ def test_the_watcher_names_phases_and_expected_time(
         "testing: 0% 0 s of about 66 s",
         "  note: instance 1 was killed",
     ]
+
+
+def test_the_clock_of_a_view_starts_with_the_first_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("launch.watch.time.monotonic", lambda: now[0])
+    readings = [Reading(done, 0.0, []) for done in (0, 0, 40, 90)]
+
+    class Scripted:
+        def look(self, now_ns: int) -> Reading:
+            return readings.pop(0)
+
+    run = Watched("r1", "resnet50", "Server", (), tmp_path / "none.json")
+    with RunWatcher(Terminal(io.StringIO()), run) as watcher:
+        monkeypatch.setattr(watcher, "_meter", Scripted())
+        watcher.phase(RunState.RUNNING)
+        watcher.loadrun_says("loadrun: 90 samples/s measured; expected duration 66 s")
+        told = []
+        while readings:
+            now[0] += 5
+            watcher.progress()
+            told.append(str(watcher._progress()))
+    assert told == [
+        "5 s, 0 samples, 0 samples/s",
+        "10 s, 0 samples, 0 samples/s",
+        "5 s, 40 samples, 8 samples/s",
+        "10 s, 90 samples, 9 samples/s",
+    ]
+    # The test is over while the view still stands.
+    watcher.phase(RunState.STOPPING)
+    now[0] += 50
+    watcher.progress()
+    assert str(watcher._progress()) == told[-1]
 
 
 def test_a_terminal_that_cannot_draw_over_gets_plain_lines(
