@@ -1,8 +1,8 @@
 """``python -m bench.tuned MODEL``: what tuning gains here, against default and worst choice.
 
-Takes the study that ``loadrun tune`` left in RESULTS, and measures by turns its best choice, the
-default and the worst choice tried that uses all cores. Rounds are added to the JSON file, so that
-they can be made in pieces; the table is of all of them.
+Takes the study that ``loadrun tune`` left in RESULTS, and measures by turns the finalist that did
+best, the default and the worst choice tried that uses all cores. Rounds are added to the JSON file,
+so that they can be made in pieces; the table is of all of them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
         directory = options.home / "bench"
         evaluator = RunEvaluator(replace(options), directory, signals)
         search = Search(space, default, evaluator, study, time.monotonic)
-        choices = _choices(search.trials, default)
+        choices = _choices(search, default)
         known = json.loads(path.read_text()) if path.exists() else {"rounds": []}
         rounds: list[dict[str, Any]] = known["rounds"]
         for number in range(options.rounds):
@@ -55,13 +55,16 @@ def main() -> None:
     _show(options.model, options.scenario, choices, rounds, search.trials)
 
 
-def _choices(trials: list[Trial], default: Choice) -> dict[str, Choice]:
+def _choices(search: Search, default: Choice) -> dict[str, Choice]:
+    trials = search.trials
     whole = max(trial.choice.layout.cores for trial in trials)
     using_all = [trial for trial in trials if trial.choice.layout.cores == whole]
-    others = [t for t in trials if t.value is not None and t.choice != default]
-    best = max(others, key=lambda t: t.figure).choice if others else default
+    # A single test tells little on a noisy machine: the finalists' repeats do.
+    finalists = {str(choice): choice for choice in search.finalists() if choice != default}
+    repeated = {n: s.median for n, s in search.confirmed(search.finalists()).items()}
+    best = max(finalists, key=lambda name: repeated.get(name, 0.0), default=None)
     worst = min(using_all, key=lambda t: t.figure).choice
-    return {"tuned": best, "default": default, "worst": worst}
+    return {"tuned": finalists[best] if best else default, "default": default, "worst": worst}
 
 
 def _show(
