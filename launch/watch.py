@@ -14,7 +14,7 @@ from launch.live.meter import Meter, Reading
 from launch.live.progress import Progress
 from launch.live.rows import Group, group, row
 from launch.live.screen import Screen
-from launch.live.view import rows_that_fit, view
+from launch.live.view import Latencies, rows_that_fit, view
 from launch.plan import InstancePlan
 from launch.results import read_json
 from launch.terminal import Bar, Terminal
@@ -156,7 +156,16 @@ class RunWatcher:
             target = self._said.get("settings", {}).get("server_target_qps")
             measured = self._said.get("measured_rate")
             notes = attention(self._run.scenario, progress, measured, target)
-        screen.draw(view(self._title(), progress, rate, rows, notes, width, screen.glyphs))
+        head = (self._title(), progress, rate)
+        screen.draw(view(*head, rows, notes, width, screen.glyphs, self._latencies()))
+
+    def _latencies(self) -> Latencies | None:
+        """Percentiles so far, where there are any; with Server's limit."""
+        told_ns = self._control.latencies_ns if self._control is not None else ()
+        if not any(told_ns):
+            return None
+        limit_ns = self._said.get("settings", {}).get("server_target_latency_ns", 0)
+        return Latencies(told_ns, limit_ns if self._run.scenario == "Server" else 0)
 
     def _title(self) -> str:
         if self._test_began is not None:

@@ -25,6 +25,9 @@ WAIT_S = 0.05
 """Longest wait for an answer: the instances are looked after in between."""
 _WATCH_S = 0.02
 """How often the states of the instances are looked at."""
+_TELL_S = 0.5
+"""How often the latencies so far are told."""
+_TOLD = (0.5, 0.9, 0.99)
 _NAP_S = 1e-3
 _HELPED_CALLS = 10
 """LoadGen's thread that comes so often in a nap needs no help with collecting."""
@@ -91,6 +94,7 @@ class Collector:
         self._timeline = timeline
         self._absent: set[int] = set()
         self._watch_at = 0.0
+        self._tell_at = 0.0
 
     def collect(self) -> None:
         """Complete what is unread, and whatever comes in meanwhile."""
@@ -141,6 +145,9 @@ class Collector:
         self._dispatcher.poll()
         dispatcher = self._dispatcher
         self._timeline.look(dispatcher.answered, dispatcher.outstanding, dispatcher.issued_ns)
+        if self._timeline.timed and now >= self._tell_at:
+            self._tell_at = now + _TELL_S
+            self._control.latencies_ns = self._timeline.percentiles_ns(_TOLD)
         if self._dispatcher.alive == 0 and self._control.run_state == RunState.STOPPING:
             raise NoInstanceError("no instance is left to answer")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +108,18 @@ class Timeline:
             self._end_point()
         if self.timed:
             self.room = len(self.ends) + 2 * PER_LOOK
+
+    def percentiles_ns(self, shares: Sequence[float]) -> list[int]:
+        """Latencies so far that these shares (0..1) of the samples did not exceed, within 2.2%.
+
+        Zeros before the first latency.
+        """
+        below = self._histogram.cumsum()
+        if not below[-1]:
+            return [0] * len(shares)
+        buckets = np.searchsorted(below, np.asarray(shares) * below[-1])
+        middles: list[float] = (FIRST_NS * 2 ** ((buckets + 0.5) / PER_OCTAVE)).tolist()
+        return [round(middle) for middle in middles]
 
     def as_json(self, sizes: list[list[int]]) -> dict[str, Any]:
         """All of it: times in s, latencies in us, one list for each thing seen at the points.

@@ -10,6 +10,7 @@
 |              40 |     8 | u64  | owner uid       | creator                                     |
 |              48 |     8 | u64  | instances       | creator                                     |
 |             128 |     4 | u32  | run state       | loadrun                                     |
+|             136 |    24 | u64  | latency so far: p50, p90, p99, ns | loadrun                   |
 | 256 + 256 i     |     4 | u32  | state           | the instance; launch (DEAD), loadrun (ABSENT) |
 | 256 + 256 i + 4 |     4 | u32  | pid             | the instance                                |
 | 256 + 256 i + 8 |     4 | u32  | generation      | loadrun                                     |
@@ -29,6 +30,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -41,9 +43,10 @@ from shm.segment import Segment, ShmError, segment_name
 
 PART = "control"
 MAGIC = b"LRctrl\0\0"
-VERSION = 2
+VERSION = 3
 
 _RUN_STATE = 128 // 4
+_LATENCIES = slice(136 // 8, 160 // 8)
 _RECORDS = 256
 _RECORD = 256
 _COUNTERS = 128
@@ -176,6 +179,7 @@ class ControlBlock(Closing):
         self.instances = instances
         self._segment = segment
         self._words = segment.buf[:_RECORDS].cast("I")
+        self._latencies = segment.buf[:_RECORDS].cast("Q")[_LATENCIES]
         self._records = [
             InstanceRecord(segment.buf[start : start + _RECORD])
             for start in range(_RECORDS, _size(instances), _RECORD)
@@ -215,6 +219,16 @@ class ControlBlock(Closing):
     def run_state(self, value: RunState) -> None:
         self._words[_RUN_STATE] = value
 
+    @property
+    def latencies_ns(self) -> tuple[int, ...]:
+        """Percentiles 50, 90 and 99 of the latencies so far, ns; zeros where none are known."""
+        return tuple(self._latencies)
+
+    @latencies_ns.setter
+    def latencies_ns(self, values: Sequence[int]) -> None:
+        for place, value in enumerate(values):
+            self._latencies[place] = value
+
     def instance(self, index: int) -> InstanceRecord:
         """Return the record of instance `index`."""
         if not 0 <= index < self.instances:
@@ -232,6 +246,7 @@ class ControlBlock(Closing):
             record.close()
         with contextlib.suppress(BufferError):
             self._words.release()
+            self._latencies.release()
         self._segment.close()
 
     def unlink(self) -> None:

@@ -16,7 +16,7 @@ PLAIN, DIM, STRONG, GOOD, WARNING = "", "dim", "bold", "green", "yellow"
 BUSY_ENOUGH = 0.5
 """From here on an instance's bar is drawn as one that works."""
 LONGEST_BAR = 40
-OTHER_LINES = 9
+OTHER_LINES = 10
 """Lines of a screen that rows leave: head, figures, notes, and what was said before."""
 MOST_ROWS = 24
 MOST_NOTES = 3
@@ -28,6 +28,14 @@ class Glyphs:
 
     full: str
     empty: str
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """Percentiles 50, 90 and 99 so far, and Server's limit at the last of them (0: none), in ns."""
+
+    told_ns: tuple[int, ...]
+    limit_ns: int
 
 
 LINES, ASCII = Glyphs("━", "─"), Glyphs("#", "-")
@@ -46,12 +54,15 @@ def view(
     notes: Sequence[str],
     width: int,
     glyphs: Glyphs = LINES,
+    latencies: Latencies | None = None,
 ) -> list[Line]:
     """All lines, none wider than `width`; `rate` is in samples/s since the look before."""
     lines = [_head(title, progress, width, glyphs)]
     figures = _figures(progress, rate)
     if figures:
         lines.append([(f"  {figures}", PLAIN)])
+    if latencies is not None:
+        lines.append(_latencies(latencies))
     lines += _rows(rows, width, glyphs)
     lines += [[(f"  note: {text}", WARNING)] for text in notes[:MOST_NOTES]]
     return [_cut(line, width) for line in lines]
@@ -86,6 +97,15 @@ def _figures(progress: Progress, rate: float | None) -> str:
     if rate is not None:
         words.append(f"{rate:.4g} just now")
     return "   ".join(words)
+
+
+def _latencies(latencies: Latencies) -> Line:
+    told = zip(("p50", "p90", "p99"), latencies.told_ns, strict=True)
+    text = "  latency so far " + "   ".join(f"{name} {ns / 1e6:.4g} ms" for name, ns in told)
+    if not latencies.limit_ns:
+        return [(text, PLAIN)]
+    over = latencies.told_ns[-1] > latencies.limit_ns
+    return [(f"{text}   of {latencies.limit_ns / 1e6:g} ms", WARNING if over else PLAIN)]
 
 
 def _rows(rows: Sequence[Row], width: int, glyphs: Glyphs) -> list[Line]:

@@ -18,7 +18,18 @@ from launch.live.attention import attention
 from launch.live.meter import InstanceReading, Meter
 from launch.live.progress import Progress, duration
 from launch.live.rows import Group, Row, group, row
-from launch.live.view import ASCII, LINES, MOST_ROWS, Line, bar, rows_that_fit, view
+from launch.live.view import (
+    ASCII,
+    LINES,
+    MOST_ROWS,
+    PLAIN,
+    WARNING,
+    Latencies,
+    Line,
+    bar,
+    rows_that_fit,
+    view,
+)
 from launch.plan import InstancePlan, make_plan
 from launch.topology import read_topology
 from launch.tree import Recorded
@@ -138,6 +149,18 @@ def test_the_view_tells_progress_instances_and_warnings() -> None:
     assert "#" in text(view("t", progress, None, [], [], 80, ASCII))[0]
 
 
+@pytest.mark.parametrize(
+    ("limit_ns", "told", "style"),
+    [(0, "", PLAIN), (15_000_000, "   of 15 ms", PLAIN), (12_000_000, "   of 12 ms", WARNING)],
+)
+def test_the_view_tells_latencies_against_the_limit(limit_ns: int, told: str, style: str) -> None:
+    latencies = Latencies((3_500_000, 8_000_000, 12_500_000), limit_ns)
+    progress = Progress(gone_s=24, expected_s=66, done=3456, expected=7260)
+    drawn = view("testing", progress, 98.4, [], [], 100, LINES, latencies)
+    line = f"  latency so far p50 3.5 ms   p90 8 ms   p99 12.5 ms{told}"
+    assert drawn[2] == [(line, style)]
+
+
 @pytest.mark.parametrize("width", [1, 20, 40, 80, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     rows = [Row(f"node 0, instances {i}", 0.5, 2, 1e6, 1, (7, 0.1)) for i in range(40)]
@@ -148,7 +171,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
 
 def test_rows_leave_room_for_what_was_said() -> None:
     assert rows_that_fit(5) == 1
-    assert rows_that_fit(24) == 15
+    assert rows_that_fit(24) == 14
     assert rows_that_fit(500) == MOST_ROWS
 
 

@@ -104,3 +104,16 @@ def test_a_test_without_answers_has_a_timeline_too() -> None:
     found = Timeline(timed=True).as_json([[0, 0]])
     assert found["at_s"] == found["histogram"]["counts"] == []
     assert found["batch_sizes"] == [{}]
+
+
+def test_percentiles_so_far_are_those_of_the_histogram() -> None:
+    timeline = Timeline(timed=True)
+    shares = (0.5, 0.9, 0.99)
+    assert timeline.percentiles_ns(shares) == [0, 0, 0]
+    latencies = [n * MS for n in range(1, 101)]
+    timeline.starts += [1_000 * MS] * 100
+    for latency in latencies:
+        timeline.ends += (1_000 * MS + latency, 1)
+    timeline.look(100, 0, 1_000 * MS, 1_200 * MS)
+    for told, exact in zip(timeline.percentiles_ns(shares), (50, 90, 99), strict=True):
+        assert abs(told / (exact * MS) - 1) < 0.03

@@ -31,7 +31,9 @@ def test_a_fresh_block(run_id: str) -> None:
 
 def test_fields_are_shared_and_do_not_overlap(run_id: str) -> None:
     with ControlBlock.create(run_id, 3) as control, ControlBlock.attach(run_id) as other:
+        assert control.latencies_ns == (0, 0, 0)
         other.run_state = RunState.STOPPING
+        other.latencies_ns = (2**50, 2**51, 2**64 - 1)
         for index in range(3):
             record = other.instance(index)
             record.state = InstanceState.READY
@@ -43,6 +45,7 @@ def test_fields_are_shared_and_do_not_overlap(run_id: str) -> None:
             record.heartbeat_ns = 2**42 + index
             record.rate = 53.25 + index
         assert control.run_state is RunState.STOPPING
+        assert control.latencies_ns == (2**50, 2**51, 2**64 - 1)
         for index in range(3):
             record = control.instance(index)
             assert record.state is InstanceState.READY
