@@ -20,7 +20,9 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def synthetic_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+    # tests/run.sh has two processes of pytest share it.
+    shared = os.environ.get("LOADRUN_TEST_CACHE")
+    return Path(shared) if shared else tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")
