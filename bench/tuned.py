@@ -63,8 +63,10 @@ def _choices(search: Search, default: Choice) -> dict[str, Choice]:
     finalists = {str(choice): choice for choice in search.finalists() if choice != default}
     repeated = {n: s.median for n, s in search.confirmed(search.finalists()).items()}
     best = max(finalists, key=lambda name: repeated.get(name, 0.0), default=None)
-    worst = min(using_all, key=lambda t: t.figure).choice
-    return {"tuned": finalists[best] if best else default, "default": default, "worst": worst}
+    tuned = finalists[best] if best else default
+    others = [trial for trial in using_all if trial.choice not in (tuned, default)]
+    worst = min(others or using_all, key=lambda t: t.figure).choice
+    return {"tuned": tuned, "default": default, "worst": worst}
 
 
 def _show(
