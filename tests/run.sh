@@ -13,13 +13,13 @@ ruff format --check .
 mypy
 (($#)) && exec pytest "$@"
 
-# Most tests wait for processes; those that only compute use the time, and stand back for the
-# others. Both find the synthetic models that the first one builds.
+# Most tests wait for processes; those that only compute use the time, one thread that stands back
+# for the others. Both find the synthetic models that the first one builds.
 scratch=$(mktemp -d)
 trap 'kill "$beside" 2>/dev/null || true; rm -rf -- "$scratch"' EXIT
 export LOADRUN_TEST_CACHE=$scratch/cache
 mkdir -- "$LOADRUN_TEST_CACHE"
-nice -n 10 pytest -p no:cacheprovider tests/models tests/fuzz >"$scratch/log" 2>&1 &
+OMP_NUM_THREADS=1 nice -n 19 pytest -p no:cacheprovider tests/models tests/fuzz >"$scratch/log" 2>&1 &
 beside=$!
 failed=0
 pytest --ignore=tests/models --ignore=tests/fuzz || failed=$?
