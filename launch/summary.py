@@ -59,7 +59,7 @@ def _verdict(record: dict[str, Any]) -> Iterable[str]:
 def _latencies(record: dict[str, Any]) -> Iterable[str]:
     latencies_ns = record["result"]["latencies_ns"]
     shown = [
-        f"{name} {latencies_ns[name] / 1e6:.4g}" for name in PERCENTILES if name in latencies_ns
+        f"{name} {_short(latencies_ns[name] / 1e6)}" for name in PERCENTILES if name in latencies_ns
     ]
     if not shown:
         return
@@ -70,6 +70,11 @@ def _of_limit(share: float | None) -> str:
     if share is None:
         return ""
     return f"  ({100 * share:.0f}% of the limit)" if share < 2 else f"  ({share:.3g} limits)"
+
+
+def _short(value: float) -> str:
+    """Four digits; Offline's latencies, as long as the test, in whole units."""
+    return f"{value:.4g}" if value < 1000 else f"{value:.0f}"
 
 
 def _harness(record: dict[str, Any]) -> Iterable[str]:

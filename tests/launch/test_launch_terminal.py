@@ -70,6 +70,11 @@ def test_summary_of_an_invalid_run() -> None:
     assert "  not official: --fast" in lines
 
 
+def test_long_latencies_stay_readable() -> None:
+    result = record()["result"] | {"latencies_ns": {"p50": 40_998_793_989, "p90": 999_400_000}}
+    assert "  latency in ms: p50 40999  p90 999.4" in summary(record(result=result))
+
+
 def test_summary_tells_of_deaths_and_efficiency() -> None:
     text = "\n".join(
         summary(record(deaths=[{}, {}], redispatched_samples=12, harness_efficiency=0.987))
