@@ -47,7 +47,7 @@ def for_each_chunk(
     # spawn: the caller may have threads (a progress bar, torch), which a fork would not carry.
     context = multiprocessing.get_context("spawn")
     try:
-        pool = ProcessPoolExecutor(processes, context, _start_worker)
+        pool = ProcessPoolExecutor(processes, context, _start_worker, (os.getpid(),))
     except OSError as error:
         raise InputError(
             f"cannot start worker processes: {error.strerror} (their semaphores need a writable "
@@ -68,7 +68,10 @@ def for_each_chunk(
     return results
 
 
-def _start_worker() -> None:
+def _start_worker(parent: int) -> None:
     # An interrupt is the parent's to handle; a worker goes when its parent does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        # It went before the kernel was asked to tell.
+        os._exit(1)
