@@ -36,7 +36,7 @@ LIMIT_S = 0.015
 NOISE = 0.02
 SHARE = 0.25
 """Evaluations that the tuner may make, of those that exhaustive search makes."""
-ROUNDS = 10
+ROUNDS = 6
 QUERIES = 1000
 POLICIES, DEPTHS = ("pull", "round_robin", "local_batch_first"), (1, 2)
 """Fewer than `loadrun tune` tries, so that exhaustive search ends."""

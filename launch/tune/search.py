@@ -175,13 +175,17 @@ class Search:
         return list(dict.fromkeys([default, *starts]))
 
     def _neighbour(self) -> tuple[int, ...] | None:
-        """A new neighbour of the best choice, else of the next best: noise can swap them."""
+        """A new neighbour of the best choice, else of the next best: noise can swap them.
+
+        Of all of these first in layout and batch size, which matter most: the best one's policies
+        would else come before another layout's right batch size.
+        """
         seen = self._seen()
-        for trial in self._ranked()[:FINALISTS]:
-            for point in self._space.neighbours(self._space.point(trial.choice)):
-                if point not in seen:
-                    return point
-        return None
+        best = [self._space.point(trial.choice) for trial in self._ranked()[:FINALISTS]]
+        near = [(own, point) for own in best for point in self._space.neighbours(own)]
+        new = [(own, point) for own, point in near if point not in seen]
+        first = (point for own, point in new if point[:2] != own[:2])
+        return next(first, new[0][1] if new else None)
 
     def _estimate(self) -> tuple[int, ...] | None:
         """A new point from the estimator, None when it only knows old ones."""
