@@ -64,6 +64,16 @@ def scenario_of(arguments: argparse.Namespace) -> str:
         raise InputError(str(error)) from None
 
 
+def round_of(arguments: argparse.Namespace) -> str | None:
+    """The MLPerf round of --round, None without it; InputError that lists the known ones."""
+    from loadrun.rounds import UnknownRoundError, parse_round
+
+    try:
+        return parse_round(arguments.round) if arguments.round is not None else None
+    except UnknownRoundError as error:
+        raise InputError(f"--round: {error}") from None
+
+
 def engine_of(arguments: argparse.Namespace) -> tuple[str, str]:
     """--engine, or the default one for --precision, and that precision.
 

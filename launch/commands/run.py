@@ -17,6 +17,7 @@ from launch.commands.arguments import (
     engine_of,
     one_of,
     positive,
+    round_of,
     scenario_of,
     whole,
 )
@@ -285,7 +286,7 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         max_latency_ms=arguments.max_latency,
         user_conf=find_user_conf(arguments.user_conf),
         audit=arguments.audit.upper() if arguments.audit else None,
-        round=_round(arguments.round),
+        round=round_of(arguments),
         results=Path(arguments.results).absolute(),
         json=arguments.json,
         quiet=arguments.quiet,
@@ -294,15 +295,6 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         command=("loadrun", *sys.argv[1:]),
         tuned=tuned,
     )
-
-
-def _round(given: str | None) -> str | None:
-    from loadrun.rounds import UnknownRoundError, parse_round
-
-    try:
-        return parse_round(given) if given is not None else None
-    except UnknownRoundError as error:
-        raise InputError(f"--round: {error}") from None
 
 
 def _find_tuned(

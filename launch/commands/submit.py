@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import models
-from launch.commands.arguments import add_data, add_results, positive
+from launch.commands.arguments import add_data, add_results, positive, round_of
 from launch.commands.arguments import count as whole_number
 from launch.errors import InputError
+
+if TYPE_CHECKING:
+    from launch.options import Sources
 
 SUMMARY = "run what an MLPerf submission needs, assemble its tree, have it checked"
 DESCRIPTION = """\
@@ -95,13 +99,13 @@ def execute(arguments: argparse.Namespace) -> int:
     from launch.submission.layout import Layout
     from launch.submission.system import check_name, read_system
     from launch.topology import read_topology
-    from loadrun.rounds import UnknownRoundError, parse_round
     from loadrun.scenarios import UnknownNameError, parse_scenario
 
+    round = round_of(arguments)
+    assert round is not None  # argparse asks for it
     try:
-        round = parse_round(arguments.round)
         scenarios = tuple(map(parse_scenario, _names(arguments.scenarios)))
-    except (UnknownRoundError, UnknownNameError) as error:
+    except UnknownNameError as error:
         raise InputError(str(error)) from None
     submitter = check_name("--submitter", arguments.submitter)
     path = Path(arguments.system).absolute()
@@ -138,7 +142,7 @@ def execute(arguments: argparse.Namespace) -> int:
             system=system,
             runs=runs,
             tests=rules.TESTS if closed else (),
-            images=_image_count(arguments),
+            images=_image_count(runs[0].sources),
             checker=checker,
             dry_run=arguments.dry_run,
         )
@@ -149,13 +153,10 @@ def _names(given: str | None) -> list[str]:
     return [name.strip() for name in given.split(",") if name.strip()] if given else []
 
 
-def _image_count(arguments: argparse.Namespace) -> int | None:
+def _image_count(sources: Sources) -> int | None:
     """Return the size of the data set; None for the synthetic one. Raises models.InputError."""
-    from launch.options import find_sources
     from models.imagenet.dataset import image_folder
 
-    given = (arguments.weights, arguments.images, arguments.labels, arguments.calibration)
-    sources = find_sources(*given)
     return len(image_folder(sources.images, sources.labels)) if sources.images else None
 
 

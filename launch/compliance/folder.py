@@ -27,6 +27,13 @@ def folder_of(results: Path, model: str, scenario: str, test: str) -> Path:
     return results / "compliance" / model / scenario / test
 
 
+def copy_logs(run: Path, place: Path) -> None:
+    """Copy LoadGen's logs of a run into the new directory `place`."""
+    place.mkdir(parents=True)
+    for name in LOGS:
+        shutil.copyfile(run / name, place / name)
+
+
 def write_folder(
     results: Path, model: str, scenario: str, test: str, run: Path, verdicts: dict[str, Verdict]
 ) -> Path:
@@ -37,10 +44,7 @@ def write_folder(
     place = folder_of(results, model, scenario, test)
     aside = place.with_name(f".{test}.aside")
     shutil.rmtree(aside, ignore_errors=True)
-    logs = aside / "performance" / "run_1"
-    logs.mkdir(parents=True)
-    for name in LOGS:
-        shutil.copyfile(run / name, logs / name)
+    copy_logs(run, aside / "performance" / "run_1")
     for what, verdict in verdicts.items():
         (aside / f"verify_{what}.txt").write_text(verdict.text())
     if "accuracy" in verdicts:

@@ -53,16 +53,17 @@ class Step:
 def find_steps(options: RunOptions, tests: tuple[str, ...]) -> list[Step]:
     """Return the runs of one model and scenario, in the order in which they are to be made."""
     steps: list[Step] = []
+    here = host(read_topology())
     performance = replace(options, mode=PERFORMANCE)
     reference = find_reference(performance, PERFORMANCE)
-    steps.append(Step(performance, _why_not(performance, reference)))
+    steps.append(Step(performance, _why_not(performance, reference, here)))
     accuracy = replace(options, mode=ACCURACY)
     measured = find_reference(accuracy, ACCURACY)
-    steps.append(Step(accuracy, _why_not(accuracy, measured) or _unlike(reference, measured)))
+    steps.append(Step(accuracy, _why_not(accuracy, measured, here) or _unlike(reference, measured)))
     for test in tests:
         audit = replace(options, mode=PERFORMANCE, audit=test)
         record = find_reference(audit, PERFORMANCE)
-        missing = _why_not(audit, record) or _unlike(reference, record)
+        missing = _why_not(audit, record, here) or _unlike(reference, record)
         if not missing and any(step.missing for step in steps[:2]):
             missing = "what it is compared with is made anew"
         steps.append(Step(audit, missing or _verdict(audit, reference, record)))
@@ -84,8 +85,8 @@ def estimate_s(step: Step, rate: float | None, images: int | None) -> float | No
     return AROUND_S + (OFFICIAL_S if changed.min_duration_s is None else changed.min_duration_s)
 
 
-def _why_not(options: RunOptions, record: dict[str, Any] | None) -> str:
-    """Return why a run's results do not do for these options, "" where they do."""
+def _why_not(options: RunOptions, record: dict[str, Any] | None, here: dict[str, object]) -> str:
+    """Return why a run's results do not do for these options on this host, "" where they do."""
     if record is None:
         return "not there"
     if record.get("round") != options.round:
@@ -96,7 +97,7 @@ def _why_not(options: RunOptions, record: dict[str, Any] | None) -> str:
     for key, source in (("weights", options.sources.weights), ("data", options.sources.images)):
         if not _from(record.get(key), source):
             return f"of other {'weights' if key == 'weights' else 'images'}"
-    known, here = record["host"], host(read_topology())
+    known = record["host"]
     if any(known.get(fact) != here[fact] for fact in MACHINE):
         return f"of another machine, {known.get('processor')}"
     if record["result"]["valid"] is False:

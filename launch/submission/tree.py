@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from launch.compliance.folder import LOGS, folder_of
+from launch.compliance.folder import copy_logs, folder_of
 from launch.compliance.references import ACCURACY, PERFORMANCE, place
 from launch.errors import RunError
 from launch.options import RunOptions
@@ -67,8 +67,8 @@ def _write_result(
     places |= {test: place(audit, PERFORMANCE) for test, audit in audits.items()}
     records = {name: _record(where) for name, where in places.items()}
     home = layout.results(model, scenario)
-    _copy(places[PERFORMANCE], home / "performance" / "run_1")
-    _copy(places[ACCURACY], home / "accuracy")
+    copy_logs(places[PERFORMANCE], home / "performance" / "run_1")
+    copy_logs(places[ACCURACY], home / "accuracy")
     _write_accuracy(places[ACCURACY] / ACCURACY_LOG, home / "accuracy", records[ACCURACY])
     performance = records[PERFORMANCE]
     measurements = layout.measurements(model, scenario)
@@ -90,12 +90,6 @@ def _record(where: Path) -> dict[str, Any]:
     if record is None:
         raise RunError(f"{where / RUN_JSON}: is no longer there")
     return record
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.mkdir(parents=True)
-    for name in LOGS:
-        shutil.copyfile(source / name, target / name)
 
 
 def _write_accuracy(log: Path, target: Path, record: dict[str, Any] | None) -> None:

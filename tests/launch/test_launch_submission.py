@@ -119,6 +119,12 @@ class Results:
                 self.run(scenario, audit=test)
                 self.folder(scenario, test)
 
+    def tree(self, round: str = ROUND, *asked: RunOptions) -> tuple[Layout, list[str]]:
+        """Write a tree of them beside, and what speaks against submitting it."""
+        layout = Layout(self.directory.with_name("out"), round, "closed", "Acme", "box")
+        runs = list(asked) or [options(self.directory)]
+        return layout, write_tree(layout, {"submitter": "Acme"}, runs, rules.TESTS)
+
 
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
@@ -256,12 +262,9 @@ closed/Acme/systems/box.json
 @pytest.mark.parametrize(
     ("round", "golden"), [("v5.0", OLD), ("v5.1", OLD), ("v6.0", NEW), ("v6.1", NEW)]
 )
-def test_the_tree_has_the_layout_of_its_round(
-    results: Results, tmp_path: Path, round: str, golden: str
-) -> None:
+def test_the_tree_has_the_layout_of_its_round(results: Results, round: str, golden: str) -> None:
     results.complete("Offline")
-    layout = Layout(tmp_path / "out", round, "closed", "Acme", "box")
-    against = write_tree(layout, {"submitter": "Acme"}, [options(results.directory)], rules.TESTS)
+    layout, against = results.tree(round)
     assert against == []
     files = [path.relative_to(layout.root) for path in layout.root.rglob("*") if path.is_file()]
     assert sorted(map(str, files)) == golden.splitlines()
@@ -270,11 +273,10 @@ def test_the_tree_has_the_layout_of_its_round(
     ]
 
 
-def test_the_files_of_the_tree_say_what_the_runs_recorded(results: Results, tmp_path: Path) -> None:
+def test_the_files_of_the_tree_say_what_the_runs_recorded(results: Results) -> None:
     results.complete("Offline", "SingleStream")
-    layout = Layout(tmp_path / "out", ROUND, "closed", "Acme", "box")
     asked = [options(results.directory, name) for name in ("Offline", "SingleStream")]
-    write_tree(layout, {"submitter": "Acme"}, asked, rules.TESTS)
+    layout, _ = results.tree(ROUND, *asked)
     conf = layout.measurements("resnet50", "Offline") / "user.conf"
     assert conf.read_text() == (
         "resnet50.Offline.target_qps = 103.25\n"
@@ -301,10 +303,8 @@ def test_the_files_of_the_tree_say_what_the_runs_recorded(results: Results, tmp_
 def test_a_tree_of_short_runs_is_marked(results: Results, tmp_path: Path) -> None:
     results.complete("Offline")
     results.run("Offline", unofficial_reasons=["--fast"])
-    layout = Layout(tmp_path / "out", ROUND, "closed", "Acme", "box")
-    asked = [options(results.directory, "Offline", "--fast")]
     for _ in range(2):  # the second takes the place of the first
-        against = write_tree(layout, {"submitter": "Acme"}, asked, rules.TESTS)
+        layout, against = results.tree(ROUND, options(results.directory, "Offline", "--fast"))
     assert against == ["resnet50 Offline: --fast"]
     assert "resnet50 Offline: --fast" in (layout.root / "NOT_SUBMITTABLE.md").read_text()
     assert {path.name for path in tmp_path.iterdir()} == {"results", "out"}
