@@ -115,10 +115,20 @@ class Staging:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write `value` as JSON to `path`: aside, then renamed."""
+    """Write `value` as JSON to `path`, whole."""
+    write_text(path, as_text(value))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`: aside, then renamed; nothing is left where that fails (OSError)."""
     aside = path.with_name(f".{path.name}.aside")
-    aside.write_text(as_text(value))
-    aside.replace(path)
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

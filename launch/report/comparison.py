@@ -12,7 +12,7 @@ from launch.report import tables
 from launch.report.axes import Linear, Logarithmic, Nines, duration, number, percent
 from launch.report.charts import Axis, Chart, figure
 from launch.report.figures import COLOURS, FEW
-from launch.report.history import SETTINGS, facts, higher_is_better
+from launch.report.history import PERCENTILES, SETTINGS, facts, higher_is_better
 from launch.report.markup import Child, Markup, scroller, tag
 from launch.report.page import badge, document, model_title, section
 from launch.report.series import Histogram, windows
@@ -108,7 +108,7 @@ def _figures(
             rows.append(("ratio", ["1", *ratios], False))
     offline = all(run["scenario"] == "Offline" for run in runs)
     # There they only say how long the test took.
-    for name in () if offline else ("p50", "p90", "p99"):
+    for name in () if offline else PERCENTILES:
         found = [run["latencies_ns"].get(name) for run in runs]
         rows.append((f"{name} of latency", [duration(v) if v else "-" for v in found], False))
     for key, name in (

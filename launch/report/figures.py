@@ -9,11 +9,10 @@ from typing import Any
 
 from launch.report.axes import Linear, Logarithmic, Nines, duration, number, percent
 from launch.report.charts import Axis, Chart, figure
-from launch.report.history import served_s
+from launch.report.history import PERCENTILES, served_s
 from launch.report.markup import Markup
 from launch.report.series import Histogram, Window, batch_sizes, windows
 
-MARKS = ("p50", "p90", "p99")
 COLOURS = 7
 """Colours that tell instances apart; they come again after so many."""
 TALL = 175.0
@@ -42,10 +41,10 @@ def latencies(record: dict[str, Any]) -> Markup | None:
     if found is None:
         return None
     told = record["result"]["latencies_ns"]
-    percentiles = {name: told[name] for name in MARKS if name in told}
+    percentiles = {name: told[name] for name in PERCENTILES if name in told}
     source = "LoadGen's"
     if not percentiles:
-        percentiles = {name: found.percentile(float(name[1:]) / 100) for name in MARKS}
+        percentiles = {name: found.percentile(float(name[1:]) / 100) for name in PERCENTILES}
         source = "loadrun's"
     limit = limit_ns(record)
     of = "query" if record["scenario"] == "MultiStream" else "sample"

@@ -6,6 +6,8 @@ from typing import Any
 
 KEPT = 30
 """Earlier runs that a run.json names, the newest first."""
+PERCENTILES = ("p50", "p90", "p99")
+"""Latencies that a page tells."""
 KIND = ("model", "scenario", "mode", "audit")
 """Runs that agree in these can be compared."""
 SETTINGS = (
@@ -45,7 +47,7 @@ def facts(record: dict[str, Any]) -> dict[str, Any]:
         "valid": result.get("valid"),
         "figure": metric.get("value"),
         "unit": metric.get("unit"),
-        "latencies_ns": {name: told[name] for name in ("p50", "p90", "p99") if name in told},
+        "latencies_ns": {name: told[name] for name in PERCENTILES if name in told},
         "harness_efficiency": record.get("harness_efficiency"),
         "utilisation": busy / seconds / len(each) if seconds and each else None,
         "duration_s": record.get("duration_s"),

@@ -14,6 +14,7 @@ from launch.report.history import facts, higher_is_better, same_kind
 from launch.report.markup import Child, Markup, scroller, tag
 from launch.report.page import badge, document, model_title
 from launch.report.sources import Source, page_beside
+from launch.results import COMPLETE
 
 COLUMNS = (
     "model",
@@ -133,6 +134,6 @@ def _trend(run: dict[str, Any], earlier: Sequence[dict[str, Any]]) -> Markup | N
 
 
 def _rank(record: dict[str, Any]) -> int:
-    if record["status"] != "COMPLETE":
+    if record["status"] != COMPLETE:
         return 3
     return {True: 0, None: 1, False: 2}[record["result"]["valid"]]

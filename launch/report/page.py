@@ -7,11 +7,11 @@ from typing import Any
 
 from launch.report import figures, tables
 from launch.report.axes import duration, number, percent
-from launch.report.history import same_kind, served_s
+from launch.report.history import PERCENTILES, same_kind, served_s
 from launch.report.machine import machine
 from launch.report.markup import Child, Markup, join, scroller, tag
+from launch.results import COMPLETE
 
-PERCENTILES = ("p50", "p90", "p99")
 LOGS = ("run.json", "mlperf_log_summary.txt", "mlperf_log_detail.txt")
 TITLES = {"resnet50": "ResNet-50", "mobilenet": "MobileNet"}
 VERDICTS = {True: "VALID", False: "INVALID"}
@@ -22,7 +22,7 @@ def run_page(record: dict[str, Any]) -> str:
 
     Raises KeyError, TypeError, ValueError or the like for what is no record of a run.
     """
-    if record["status"] != "COMPLETE":
+    if record["status"] != COMPLETE:
         return document(_title(record), _header(record), _failure(record), *_facts(record))
     charts = [
         figures.latencies(record),
@@ -78,11 +78,11 @@ def section(heading: str, *content: Child) -> Markup:
 
 def badge(record: dict[str, Any]) -> Markup:
     """The verdict as a word of its own colour."""
-    if record["status"] != "COMPLETE":
+    if record["status"] != COMPLETE:
         return tag("strong", record["status"], class_="badge bad")
     valid = record["result"]["valid"]
     if valid is None:
-        return tag("strong", "COMPLETE", class_="badge")
+        return tag("strong", COMPLETE, class_="badge")
     return tag("strong", VERDICTS[valid], class_=f"badge {'good' if valid else 'bad'}")
 
 

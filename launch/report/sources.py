@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.errors import InputError
-from launch.results import OLD, REPORT, RUN_JSON, STAGING
+from launch.results import OLD, REPORT, RUN_JSON, STAGING, write_text
 from launch.terminal import Terminal
 
 CURE = "give the directory of a run, or its run.json"
@@ -70,12 +70,9 @@ def build(source: Source, page: Callable[[dict[str, Any]], str]) -> str:
 
 def write_page(path: Path, page: str) -> None:
     """Write a page: aside, then renamed. InputError names the file that cannot be written."""
-    aside = path.with_name(f".{path.name}.aside")
     try:
-        aside.write_text(page, encoding="utf-8")
-        aside.replace(path)
+        write_text(path, page)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise InputError(f"{path}: {error.strerror}; give a place that can be written to") from None
 
 

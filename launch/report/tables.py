@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from launch.report.axes import duration, number, percent
-from launch.report.history import SETTINGS, facts, higher_is_better, served_s
+from launch.report.history import PERCENTILES, SETTINGS, facts, higher_is_better, served_s
 from launch.report.markup import Child, Markup, scroller, tag
 
 Row = tuple[str, Child]
@@ -200,7 +200,7 @@ def _figures(
     unit = now["unit"]
     yield "figure", now["figure"], before.get("figure"), unit or "", higher_is_better(unit)
     # In Offline they only say how long the test took.
-    names = ("p50", "p90", "p99") if now["scenario"] != "Offline" else ()
+    names = PERCENTILES if now["scenario"] != "Offline" else ()
     for name in names:
         past = (before.get("latencies_ns") or {}).get(name)
         yield f"{name} of latency", now["latencies_ns"].get(name), past, "ns", False
