@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from launch.announcement import SERVED_IMAGES
+from launch.assets import WITHOUT_ARTIFACT
+
 MOST = 3
 """More than this is not read."""
 HEADROOM = 0.7
 """Share of Server's latency limit below which its percentile leaves room for a higher rate."""
-COMPUTES_NOTHING = ("null", "sim")
-SERVED_IMAGES = "calibrated on the served images"
 
 
 def advice(record: dict[str, Any]) -> list[str]:
@@ -41,7 +42,7 @@ def _calibrate(record: dict[str, Any]) -> list[str]:
 
 
 def _find_qps(record: dict[str, Any]) -> list[str]:
-    if record["scenario"] != "Server" or record["engine"] in COMPUTES_NOTHING:
+    if record["scenario"] != "Server" or record["engine"] in WITHOUT_ARTIFACT:
         return []
     command = f"loadrun find-qps {record['model']}"
     if record["result"]["valid"] is False:
@@ -64,7 +65,7 @@ def limit_share(record: dict[str, Any]) -> float | None:
 
 
 def _tune(record: dict[str, Any]) -> list[str]:
-    if record.get("tuned") or record["engine"] in COMPUTES_NOTHING:
+    if record.get("tuned") or record["engine"] in WITHOUT_ARTIFACT:
         return []
     command = f"loadrun tune {record['model']} --scenario {record['scenario'].lower()}"
     return [f"{command}: the best instances, cores and batch size here"]

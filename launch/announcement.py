@@ -11,6 +11,9 @@ from launch.terminal import Terminal
 from launch.topology import format_list
 from models.model import Model
 
+SERVED_IMAGES = "calibrated on the served images"
+"""Why a result is not official whose int8 ranges come from the images that are served."""
+
 
 def announce(
     options: RunOptions, model: Model, plan: Plan, pinning: Pinning, terminal: Terminal
@@ -85,7 +88,7 @@ def unofficial_reasons(
     if synthetic:
         reasons.append("synthetic weights or data")
     if calibrates_on_served_images(options):
-        reasons.append("calibrated on the served images")
+        reasons.append(SERVED_IMAGES)
     if options.audit:
         reasons.append(f"audit {options.audit}")
     return reasons

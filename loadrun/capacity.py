@@ -16,7 +16,7 @@ _SERVICE_SPREAD = 1.2
 """A lone sample on a core that was idle takes longer than its share of back-to-back batches."""
 _OVERHEAD_S = 0.5e-3
 """From LoadGen to an instance that sleeps, and back: three wake-ups, dear on a virtual machine."""
-_LIMIT_SHARE = 0.8
+LIMIT_SHARE = 0.8
 """Part of the latency limit planned with; the rest is for what the machine does beside."""
 _LOAD_SHARE = 0.9
 """Part of the computed load asked for: a default run is to be VALID, not a record."""
@@ -48,7 +48,7 @@ def _erlang_c(load: float, instances: int) -> float:
 
 def fits_limit(rate: float, instances: int, limit_s: float) -> bool:
     """Whether a single sample is answered within the limit at all when nothing waits before it."""
-    return service_time_s(rate, instances) < limit_s * _LIMIT_SHARE
+    return service_time_s(rate, instances) < limit_s * LIMIT_SHARE
 
 
 def service_time_s(rate: float, instances: int) -> float:
@@ -65,7 +65,7 @@ def server_qps(rate: float, instances: int, limit_s: float, percentile: float) -
     if not fits_limit(rate, instances, limit_s):
         return _HOPELESS_SHARE * rate
     service_s = service_time_s(rate, instances)
-    wait_s = limit_s * _LIMIT_SHARE - service_s
+    wait_s = limit_s * LIMIT_SHARE - service_s
     allowed = (1 - percentile) / 2
     low, high = 0.01, 0.99
     for _ in range(40):

@@ -142,13 +142,13 @@ class Collector:
         for instance in [i for i in self._absent if states[i] == InstanceState.READY]:
             self._absent.remove(instance)
             self._dispatcher.add(instance)
-        self._dispatcher.poll()
         dispatcher = self._dispatcher
+        dispatcher.poll()
         self._timeline.look(dispatcher.answered, dispatcher.outstanding, dispatcher.issued_ns)
         if self._timeline.timed and now >= self._tell_at:
             self._tell_at = now + _TELL_S
             self._control.latencies_ns = self._timeline.percentiles_ns(_TOLD)
-        if self._dispatcher.alive == 0 and self._control.run_state == RunState.STOPPING:
+        if dispatcher.alive == 0 and self._control.run_state == RunState.STOPPING:
             raise NoInstanceError("no instance is left to answer")
 
     def _bury(self, instance: int) -> None:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from loadrun.capacity import fits_limit, server_qps, service_time_s
+from loadrun.capacity import LIMIT_SHARE, fits_limit, server_qps, service_time_s
 from loadrun.logs import LoadgenResult
 
 _MORE_QUERIES = re.compile(r"at least (\d+) more queries")
@@ -26,8 +26,6 @@ _LONGER = 1.1
 _CONFIDENCE = 0.99
 _CONFIDENCE_SIGMAS = 2.326
 """Early stopping's confidence, and the standard deviations of a normal distribution for it."""
-_PLANNED_SHARE = 0.8
-"""Part of the latency limit that a lone sample may take (as in loadrun.capacity)."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def _less_late(result: LoadgenResult, serving: Serving | None) -> str:
     limit_s = _number(result, "effective_target_latency_ns") / 1e9
     alone_s = _lone_sample_s(result, serving, limit_s)
     if alone_s is not None:
-        more = math.ceil(alone_s / (_PLANNED_SHARE * limit_s)) if limit_s else 2
+        more = math.ceil(alone_s / (LIMIT_SHARE * limit_s)) if limit_s else 2
         return (
             f"no --qps would do: a lone sample takes {1e3 * alone_s:.3g} ms; give each instance "
             f"about {max(more, 2)} times the processors (fewer --instances on the same --cores)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from launch.commands.arguments import EXIT_CODES, one_of
+from launch.completion import SHELLS
 
 SUMMARY = "print a script that completes commands, options and names in a shell"
 DESCRIPTION = """\
@@ -19,7 +20,6 @@ examples:
   loadrun completion fish > ~/.config/fish/completions/loadrun.fish
 
 {EXIT_CODES}"""
-SHELLS = ("bash", "zsh", "fish")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

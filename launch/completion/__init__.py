@@ -2,3 +2,5 @@
 
 `words` reads the parsers; `bash`, `zsh` and `fish` write a script each.
 """
+
+SHELLS = ("bash", "zsh", "fish")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 import models
+from launch.commands.accuracy import DTYPES
+from launch.completion import SHELLS
 from launch.compliance.settings import AUDITS
 from loadrun.dispatch.policies import NAMES as POLICIES
 from loadrun.rounds import ROUNDS
@@ -65,8 +67,8 @@ def known_words() -> dict[str, tuple[str, ...]]:
         "round": tuple(ROUNDS),
         "audit": tuple(AUDITS),
         "tests": tuple(AUDITS),
-        "shell": ("bash", "zsh", "fish"),
-        "dtype": ("int32", "int64", "float32"),
+        "shell": SHELLS,
+        "dtype": DTYPES,
         "file": tuple(dict.fromkeys(published)),
     }
 
