@@ -5,6 +5,13 @@ from __future__ import annotations
 import difflib
 
 SCENARIOS = ("SingleStream", "MultiStream", "Server", "Offline")
+TARGETS = {
+    "SingleStream": "single_stream_expected_latency_ns",
+    "MultiStream": "multi_stream_expected_latency_ns",
+    "Server": "server_target_qps",
+    "Offline": "offline_expected_qps",
+}
+"""LoadGen's setting that holds what is expected: ns a query, queries/s, samples/s."""
 MODES = ("PerformanceOnly", "AccuracyOnly", "SubmissionRun", "FindPeakPerformance")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,10 +175,7 @@ def test_expected_durations(make_config: MakeConfig) -> None:
 
 def test_unofficial_reasons(make_config: MakeConfig, tmp_path: Path) -> None:
     path = tmp_path / "user.conf"
-    path.write_text(
-        "*.Server.target_latency_percentile = 90\n*.Server.coalesce_queries = 1\n"
-        "*.*.max_duration = 5000\n"
-    )
+    path.write_text("*.Server.target_latency_percentile = 90\n*.*.max_duration = 5000\n")
     overrides = Overrides(min_duration_s=60, target_latency_ms=100, max_query_count=7)
     config = make_config(
         scenario="Server", user_conf=str(path), overrides=overrides, sample_count=2000
@@ -187,9 +185,20 @@ def test_unofficial_reasons(make_config: MakeConfig, tmp_path: Path) -> None:
         "at most 7 queries",
         "at most 5 s",
         "latency limit 100 ms instead of 15 ms",
-        "LoadGen coalesces late queries",
         "latency percentile 90 instead of 99",
     ]
+
+
+def test_server_takes_late_queries_together_unless_user_conf_says_no(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = make_config(scenario="Server")
+    assert build_settings(config, 100.0).test.server_coalesce_queries
+    assert not build_settings(make_config(scenario="Offline"), 100.0).test.server_coalesce_queries
+    path = tmp_path / "user.conf"
+    path.write_text("*.Server.coalesce_queries = 0\n")
+    settings = build_settings(replace(config, user_conf=str(path)), 100.0)
+    assert not settings.test.server_coalesce_queries
 
 
 def test_audit_config_shapes_the_effective_settings(
