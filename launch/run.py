@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import sys
 from datetime import UTC, datetime
@@ -49,14 +50,13 @@ from loadrun.logs import LogError, parse_result
 from loadrun.user_conf import UserConfError, parse_user_conf
 from loadrun.verdict import Serving, explain
 from models.imagenet.accuracy import accuracy
+from models.imagenet.dataset import VALIDATION_IMAGES
 from shm.reclaim import reclaim
 
 RESULTS = "results directory"
 CHOOSE = "choose another with --results"
 ANNOUNCED = "instructions"
 """A check whose finding stands in the announcement already."""
-VALIDATION_IMAGES = 50_000
-"""ImageNet's validation set, on which MLPerf defines its accuracy targets."""
 
 
 def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
@@ -112,6 +112,16 @@ def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
 def new_run_id() -> str:
     """A name for the run: the time, for people, and enough chance to be the only one."""
     return datetime.now(UTC).strftime("%Y%m%dt%H%M%S") + secrets.token_hex(4)
+
+
+def planned_record(options: RunOptions) -> dict[str, Any]:
+    """What run.json of a run with these options would hold at its start, as JSON reads it back."""
+    topology = read_topology()
+    plan, pinning = plan_for(options, topology), find_pinning(topology)
+    record: dict[str, Any] = json.loads(
+        json.dumps(Record(options, plan, pinning, topology, new_run_id()).values)
+    )
+    return record
 
 
 def plan_for(options: RunOptions, topology: Topology) -> Plan:
@@ -222,7 +232,8 @@ class _Test:
             self._run_id,
             options.model,
             options.scenario,
-            () if options.in_process else self._plan.instances,
+            self._plan.instances,
+            options.in_process,
             directory / LOADRUN_REPORT,
         )
         with RunWatcher(self._terminal, watched) as listener:

@@ -83,7 +83,7 @@ class Listener(Protocol):
         """The run's control block is there; it is open as long as the supervisor runs."""
 
     def phase(self, state: RunState) -> None:
-        """The run entered `state`; a test in one process has no states."""
+        """The run entered `state`."""
 
     def progress(self) -> None:
         """Called now and then, several times a second."""
@@ -193,8 +193,8 @@ class Supervisor:
 
     def _settled(self) -> bool:
         """Whether nothing is to be done before something happens that wakes the supervisor."""
-        serving = self._state is RunState.RUNNING or not self._instance_commands
-        return serving and all(i.lost_generation is None or i.given_up for i in self._instances)
+        quiet = all(i.lost_generation is None or i.given_up for i in self._instances)
+        return quiet and self._state is RunState.RUNNING
 
     def _start(self, command: Command) -> Child:
         with self._aside.left():

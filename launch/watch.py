@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ LOOK_SHARE = 0.0015
 
 @dataclass(frozen=True)
 class Watched:
-    """The run that is watched: `instances` are none where it has one process only.
+    """The run that is watched; `in_process`: LoadGen and the only instance are one process.
 
     `report` is the file in which loadrun says, when the test begins, what to expect of it.
     """
@@ -45,6 +45,7 @@ class Watched:
     model: str
     scenario: str
     instances: Sequence[InstancePlan]
+    in_process: bool
     report: Path
 
 
@@ -94,8 +95,14 @@ class RunWatcher:
             self._terminal.line(STEPS[state])
         if state is RunState.RUNNING and self._control is not None:
             with contextlib.suppress(ShmError):
-                rings = self._closing.enter_context(Rings.attach(self._run.run_id))
-                self._meter = Meter(self._control, rings.held, time.monotonic_ns())
+                held = self._held()
+                self._meter = Meter(self._control, held, time.monotonic_ns())
+
+    def _held(self) -> Callable[[int], int]:
+        """What tells how many batches an instance holds; raises ShmError."""
+        if self._run.in_process:
+            return _asked_at_once
+        return self._closing.enter_context(Rings.attach(self._run.run_id)).held
 
     def loadrun_says(self, line: str) -> None:
         """Pass on what is meant for people; its first words come when the test begins."""
@@ -183,3 +190,8 @@ class RunWatcher:
         if rows != self._rows:
             self._rows = rows
             self._groups = group(self._run.instances, rows)
+
+
+def _asked_at_once(_: int) -> int:
+    """In one process LoadGen has its next query ready when the last one is answered."""
+    return 1

@@ -25,9 +25,10 @@ WAIT_S = 0.05
 """Longest wait for an answer: the instances are looked after in between."""
 _WATCH_S = 0.02
 """How often the states of the instances are looked at."""
-_TELL_S = 0.5
+TELL_S = 0.5
 """How often the latencies so far are told."""
-_TOLD = (0.5, 0.9, 0.99)
+TOLD = (0.5, 0.9, 0.99)
+"""Which: see `shm.control`."""
 _NAP_S = 1e-3
 _HELPED_CALLS = 10
 """LoadGen's thread that comes so often in a nap needs no help with collecting."""
@@ -146,8 +147,8 @@ class Collector:
         dispatcher.poll()
         self._timeline.look(dispatcher.answered, dispatcher.outstanding, dispatcher.issued_ns)
         if self._timeline.timed and now >= self._tell_at:
-            self._tell_at = now + _TELL_S
-            self._control.latencies_ns = self._timeline.percentiles_ns(_TOLD)
+            self._tell_at = now + TELL_S
+            self._control.latencies_ns = self._timeline.percentiles_ns(TOLD)
         if dispatcher.alive == 0 and self._control.run_state == RunState.STOPPING:
             raise NoInstanceError("no instance is left to answer")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -204,7 +205,10 @@ def _never() -> int:
 
 
 class InProcessServing:
-    """An engine in this process, called in LoadGen's thread (SingleStream as in the BKM)."""
+    """An engine in this process, called in LoadGen's thread (SingleStream as in the BKM).
+
+    The control block, with one record, is there for those who watch.
+    """
 
     def __init__(
         self, config: LoadrunConfig, slots: int, sample_shape: tuple[int, ...], engine: Engine
@@ -212,55 +216,63 @@ class InProcessServing:
         self._config = config
         self._engine = engine
         self._sut: InProcessSUT | None = None
-        self._rate = 0.0
-        self._busy_ns = 0
         self._timeline = Timeline(timed=True)
         self.arena: Samples = np.zeros((slots, *sample_shape), np.uint8)
+        self._control = ControlBlock.create(config.run_id, 1)
+        self._record = self._control.instance(0)
+        self._record.pid = os.getpid()
 
     def load(self) -> None:
         """The engine comes loaded."""
+        self._record.state = InstanceState.LOADED
 
     def warm_up(self) -> list[float]:
         """Run full batches for a second; the first call is left out."""
+        self._control.run_state = RunState.WARMUP
         positions = [i % len(self.arena) for i in range(self._config.batch_size)]
         self._engine(positions, self.arena)
         calls, start = 0, time.monotonic()
         while (took := time.monotonic() - start) < _IN_PROCESS_WARMUP_S or calls == 0:
             self._engine(positions, self.arena)
             calls += 1
-        self._rate = calls * len(positions) / took
-        return [self._rate]
+        self._record.rate = calls * len(positions) / took
+        self._record.state = InstanceState.READY
+        return [self._record.rate]
 
     def start(
         self, library: SampleLibrary, settings: Settings, on_failure: OnFailure
     ) -> SystemUnderTest:
-        """Return the SUT around the engine."""
-        self._sut = InProcessSUT(library, self._infer, self._config.batch_size, self._timeline)
+        """Return the SUT around the engine; the run is RUNNING."""
+        self._sut = InProcessSUT(
+            library, self._infer, self._config.batch_size, self._timeline, self._control
+        )
+        self._control.run_state = RunState.RUNNING
         return self._sut
 
     def _infer(self, positions: list[int]) -> Answer:
-        start = time.monotonic_ns()
-        answer = self._engine(positions, self.arena)
-        self._busy_ns += time.monotonic_ns() - start
-        return answer
+        return self._engine(positions, self.arena)
 
     def stop(self) -> None:
-        """Nothing runs on its own."""
+        """See the last answers counted, remove the control block."""
+        if self._sut is not None:
+            self._sut.look()
+        self._record.state = InstanceState.STOPPED
+        self.abort()
 
     def abort(self) -> None:
-        """Nothing is shared."""
+        """Remove the control block."""
+        self._control.run_state = RunState.STOPPING
+        self._control.unlink()
 
     def counts(self) -> tuple[list[InstanceReport], int]:
         """Return the one instance that this process is."""
         if self._sut is None:
             return [], 0
         counted = self._sut
-        busy_s = self._busy_ns / 1e9
-        return [InstanceReport(0, counted.samples, sum(counted.sizes), busy_s, self._rate)], 0
+        busy_s = counted.busy_ns / 1e9
+        batches = sum(counted.sizes)
+        return [InstanceReport(0, counted.samples, batches, busy_s, self._record.rate)], 0
 
     def timeline(self) -> dict[str, Any]:
         """Return how the test went."""
-        if self._sut is None:
-            return self._timeline.as_json([])
-        self._sut.look()
-        return self._timeline.as_json([self._sut.sizes])
+        return self._timeline.as_json([self._sut.sizes] if self._sut is not None else [])

@@ -16,10 +16,11 @@ from typing import Any, Protocol
 import mlperf_loadgen as lg
 import numpy as np
 
-from loadrun.completion import WAIT_S, Collector
+from loadrun.completion import TELL_S, TOLD, WAIT_S, Collector
 from loadrun.dispatch.dispatcher import Dispatcher
 from loadrun.library import SampleLibrary
 from loadrun.timeline import Timeline
+from shm.control import ControlBlock
 
 Answer = tuple[Any, Sequence[int] | int]
 """The answers to a batch, one behind the other, as an array or bytes; the bytes of each sample, one
@@ -34,6 +35,7 @@ _COLLECT_EVERY_S = 100e-6
 
 _LOOK_NS = 20_000_000
 """How often the timeline has a look."""
+_TELL_NS = int(1e9 * TELL_S)
 
 
 class SystemUnderTest(Protocol):
@@ -120,24 +122,34 @@ class WaitingRingSUT(RingSUT):
 class InProcessSUT:
     """Serves queries in LoadGen's own thread, up to `batch_size` samples at a time.
 
-    `samples` counts what it has answered, `sizes[n]` its batches of n samples.
+    `samples` counts what it has answered, `sizes[n]` its batches of n samples, `busy_ns` its time
+    in the engine. `control` has one record, kept for those who watch.
     """
 
     def __init__(
-        self, library: SampleLibrary, infer: Infer, batch_size: int, timeline: Timeline
+        self,
+        library: SampleLibrary,
+        infer: Infer,
+        batch_size: int,
+        timeline: Timeline,
+        control: ControlBlock,
     ) -> None:
         self._positions = library.positions
         self._infer = infer
         self._timeline = timeline
+        self._control = control
+        self._record = control.instance(0)
         self._batch_size = batch_size
-        self._look_at_ns = 0
+        self._batches = 0
+        self._look_at_ns = self._tell_at_ns = 0
         self._last = (0, 0)  # when the latest query came and was answered
         self.samples = 0
         self.sizes = [0] * (batch_size + 1)
+        self.busy_ns = 0
 
     def issue(self, ids: list[int], indices: list[int]) -> None:
         """Infer and complete before returning."""
-        issued_ns, timeline = time.monotonic_ns(), self._timeline
+        issued_ns = begin_ns = time.monotonic_ns()
         positions = self._positions(indices)
         for start in range(0, len(ids), self._batch_size):
             batch = ids[start : start + self._batch_size]
@@ -145,8 +157,12 @@ class InProcessSUT:
             done_ns = time.monotonic_ns()
             _complete(batch, *answer)
             self.sizes[len(batch)] += 1
+            self._batches += 1
+            self.busy_ns += done_ns - begin_ns
+            begin_ns = time.monotonic_ns()
         self.samples += len(ids)
         self._last = issued_ns, done_ns
+        timeline = self._timeline
         if len(timeline.ends) < timeline.room:
             timeline.ends += (done_ns, 1)
             timeline.starts.append(issued_ns)
@@ -155,8 +171,15 @@ class InProcessSUT:
             self.look()
 
     def look(self) -> None:
-        """Let the timeline see what has been answered."""
-        self._timeline.look(self.samples, 0, *self._last)
+        """Let the timeline, and whoever watches, see what has been answered."""
+        issued_ns, done_ns = self._last
+        self._timeline.look(self.samples, 0, issued_ns, done_ns)
+        record = self._record
+        record.samples, record.batches = self.samples, self._batches
+        record.busy_ns, record.heartbeat_ns = self.busy_ns, done_ns
+        if done_ns >= self._tell_at_ns:
+            self._tell_at_ns = done_ns + _TELL_NS
+            self._control.latencies_ns = self._timeline.percentiles_ns(TOLD)
 
     def flush(self) -> None:
         """Nothing is ever outstanding."""

@@ -13,8 +13,7 @@ class Progress:
     """A test that has gone on for `gone_s`.
 
     `done` of `expected` samples are answered; `expected_s` is how long loadrun foresaw it to take.
-    None where it is not known: one process has no counters, and a test that ends by the clock no
-    number of samples.
+    None where it is not known: nothing has been read yet, or the test ends by the clock.
     """
 
     gone_s: float

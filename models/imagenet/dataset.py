@@ -11,6 +11,8 @@ from models.errors import InputError, quoted
 from models.imagenet.labels import CLASSES, read_labels
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
+VALIDATION_IMAGES = 50_000
+"""Images of ImageNet's validation set, over which MLPerf asks for accuracy."""
 LABEL_FILES = ("val_map.txt", "val.txt", "labels.txt")
 
 

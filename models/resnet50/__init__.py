@@ -40,7 +40,8 @@ RESNET50 = _ResNet50(
     ),
     classes=1000,
     response_bytes=4,
-    fp32_accuracy=0.76456,
+    # As the rules and the submission checker round it; the reference's own is 76.456%.
+    fp32_accuracy=0.7646,
     quality_target=0.99,
     preprocessing="resnet50-2",
     label_offset=0,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from private_shm import in_private_shm
 from loadrun.config import LoadrunConfig, Overrides
 from loadrun.dispatch import policies
 from shm.control import ControlBlock, InstanceState, RunState
+from shm.segment import SegmentMissing
 
 __all__ = ["make_config", "make_run"]  # fixtures of this module
 
@@ -398,6 +402,32 @@ def test_single_stream_in_one_process(make_run: MakeRun, mode: str) -> None:
         assert answered(run.accuracy_log()) == {index: index for index in range(64)}
     else:
         assert report["loadgen"]["valid"] is True
+
+
+def test_one_process_tells_those_who_watch_how_it_goes(make_run: MakeRun) -> None:
+    run = make_run(scenario="SingleStream", instances=1, batch_size=1)
+    run_id = run.config.run_id
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(in_process, run)
+        while True:
+            # Its warm-up lasts a second: it cannot have come and gone unseen.
+            with contextlib.suppress(SegmentMissing):
+                control = ControlBlock.attach(run_id)
+                break
+            assert not done.done(), done.result().stderr
+            time.sleep(0.005)
+        assert done.result().returncode == 0
+    with control:
+        record, (served,) = control.instance(0), run.report()["instances"]
+        assert control.run_state is RunState.STOPPING
+        assert record.state is InstanceState.STOPPED
+        assert (record.samples, record.batches) == (served["samples"], served["batches"])
+        assert record.busy_ns == pytest.approx(1e9 * served["busy_s"], abs=1)
+        assert record.heartbeat_ns
+        p50_ns, p90_ns, p99_ns = control.latencies_ns
+        assert 500_000 * 0.97 < p50_ns <= p90_ns <= p99_ns
+    with pytest.raises(SegmentMissing):
+        ControlBlock.attach(run_id)
 
 
 SCATTERED = """
