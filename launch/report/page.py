@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import models
 from launch.report import figures, tables
 from launch.report.axes import duration, number, percent
 from launch.report.history import PERCENTILES, same_kind, served_s
@@ -13,7 +14,6 @@ from launch.report.markup import Child, Markup, join, scroller, tag
 from launch.results import COMPLETE
 
 LOGS = ("run.json", "mlperf_log_summary.txt", "mlperf_log_detail.txt")
-TITLES = {"resnet50": "ResNet-50", "mobilenet": "MobileNet"}
 VERDICTS = {True: "VALID", False: "INVALID"}
 
 
@@ -87,8 +87,11 @@ def badge(record: dict[str, Any]) -> Markup:
 
 
 def model_title(name: str) -> str:
-    """A model's name for people."""
-    return TITLES.get(name, name)
+    """A model's name for people; that of one which is not here any more stays as it is."""
+    try:
+        return models.get(name).title
+    except models.UnknownModel:
+        return name
 
 
 def _title(record: dict[str, Any]) -> str:
