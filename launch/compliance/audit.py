@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from launch.compliance.folder import write_folder
-from launch.compliance.references import ACCURACY, PERFORMANCE, check_same, find_reference, place
+from launch.compliance.references import (
+    ACCURACY,
+    PERFORMANCE,
+    at_same_load,
+    check_planned,
+    check_same,
+    find_reference,
+    place,
+)
 from launch.compliance.rules import Verdict, verify_answers, verify_performance
-from launch.errors import ExitCode, InputError
+from launch.errors import ExitCode, InputError, RunError
 from launch.options import RunOptions
 from launch.results import ACCURACY_LOG, RUN_JSON
-from launch.run import run
+from launch.run import planned_record, run
+from launch.space import told as told_of
 from launch.terminal import Terminal
 from loadrun.logs import parse_result
 
@@ -20,7 +29,12 @@ def audit(options: RunOptions, tests: list[str]) -> ExitCode:
     told = Terminal()
     terminal = Terminal.silent() if options.quiet else told
     _run_references(options, tests, terminal)
-    passed = {test: _audit(replace(options, audit=test), terminal, told) for test in tests}
+    passed = {}
+    for test in tests:
+        terminal.line()
+        terminal.line(f"{test}:")
+        run(at_same_load(replace(options, audit=test)), terminal)
+        passed[test] = judge(options, test, terminal, told)
     terminal.line()
     for test, good in passed.items():
         told.line(f"{test}: {'PASS' if good else 'FAIL'}")
@@ -28,7 +42,14 @@ def audit(options: RunOptions, tests: list[str]) -> ExitCode:
 
 
 def _run_references(options: RunOptions, tests: list[str], terminal: Terminal) -> None:
-    for mode in (PERFORMANCE, *([ACCURACY] if "TEST01" in tests else [])):
+    modes = (PERFORMANCE, *([ACCURACY] if "TEST01" in tests else []))
+    planned = planned_record(options)
+    for mode in modes:
+        # Before anything runs: each run takes minutes.
+        reference = find_reference(options, mode)
+        if reference is not None:
+            check_planned(reference, planned, place(options, mode) / RUN_JSON)
+    for mode in modes:
         where = place(options, mode)
         if find_reference(options, mode) is not None:
             terminal.line(f"compared with the {mode} run in {where}")
@@ -41,25 +62,27 @@ def _run_references(options: RunOptions, tests: list[str], terminal: Terminal) -
             )
 
 
-def _audit(options: RunOptions, terminal: Terminal, told: Terminal) -> bool:
-    test = options.audit
-    assert test is not None
-    terminal.line()
-    terminal.line(f"{test}:")
-    run(options, terminal)
-    made, audited = place(options, PERFORMANCE), find_reference(options, PERFORMANCE)
-    unaudited = replace(options, audit=None)
+def judge(options: RunOptions, test: str, terminal: Terminal, told: Terminal) -> bool:
+    """Hold the audit run that is there against its references, and write the test's folder.
+
+    Returns whether it passed. `terminal` is told of the folder, `told` of the verdicts.
+    """
+    audit = replace(options, audit=test)
+    made, audited = place(audit, PERFORMANCE), find_reference(audit, PERFORMANCE)
     verdicts: dict[str, Verdict] = {}
     for mode in (PERFORMANCE, *([ACCURACY] if test == "TEST01" else [])):
-        where = place(unaudited, mode)
-        check_same(find_reference(unaudited, mode), audited, where / RUN_JSON)
+        where = place(options, mode)
+        check_same(find_reference(options, mode), audited, where / RUN_JSON)
         if mode == ACCURACY:
             verdicts["accuracy"] = verify_answers(where / ACCURACY_LOG, made / ACCURACY_LOG)
         else:
             results = parse_result(where), parse_result(made)
             verdicts["performance"] = verify_performance(test, *results)
     names = (options.results, options.model, options.scenario)
-    folder = write_folder(*names, test, made, verdicts)
+    try:
+        folder = write_folder(*names, test, made, verdicts)
+    except OSError as error:
+        raise RunError(told_of(error)) from error
     for what, verdict in verdicts.items():
         told.line(f"  {what}: {'PASS' if verdict.passed else 'FAIL'}: {verdict.figure}")
     terminal.line(f"  compliance folder: {folder}")

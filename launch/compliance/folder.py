@@ -27,6 +27,11 @@ def folder_of(results: Path, model: str, scenario: str, test: str) -> Path:
     return results / "compliance" / model / scenario / test
 
 
+def logs_in(folder: Path) -> Path:
+    """Return where the logs of the audit run stand in a test's folder."""
+    return folder / "performance" / "run_1"
+
+
 def copy_logs(run: Path, place: Path) -> None:
     """Copy LoadGen's logs of a run into the new directory `place`."""
     place.mkdir(parents=True)
@@ -44,7 +49,7 @@ def write_folder(
     place = folder_of(results, model, scenario, test)
     aside = place.with_name(f".{test}.aside")
     shutil.rmtree(aside, ignore_errors=True)
-    copy_logs(run, aside / "performance" / "run_1")
+    copy_logs(run, logs_in(aside))
     for what, verdict in verdicts.items():
         (aside / f"verify_{what}.txt").write_text(verdict.text())
     if "accuracy" in verdicts:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from launch.errors import RunError
+from launch.compliance.rules import LATENCIES
+from launch.errors import InputError, RunError
 from launch.options import RunOptions
 from launch.results import COMPLETE, RUN_JSON, home, places, read_json
+from loadrun.scenarios import TARGETS
 
 PERFORMANCE, ACCURACY = "PerformanceOnly", "AccuracyOnly"
 SAME = (
@@ -29,12 +33,37 @@ def place(options: RunOptions, mode: str) -> Path:
     return places(where, mode, options.audit)[0]
 
 
-def difference(reference: dict[str, Any], other: dict[str, Any]) -> str | None:
+def at_same_load(audit: RunOptions) -> RunOptions:
+    """Return the options of a compliance test with the expected rate of its performance run.
+
+    A rate that is measured anew would compare the tests of two loads.
+    """
+    reference = find_reference(replace(audit, audit=None), PERFORMANCE)
+    settings = (reference or {}).get("settings") or {}
+    target = settings.get(TARGETS[audit.scenario])
+    if not target:
+        return audit
+    return replace(audit, qps=1e9 / target if audit.scenario in LATENCIES else target)
+
+
+def difference(
+    reference: dict[str, Any], other: dict[str, Any], keys: Sequence[str] = SAME
+) -> str | None:
     """Return in what two runs that are to be compared differ first; None where in nothing."""
-    for key in SAME:
+    for key in keys:
         if reference.get(key) != other.get(key):
             return f"another {key.replace('_', ' ')} ({reference.get(key)}, now {other.get(key)})"
     return None
+
+
+def check_planned(reference: dict[str, Any], planned: dict[str, Any], where: Path) -> None:
+    """Raise InputError for a reference that a run will differ from which has not begun.
+
+    `planned` is its run.json at the start, which does not tell weights and data yet.
+    """
+    differs = difference(reference, planned, [key for key in SAME if key in planned])
+    if differs is not None:
+        raise InputError(_cure(differs, where))
 
 
 def check_same(
@@ -45,4 +74,8 @@ def check_same(
         raise RunError(f"{where}: no longer holds a complete run to compare with")
     differs = difference(reference, audited)
     if differs is not None:
-        raise RunError(f"{where}: that run had {differs}; move it away to have it made again")
+        raise RunError(_cure(differs, where))
+
+
+def _cure(differs: str, where: Path) -> str:
+    return f"{where}: that run had {differs}; move it away to have it made again"

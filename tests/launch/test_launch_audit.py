@@ -137,15 +137,15 @@ class Audits:
         lines = [f"{number:03}.png {number}\n" for number in range(IMAGES)]
         (self.images / "val_map.txt").write_text("".join(lines))
 
-    def run(self, test: str, cheat: str = "") -> tuple[int, str]:
+    def run(self, test: str, cheat: str = "", batch_size: int = 2) -> tuple[int, str]:
         """Return exit code and output; what is missing of references is run, and kept."""
         site = self.directory / "site"
         site.mkdir(exist_ok=True)
         patch = f"import netrun.engines.sim as sim\n{cheat}\nsim.SimulatedEngine.infer = infer\n"
         (site / "sitecustomize.py").write_text(patch if cheat else "")
         words = ["audit", "mobilenet", "--tests", test, "--engine", "sim"]
-        words += ["--images", str(self.images), "--batch-size", "2", "--instances", "2"]
-        words += ["--count", str(IMAGES)]
+        words += ["--images", str(self.images), "--count", str(IMAGES)]
+        words += ["--batch-size", str(batch_size), "--instances", "2"]
         done = subprocess.run(
             [sys.executable, "-m", "launch.cli", *words],
             cwd=self.directory,
@@ -180,6 +180,14 @@ def test_an_honest_engine_gives_the_answers_of_the_accuracy_run(audits: Audits) 
         "verify_accuracy.txt",
         "verify_performance.txt",
     ]
+    home = audits.directory / "results" / "offline" / "mobilenet"
+    expected = {
+        json.loads((place / "performance/run_1/run.json").read_text())["settings"][
+            "offline_expected_qps"
+        ]
+        for place in (home, home / "TEST01")
+    }
+    assert len(expected) == 1, "an audit runs at the load of its performance run"
 
 
 def test_an_engine_that_answers_differently_unchecked_is_caught(audits: Audits) -> None:
@@ -194,6 +202,16 @@ def test_an_engine_that_caches_is_caught(audits: Audits) -> None:
     assert code == 3, output
     assert "TEST04: FAIL" in output
     assert audits.written("TEST04")["verify_performance.txt"].endswith("TEST FAIL\n")
+
+
+def test_runs_that_cannot_be_compared_are_named_before_any_is_made(audits: Audits) -> None:
+    references = audits.directory / "results" / "offline" / "mobilenet"
+    before = (references / "performance" / "run_1" / "run.json").read_text()
+    code, output = audits.run("TEST04", batch_size=1)
+    assert code == 2
+    assert "run_1/run.json: that run had another batch size (2, now 1); move it away" in output
+    assert "warming up" not in output
+    assert (references / "performance" / "run_1" / "run.json").read_text() == before
 
 
 def test_an_unknown_test_is_named(audits: Audits) -> None:
