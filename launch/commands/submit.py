@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,9 @@ exit codes: 0 assembled, and the checker had nothing to say; 2 bad usage or inpu
 INVALID, a compliance test failed or the checker complains; 4 a run failed; 130 interrupted.
 """
 OUTPUT = "submission"
+CHOOSE = "choose another place with --out"
+TREE_BYTES = 8 << 20
+"""Room that a tree needs, well measured: logs are cut, and LoadGen's others are small."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +99,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Check everything that can be wrong, then run."""
     from launch.commands import run as run_command
     from launch.options import RunOptions
+    from launch.space import nearest, need_space
     from launch.submission import rules
     from launch.submission.checker import find_checker
     from launch.submission.layout import Layout
@@ -104,13 +110,14 @@ def execute(arguments: argparse.Namespace) -> int:
     round = round_of(arguments)
     assert round is not None  # argparse asks for it
     try:
-        scenarios = tuple(map(parse_scenario, _names(arguments.scenarios)))
+        chosen = map(parse_scenario, _names(arguments, "scenarios"))
+        scenarios = tuple(dict.fromkeys(chosen))
     except UnknownNameError as error:
         raise InputError(str(error)) from None
     submitter = check_name("--submitter", arguments.submitter)
     path = Path(arguments.system).absolute()
     system = read_system(path, submitter, read_topology())
-    names = [models.get(name).name for name in _names(arguments.models)]
+    names = list(dict.fromkeys(models.get(name).name for name in _names(arguments, "models")))
     closed = system["division"] == "closed"
     strange = [name for name in names if name not in rules.BENCHMARKS]
     if closed and strange:
@@ -118,13 +125,18 @@ def execute(arguments: argparse.Namespace) -> int:
             f"--models {strange[0]}: no benchmark of the closed division (known:"
             f" {', '.join(rules.BENCHMARKS)}); division open takes it"
         )
-    needed = rules.scenarios(system["system_type"], round)
-    lacking = [name for name in needed if scenarios and name not in scenarios]
-    if closed and lacking:
-        raise InputError(f"--scenarios: {system['system_type']} also asks for {', '.join(lacking)}")
-    checker = find_checker(Path(arguments.checker).absolute()) if arguments.checker else None
+    needed = rules.scenarios(system["system_type"])
+    if closed:
+        rules.check_category(system["system_type"], round)
+        _check_scenarios(system["system_type"], needed, scenarios)
+    checker = None
+    if arguments.checker:
+        checker = find_checker(Path(arguments.checker).absolute(), round)
     results = Path(arguments.results).absolute()
     out = Path(arguments.out).absolute() if arguments.out else results / OUTPUT / round
+    need_space(out, TREE_BYTES, "submission", CHOOSE)
+    if not os.access(nearest(out), os.W_OK):
+        raise InputError(f"submission {out}: {nearest(out)} cannot be written ({CHOOSE})")
     layout = Layout(out, round, system["division"], submitter, path.stem)
 
     def options(model: str, scenario: str) -> RunOptions:
@@ -149,15 +161,37 @@ def execute(arguments: argparse.Namespace) -> int:
     )
 
 
-def _names(given: str | None) -> list[str]:
-    return [name.strip() for name in given.split(",") if name.strip()] if given else []
+def _names(arguments: argparse.Namespace, option: str) -> list[str]:
+    """Return the names that an option lists, none where it is not given."""
+    given = getattr(arguments, option)
+    names = [name.strip() for name in given.split(",") if name.strip()] if given is not None else []
+    if given is not None and not names:
+        raise InputError(f"--{option} {given!r}: names nothing")
+    return names
+
+
+def _check_scenarios(system_type: str, needed: Sequence[str], given: Sequence[str]) -> None:
+    """Refuse what a closed result of a category lacks or must not have."""
+    lacking = [name for name in needed if given and name not in given]
+    if lacking:
+        raise InputError(f"--scenarios: {system_type} also asks for {', '.join(lacking)}")
+    strange = [name for name in given if name not in needed]
+    if strange:
+        raise InputError(
+            f"--scenarios: {system_type} has no {', '.join(strange)} in the closed division"
+        )
 
 
 def _image_count(sources: Sources) -> int | None:
     """Return the size of the data set; None for the synthetic one. Raises models.InputError."""
     from models.imagenet.dataset import image_folder
 
-    return len(image_folder(sources.images, sources.labels)) if sources.images else None
+    if sources.images is None:
+        return None
+    images = image_folder(sources.images, sources.labels)
+    if images.labels is None:
+        raise InputError(f"--images {sources.images}: no labels, so no accuracy (cure: --labels)")
+    return len(images)
 
 
 def _run_words(arguments: argparse.Namespace) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from launch.environment import base_environment
 from launch.errors import InputError, RunError
+from launch.results import write_text
 from launch.submission.layout import Layout
 
 PLACES = ("tools/submission/submission_checker/main.py", "tools/submission/submission_checker.py")
@@ -38,6 +39,9 @@ _CURES = (
     (r"_rng_seed is wrong", "the run had another round's seeds: loadrun submit --round makes it"),
     (r"[Ee]arly stopping", "too few queries, or too slow: the run is INVALID; see its summary"),
     (r"[Ll]atency constraint", "Server's latency limit was missed: loadrun find-qps"),
+    (r"missing meaningful value|is not truncated|not hash value|file list mismatch|calibration file"
+     r"|code_dir|src directory", (
+        "the tree was changed after it was written: loadrun submit again")),
     (r"requires a meaningful response|requires a numeric response|field .* is missing",
      "fill that field of the system's description (--system)"),
     (r"invalid status|invalid system type|has submitter|has division|incorrect network mode",
@@ -46,9 +50,15 @@ _CURES = (
         "the audit run was slower or faster than allowed: loadrun audit again, with nothing else"
         " on the machine")),
     (r"[Cc]ompliance test accuracy", "answers differ from the accuracy run's: loadrun audit"),
-    (r"is not truncated|not hash value|file list mismatch|calibration file|code_dir|src directory",
-     "the tree was changed after it was written: loadrun submit again"),
-    (r"contains errors|loadgen errors", "LoadGen logged an error: see mlperf_log_summary.txt"),
+    (r"contains errors|loadgen errors|Loadgen built with uncommitted", (
+        "LoadGen logged an error: see mlperf_log_summary.txt")),
+    (r"unknown scenarios|neither required nor optional", (
+        "a scenario that this category does not have: loadrun submit without it")),
+    (r"Missing TEST|no compliance dir|no measurement_dir|is missing user\.conf|empty directories", (
+        "the tree is not whole: loadrun submit again")),
+    (r"unfriendly name|greater than 50 MB", "remove that file from the tree"),
+    (r"Execution occurred in running check|caused exception in", (
+        "the checker could not read this result: its log holds the traceback")),
 )  # fmt: skip
 """What the checker says (an expression), and what to do."""
 _FOLLOWS = (
@@ -56,6 +66,8 @@ _FOLLOWS = (
     *("accuracy not valid$", "does not have all required scenarios"),
 )
 """Lines that only repeat that something failed."""
+_ALONE = "does not have all required scenarios"
+"""Of these, what is no mere heading."""
 UNKNOWN = "see the checker's source for what it asks"
 
 
@@ -77,36 +89,64 @@ class Check:
     output: str
 
 
-def find_checker(checkout: Path) -> Path:
-    """Return the checker's script in a checkout; InputError where there is none."""
+def find_checker(checkout: Path, round: str) -> Path:
+    """Return the checker's script in a checkout.
+
+    InputError where there is none, it cannot run here, or does not know the round.
+    """
     for place in PLACES:
-        if (checkout / place).is_file():
-            return checkout / place
+        script = checkout / place
+        if script.is_file():
+            done = _run(script, ["--help"])
+            if "No module named 'yaml'" in done.stdout:
+                raise InputError(
+                    f"--checker {checkout}: it needs PyYAML (pip install 'loadrun[submit]')"
+                )
+            if done.returncode != 0:
+                raise InputError(f"--checker {checkout}: cannot run: {_last_line(done.stdout)}")
+            if round not in done.stdout:
+                raise InputError(
+                    f"--checker {checkout}: does not know round {round}: check out another version"
+                )
+            return script
     raise InputError(
         f"--checker {checkout}: no checkout of mlcommons/inference ({PLACES[0]} is not there)"
     )
 
 
-def check(checker: Path, layout: Layout) -> Check:
-    """Run the checker over a tree. RunError where it cannot run at all."""
+def check(checker: Path, layout: Layout, log: Path) -> Check:
+    """Run the checker over a tree, what it prints into `log`. RunError where it ends half-way."""
     with tempfile.TemporaryDirectory(prefix="loadrun-checker-") as scratch:
-        command = [sys.executable, str(checker), "--input", str(layout.root)]
-        command += ["--version", layout.round, "--submitter", layout.submitter]
-        command += ["--csv", str(Path(scratch) / "summary.csv")]
-        done = subprocess.run(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            cwd=scratch,
-            env=base_environment(),
-            check=False,
-        )
+        words = ["--input", str(layout.root), "--csv", str(Path(scratch) / "summary.csv")]
+        words += ["--version", layout.round, "--submitter", layout.submitter]
+        done = _run(checker, words, Path(scratch))
+    try:
+        write_text(log, done.stdout)
+    except OSError as error:
+        raise RunError(f"{log}: {error.strerror}") from None
     if "Traceback (most recent call last)" in done.stdout or "SUMMARY" not in done.stdout:
-        last = done.stdout.strip().splitlines()[-1:] or ["it printed nothing"]
-        raise RunError(f"{checker} did not come to an end: {last[0]}")
+        last = _last_line(done.stdout)
+        raise RunError(f"{checker} did not come to an end: {last} (all it said: {log})")
     return Check(done.returncode == 0, complaints(done.stdout, str(layout.root)), done.stdout)
+
+
+def _run(
+    script: Path, words: list[str], directory: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(script), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        cwd=directory,
+        env=base_environment(),
+        check=False,
+    )
+
+
+def _last_line(output: str) -> str:
+    return (output.strip().splitlines() or ["it printed nothing"])[-1]
 
 
 def complaints(output: str, root: str = "") -> list[Complaint]:
@@ -115,6 +155,7 @@ def complaints(output: str, root: str = "") -> list[Complaint]:
     `root`, the tree's directory, is left out of what is quoted.
     """
     found: dict[str, list[str]] = {}
+    following: list[str] = []
     for line in output.splitlines():
         match = _LINE.match(line)
         if match is None:
@@ -122,10 +163,16 @@ def complaints(output: str, root: str = "") -> list[Complaint]:
         text = match["text"].replace(f"{root}/", "").strip()
         if "WARNING" in (match["new"], match["old"]) and not re.search(_WARNED, text):
             continue
-        if text and not any(re.search(word, text) for word in _FOLLOWS):
+        if any(re.search(word, text) for word in _FOLLOWS):
+            following.append(text)
+        elif text:
             cure = next((cure for word, cure in _CURES if re.search(word, text)), UNKNOWN)
             # What is not known is told each by itself.
             found.setdefault(cure if cure != UNKNOWN else text, []).append(text)
+    if not found:
+        # Alone they are what the checker has to say.
+        missing = [text for text in following if re.search(_ALONE, text)]
+        found = {text: [text] for text in missing}
     return [
         Complaint(texts[0], UNKNOWN if cure == texts[0] else cure, len(set(texts)))
         for cure, texts in found.items()

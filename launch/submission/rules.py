@@ -20,17 +20,21 @@ LAST_DATACENTER_ROUND = "v5.0"
 """Later rounds have ResNet-50 in the edge category only."""
 
 
-def scenarios(system_type: str, round: str) -> tuple[str, ...]:
-    """Return the scenarios that a closed result needs; InputError for a category without it."""
+def scenarios(system_type: str) -> tuple[str, ...]:
+    """Return the scenarios of a category, all of which a closed result needs."""
     categories = system_type.split(",")
-    if "datacenter" in categories and number(round) > number(LAST_DATACENTER_ROUND):
+    wanted = [*(EDGE if "edge" in categories else ())]
+    wanted += DATACENTER if "datacenter" in categories else ()
+    return tuple(dict.fromkeys(wanted))
+
+
+def check_category(system_type: str, round: str) -> None:
+    """Raise InputError for a category of the closed division that has no ResNet-50."""
+    if "datacenter" in system_type.split(",") and number(round) > number(LAST_DATACENTER_ROUND):
         raise InputError(
             f"round {round} has ResNet-50 in the edge category only: system_type must be edge, not"
             f" {system_type} (--round {LAST_DATACENTER_ROUND} was the last with datacenter)"
         )
-    wanted = [*(EDGE if "edge" in categories else ())]
-    wanted += DATACENTER if "datacenter" in categories else ()
-    return tuple(dict.fromkeys(wanted))
 
 
 def number(round: str) -> tuple[int, ...]:

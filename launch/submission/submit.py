@@ -6,15 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from launch.compliance.audit import audit
+from launch.compliance.audit import audit, judge
 from launch.errors import ExitCode
+from launch.live.progress import duration
 from launch.options import RunOptions
+from launch.results import file_abandoned
 from launch.run import run
 from launch.submission.checker import check
 from launch.submission.layout import Layout
-from launch.submission.steps import Step, estimate_s, find_steps, known_rate
+from launch.submission.steps import NOT_JUDGED, Step, estimate_s, find_steps, known_rate
+from launch.submission.system import unlike_here
 from launch.submission.tree import write_tree
 from launch.terminal import Terminal
+from launch.topology import read_topology
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,15 @@ class Submission:
 def submit(submission: Submission) -> ExitCode:
     """Make what is missing, assemble, check; exit code 3 where something stands against it."""
     terminal = Terminal()
+    # What a killed run had finished counts.
+    for results in {options.results for options in submission.runs}:
+        file_abandoned(results)
     _show_plan(submission, terminal)
     if submission.dry_run:
         return ExitCode.OK
     failed: list[str] = []
     for options in submission.runs:
-        failed += _make(options, submission.tests)
+        failed += _make(options, submission.tests, terminal)
     terminal.line()
     if failed:
         terminal.lines(f"against a submission: {subject}" for subject in failed)
@@ -57,6 +64,8 @@ def submit(submission: Submission) -> ExitCode:
 def _show_plan(submission: Submission, terminal: Terminal) -> None:
     layout = submission.layout
     terminal.line(f"{layout.division}, {submission.system['system_type']}, round {layout.round}")
+    for field, said, found in unlike_here(submission.system, read_topology()):
+        terminal.line(f"  note: {field} is '{said}' in the description, here it is '{found}'")
     total, unknown = 0.0, 0
     for options in submission.runs:
         rate = known_rate(options)
@@ -66,13 +75,13 @@ def _show_plan(submission: Submission, terminal: Terminal) -> None:
                 continue
             seconds = estimate_s(step, rate, submission.images)
             total, unknown = total + (seconds or 0.0), unknown + (seconds is None)
-            told = "not known yet how long" if seconds is None else f"about {_told(seconds)}"
+            told = "not known yet how long" if seconds is None else f"about {_about(seconds)}"
             terminal.line(f"  {step.subject:<40} {told} ({step.missing})")
     more = f", and {unknown} of unknown length" if unknown else ""
-    terminal.line(f"to be run: about {_told(total)}{more}")
+    terminal.line(f"to be run: about {_about(total)}{more}")
 
 
-def _make(options: RunOptions, tests: tuple[str, ...]) -> list[str]:
+def _make(options: RunOptions, tests: tuple[str, ...], terminal: Terminal) -> list[str]:
     """Make the runs of one model and scenario that are missing; returns those that failed.
 
     What is missing is looked for before each run anew: one that is made again outdates others.
@@ -83,7 +92,10 @@ def _make(options: RunOptions, tests: tuple[str, ...]) -> list[str]:
         tried.add(step.name)
         if step.options.audit:
             unaudited = replace(step.options, audit=None)
-            passed = audit(unaudited, [step.options.audit]) is ExitCode.OK
+            if step.missing == NOT_JUDGED:
+                passed = judge(unaudited, step.options.audit, terminal, terminal)
+            else:
+                passed = audit(unaudited, [step.options.audit]) is ExitCode.OK
         else:
             passed = run(step.options) is ExitCode.OK
         if not passed:
@@ -101,9 +113,8 @@ def _check(submission: Submission, terminal: Terminal) -> ExitCode:
     if submission.checker is None:
         terminal.line("not checked: --checker DIR names a checkout of mlcommons/inference")
         return ExitCode.OK
-    found = check(submission.checker, submission.layout)
     log = submission.layout.root.with_name(f"{submission.layout.root.name}-checker.log")
-    log.write_text(found.output)
+    found = check(submission.checker, submission.layout, log)
     for complaint in found.complaints:
         more = f" (and {complaint.places - 1} like it)" if complaint.places > 1 else ""
         terminal.line(f"checker: {complaint.text}{more}")
@@ -113,8 +124,5 @@ def _check(submission: Submission, terminal: Terminal) -> ExitCode:
     return ExitCode.OK if found.passed else ExitCode.INVALID
 
 
-def _told(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+def _about(seconds: float) -> str:
+    return duration(seconds if seconds < 60 else 60 * round(seconds / 60))

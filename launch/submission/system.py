@@ -87,6 +87,27 @@ def describe(topology: Topology, root: Path = Path("/")) -> dict[str, str]:
     }
 
 
+TELLING = (
+    "host_processor_model_name",
+    "host_processors_per_node",
+    "host_processor_core_count",
+    "host_memory_capacity",
+)
+"""Fields by which the description of another machine shows."""
+COUNTS = ("number_of_nodes", "accelerators_per_node")
+"""Fields that the submission checker multiplies."""
+
+
+def unlike_here(description: dict[str, Any], topology: Topology) -> list[tuple[str, str, str]]:
+    """Return (field, what it says, what this machine says) where the two differ."""
+    here = describe(topology)
+    return [
+        (field, description[field], here[field])
+        for field in TELLING
+        if description[field] != here[field]
+    ]
+
+
 def unfilled(description: dict[str, Any]) -> list[str]:
     """Return the names of the fields that need an answer and have none."""
     return [k for k, v in description.items() if k not in MAY_BE_EMPTY and not str(v).strip()]
@@ -116,8 +137,17 @@ def read_system(path: Path, submitter: str, topology: Topology) -> dict[str, Any
     missing = [name for name in fields if name not in found]
     if missing:
         raise InputError(f"--system {path}: without {', '.join(missing)}")
+    for name in fields:
+        if not isinstance(found[name], str):
+            said = json.dumps(found[name])
+            raise InputError(f'--system {path}: {name} is {said}, must be text ("...")')
     if empty := unfilled({name: found[name] for name in fields}):
         raise InputError(f"--system {path}: fill {', '.join(empty)}")
+    for name in COUNTS:
+        if not found[name].strip().isdecimal():
+            raise InputError(f"--system {path}: {name} is '{found[name]}', must be a number")
+    if "is_network" in found:
+        raise InputError(f"--system {path}: leave out is_network, this is no network submission")
     _one_of(path, found, "division", DIVISIONS)
     _one_of(path, found, "system_type", SYSTEM_TYPES)
     _one_of(path, found, "status", STATUSES)

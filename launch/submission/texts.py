@@ -7,14 +7,15 @@ import shlex
 from typing import Any
 
 import models
+from loadrun.scenarios import TARGETS
 
-TARGETS = {
-    "SingleStream": ("target_latency", "single_stream_expected_latency_ns", 1e-6),
-    "MultiStream": ("target_latency", "multi_stream_expected_latency_ns", 1e-6),
-    "Server": ("target_qps", "server_target_qps", 1.0),
-    "Offline": ("target_qps", "offline_expected_qps", 1.0),
+TARGET_KEYS = {
+    "SingleStream": ("target_latency", 1e-6),
+    "MultiStream": ("target_latency", 1e-6),
+    "Server": ("target_qps", 1.0),
+    "Offline": ("target_qps", 1.0),
 }
-"""What user.conf sets, by scenario: key, LoadGen's field, factor to the key's unit (ms or 1/s)."""
+"""What user.conf calls LoadGen's target, and the factor to its unit (ms or 1/s), by scenario."""
 INPUT_TYPE = "uint8"
 """A sample in memory: raw pixels, whose normalisation is part of the first convolution."""
 TRANSFORMATIONS = {
@@ -30,11 +31,13 @@ TRANSFORMATIONS = {
 def user_conf(record: dict[str, Any]) -> str:
     """Return the settings that a person may choose, as LoadGen had them, in its format."""
     model, scenario, settings = record["model"], record["scenario"], record["settings"]
-    key, field, factor = TARGETS[scenario]
+    key, factor = TARGET_KEYS[scenario]
     benchmark = models.get(model).mlperf_name
-    values: dict[str, object] = {key: f"{settings[field] * factor:.6g}"}
+    values: dict[str, object] = {key: f"{settings[TARGETS[scenario]] * factor:.6g}"}
     values["min_duration"] = settings["min_duration_ms"]
     values["min_query_count"] = settings["min_query_count"]
+    if settings.get("server_coalesce_queries"):
+        values["coalesce_queries"] = 1
     return "".join(f"{benchmark}.{scenario}.{name} = {value}\n" for name, value in values.items())
 
 

@@ -1,4 +1,8 @@
-"""Assembles the tree of a submission from results: aside, then in its place."""
+"""Assembles the tree of a submission from results: aside, then in its place.
+
+A tree holds the systems of one submitter, in one or both divisions, each written by a call of its
+own. A call replaces what is of its system and leaves everything else as it is.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import models
 from launch.compliance.folder import copy_logs, folder_of
 from launch.compliance.references import ACCURACY, PERFORMANCE, place
 from launch.errors import RunError
 from launch.options import RunOptions
-from launch.results import ACCURACY_LOG, RUN_JSON, read_json, replace_folder
+from launch.results import ACCURACY_LOG, OLD, RUN_JSON, read_json, replace_folder
 from launch.submission import texts
 from launch.submission.accuracy_log import accuracy_text, truncate
 from launch.submission.layout import Layout
+from models.imagenet.dataset import VALIDATION_IMAGES
 
+ASIDE = ".aside"
 ACCURACY_TEXT = "accuracy.txt"
-WARNING = "NOT_SUBMITTABLE.md"
+WARNING = "NOT_SUBMITTABLE-{division}-{system}.md"
 MAPPING = "model_mapping.json"
 """In the open division: which benchmark a model of another name stands for."""
 OPEN_BENCHMARK = "resnet"
@@ -28,14 +35,29 @@ OPEN_BENCHMARK = "resnet"
 def write_tree(
     layout: Layout, system: dict[str, Any], results: list[RunOptions], tests: tuple[str, ...]
 ) -> list[str]:
-    """Write the tree to `layout.root`, replacing one that is there.
+    """Write the system's part of the tree below `layout.root`.
 
     `results` are the options of each model and scenario. Returns what speaks against submitting
-    it, which a file in the tree says too. RunError for results that are no longer there.
+    it, which a file in the tree says too. RunError for results that are no longer there, and where
+    the tree cannot be written.
     """
-    aside = layout.root.with_name(f".{layout.root.name}.aside")
-    shutil.rmtree(aside, ignore_errors=True)
-    draft = replace(layout, root=aside)
+    aside = layout.root / f".{layout.division}-{layout.system}{ASIDE}"
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        reasons = _write_draft(replace(layout, root=aside), system, results, tests)
+        (layout.root / _warning(layout)).unlink(missing_ok=True)
+        _take_place(aside, layout.root, layout.system)
+    except OSError as error:
+        at = error.filename or layout.root
+        raise RunError(f"{at}: {error.strerror} (choose another place with --out)") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return reasons
+
+
+def _write_draft(
+    draft: Layout, system: dict[str, Any], results: list[RunOptions], tests: tuple[str, ...]
+) -> list[str]:
     _write(draft.description, json.dumps(system, indent=2) + "\n")
     reasons: dict[str, None] = {}
     records: list[dict[str, Any]] = []
@@ -44,17 +66,52 @@ def write_tree(
         records += made.values()
         for record in made.values():
             audit = f"audit {record['audit']}"
-            for reason in record["unofficial_reasons"]:
-                if reason != audit:
-                    reasons[f"{options.model} {options.scenario}: {reason}"] = None
-    _write(draft.calibration, texts.calibration(records[0]))
-    if layout.division == "open":
+            found = [reason for reason in record["unofficial_reasons"] if reason != audit]
+            if draft.division == "closed":
+                found += _misses(record)
+            for reason in found:
+                reasons[f"{options.model} {options.scenario}: {reason}"] = None
+    told = {record["model"]: texts.calibration(record) for record in reversed(records)}
+    _write(draft.calibration, "\n".join(told.values()))
+    if draft.division == "open":
         names = {options.model: OPEN_BENCHMARK for options in results}
         _write(draft.home / MAPPING, json.dumps(names, indent=2) + "\n")
     if reasons:
-        _write(draft.root / WARNING, texts.warning(list(reasons)))
-    replace_folder(aside, layout.root)
+        _write(draft.root / _warning(draft), texts.warning(list(reasons)))
     return list(reasons)
+
+
+def _warning(layout: Layout) -> str:
+    return WARNING.format(division=layout.division, system=layout.system)
+
+
+def _misses(record: dict[str, Any]) -> list[str]:
+    """What the closed division asks of an accuracy run and this one has not."""
+    accuracy = record.get("accuracy")
+    if accuracy is None:
+        return []
+    if accuracy["total"] != VALIDATION_IMAGES:
+        return [f"accuracy over {accuracy['total']:,} of {VALIDATION_IMAGES:,} images"]
+    model = models.get(record["model"])
+    target = model.fp32_accuracy * model.quality_target
+    if accuracy["value"] >= target:
+        return []
+    return [f"accuracy {100 * accuracy['value']:.3f}%, below {100 * target:.3f}%"]
+
+
+def _take_place(aside: Path, root: Path, system: str) -> None:
+    """Move what was written below `root`: a directory of the system's whole, the rest by file."""
+    for source in sorted(aside.iterdir()):
+        target = root / source.name
+        if source.is_dir() and source.name != system:
+            target.mkdir(parents=True, exist_ok=True)
+            _take_place(source, target, system)
+        elif source.is_dir():
+            replace_folder(source, target)
+            for old in target.parent.glob(f".{system}{OLD}*"):
+                shutil.rmtree(old, ignore_errors=True)
+        else:
+            source.replace(target)
 
 
 def _write_result(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -16,16 +17,16 @@ from cli_process import Cli
 from launch.cli import main
 from launch.commands import run as run_command
 from launch.compliance.folder import LOGS
-from launch.errors import InputError
-from launch.host import host
+from launch.errors import InputError, RunError
 from launch.options import RunOptions
 from launch.results import ACCURACY_LOG
+from launch.run import planned_record
 from launch.submission import rules
 from launch.submission.accuracy_log import truncate
-from launch.submission.checker import complaints, find_checker
+from launch.submission.checker import check, complaints, find_checker
 from launch.submission.layout import Layout
 from launch.submission.steps import estimate_s, find_steps
-from launch.submission.system import describe, read_system, unfilled
+from launch.submission.system import describe, read_system, unfilled, unlike_here
 from launch.submission.tree import write_tree
 from launch.topology import read_topology
 
@@ -47,29 +48,26 @@ def options(results: Path, scenario: str = "Offline", *words: str) -> RunOptions
     return replace(run_command.read_options(parser.parse_args(given)), results=results)
 
 
+@functools.cache
+def planned(scenario: str) -> dict[str, Any]:
+    return planned_record(options(Path("results"), scenario))
+
+
 def record(scenario: str, mode: str, audit: str | None, **changes: Any) -> dict[str, Any]:
     """A run.json as far as a submission reads it."""
-    measured = {"text": "accuracy=76.000%, good=76, total=100", "value": 0.76}
+    text = "accuracy=76.000%, good=38000, total=50000"
+    measured = {"text": text, "value": 0.76, "good": 38_000, "total": 50_000}
     return {
+        **planned(scenario),
         "status": "COMPLETE",
         "command": ["loadrun", "run", "resnet50", "--images", "my val"],
         "started": "2026-01-01T00:00:00+00:00",
-        "model": "resnet50",
-        "scenario": scenario,
         "mode": mode,
         "audit": audit,
-        "round": ROUND,
-        "engine": "onednn",
-        "precision": "int8",
-        "batch_size": 8,
-        "in_flight": 2,
-        "policy": "pull",
-        "plan": {"instances": [{"index": 0, "processors": [0, 1], "memory_node": 0}]},
         "artifact": "resnet50-onednn-b8-t1-0123",
         "data": {"name": "synthetic", "sha256": "ab", "synthetic": True},
         "weights": {"name": "synthetic", "sha256": "cd", "synthetic": True},
         "calibration": "synthetic",
-        "host": host(read_topology()),
         "versions": {"loadrun": "0.1.0", "python": "3.11"},
         "settings": TARGETS,
         "result": {"valid": None if mode == "AccuracyOnly" else True},
@@ -104,7 +102,7 @@ class Results:
         logs = home / "performance/run_1"
         logs.mkdir(parents=True, exist_ok=True)
         for name in LOGS:
-            (logs / name).write_text(f"{test} {name}\n")
+            (logs / name).write_text(f"{scenario} PerformanceOnly {test} {name}\n")
         (home / "verify_performance.txt").write_text(f"{verdict}\n")
         if test == "TEST01":
             (home / "verify_accuracy.txt").write_text("TEST PASS\n")
@@ -158,8 +156,11 @@ def test_everything_is_missing_at_first_and_nothing_at_last(results: Results) ->
             {"weights": {"name": "a.pth", "sha256": "ef", "synthetic": False}},
             "of other weights",
         ),
-        ({"host": {"processor": "Z80"}}, "of another machine, Z80"),
+        ({"host": {"architecture": "Z80"}}, "of another machine, architecture Z80"),
         ({"data": {"name": "val", "sha256": "ef", "synthetic": False}}, "of other images"),
+        ({"batch_size": 77}, "of another batch size (77, now 8)"),
+        ({"plan": {"instances": []}}, "of another plan"),
+        ({"result": {"valid": True, "errors": ["clock"]}}, "LoadGen logged an error"),
     ],
 )
 def test_a_run_that_does_not_do_is_made_again(
@@ -193,10 +194,48 @@ def test_an_audit_outlives_neither_its_reference_nor_its_verdict(results: Result
     results.folder("Offline", "TEST04")
     for mode in ("PerformanceOnly", "AccuracyOnly"):
         results.run("Offline", mode, started="2026-01-02T00:00:00+00:00")
-    assert missing(results) == dict.fromkeys(rules.TESTS, "older than the performance run")
+    assert missing(results) == dict.fromkeys(rules.TESTS, "older than what it is compared with")
     results.complete("Offline")
-    results.run("Offline", audit="TEST01", batch_size=11)
-    assert missing(results) == {"TEST01": "the performance run has another batch size (8, now 11)"}
+    results.run("Offline", "AccuracyOnly", started="2026-01-02T00:00:00+00:00")
+    assert missing(results) == {"TEST01": "older than what it is compared with"}
+    results.complete("Offline")
+    results.run("Offline", audit="TEST01", artifact="resnet50-onednn-b8-t1-4567")
+    assert missing(results)["TEST01"].startswith("the performance run has another artifact")
+
+
+def test_a_verdict_on_other_logs_is_none(results: Results) -> None:
+    results.complete("Offline")
+    results.folder("Offline", "TEST01")
+    (results.directory / "offline/resnet50/TEST04/performance/run_1" / LOGS[0]).write_text("new")
+    assert missing(results) == {"TEST04": "not judged"}
+    step = find_steps(options(results.directory), rules.TESTS)[-1]
+    assert estimate_s(step, 100.0, None) == 0
+
+
+def test_a_target_that_user_conf_sets_now_counts(results: Results, tmp_path: Path) -> None:
+    results.complete("Offline")
+    conf = tmp_path / "user.conf"
+    words = f"--user-conf={conf}"
+    conf.write_text("resnet50.Offline.target_qps = 103.25\n")
+    assert missing(results, words) == {}
+    conf.write_text("resnet50.Offline.target_qps = 120\n")
+    assert missing(results, words)["PerformanceOnly"] == ("of another target_qps (103.25, now 120)")
+
+
+def test_an_accuracy_run_without_labels_does_not_do(results: Results) -> None:
+    results.complete("Offline")
+    results.run("Offline", "AccuracyOnly", accuracy=None)
+    assert missing(results)["AccuracyOnly"] == "made without labels"
+
+
+@pytest.mark.parametrize(("memory", "same"), [(1.01, True), (0.5, False)])
+def test_memory_tells_machines_apart_within_what_a_kernel_keeps(
+    results: Results, memory: float, same: bool
+) -> None:
+    results.complete("Offline")
+    here = planned("Offline")["host"]
+    results.run("Offline", host={**here, "memory_bytes": int(memory * here["memory_bytes"])})
+    assert (missing(results) == {}) is same
 
 
 def test_estimates_follow_durations_and_the_known_rate(results: Results) -> None:
@@ -294,7 +333,7 @@ def test_the_files_of_the_tree_say_what_the_runs_recorded(results: Results) -> N
     accuracy = layout.results("resnet50", "Offline") / "accuracy"
     whole = hashlib.sha256(b"x" * 10_000).hexdigest()
     text = (accuracy / "accuracy.txt").read_text()
-    assert text == f"accuracy=76.000%, good=76, total=100\n\nhash={whole}\n"
+    assert text == f"accuracy=76.000%, good=38000, total=50000\n\nhash={whole}\n"
     assert (accuracy / ACCURACY_LOG).stat().st_size < 10_240
     audited = layout.compliance("resnet50", "Offline", "TEST01") / "accuracy"
     assert hashlib.sha256(b"y" * 9_000).hexdigest() in (audited / "accuracy.txt").read_text()
@@ -306,8 +345,50 @@ def test_a_tree_of_short_runs_is_marked(results: Results, tmp_path: Path) -> Non
     for _ in range(2):  # the second takes the place of the first
         layout, against = results.tree(ROUND, options(results.directory, "Offline", "--fast"))
     assert against == ["resnet50 Offline: --fast"]
-    assert "resnet50 Offline: --fast" in (layout.root / "NOT_SUBMITTABLE.md").read_text()
+    marked = layout.root / "NOT_SUBMITTABLE-closed-box.md"
+    assert "resnet50 Offline: --fast" in marked.read_text()
     assert {path.name for path in tmp_path.iterdir()} == {"results", "out"}
+    assert {path.name for path in layout.root.iterdir()} == {"closed", marked.name}
+    results.complete("Offline")
+    assert results.tree()[1] == []
+    assert not marked.exists()
+
+
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        ({"total": 1_300, "value": 0.8}, "accuracy over 1,300 of 50,000 images"),
+        ({"total": 50_000, "value": 0.75}, "accuracy 75.000%, below 75.695%"),
+        ({"total": 50_000, "value": 0.75694}, "accuracy 75.694%, below 75.695%"),
+    ],
+)
+def test_what_the_closed_division_asks_of_accuracy(
+    results: Results, measured: dict[str, Any], said: str
+) -> None:
+    results.complete("Offline")
+    results.run("Offline", "AccuracyOnly", accuracy={"text": "accuracy=...", **measured})
+    assert results.tree()[1] == [f"resnet50 Offline: {said}"]
+
+
+def test_a_tree_keeps_what_is_not_of_its_system(results: Results) -> None:
+    results.complete("Offline")
+    layout, _ = results.tree()
+    other = layout.home / "results/other/resnet50/Offline/README.md"
+    mine = layout.root / ".git/config"
+    stale = layout.results("resnet50", "Offline") / "old.txt"
+    for path in (other, mine, stale):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("kept")
+    results.tree()
+    assert other.read_text() == mine.read_text() == "kept"
+    assert not stale.exists()
+
+
+def test_a_tree_that_cannot_be_written_is_told_in_one_line(results: Results) -> None:
+    results.complete("Offline")
+    (results.directory.with_name("out")).write_text("a file")
+    with pytest.raises(RunError, match=r"out.*\(choose another place with --out\)"):
+        results.tree()
 
 
 @pytest.mark.parametrize("size", [0, 100, 8192, 8193, 100_000])
@@ -334,18 +415,20 @@ def test_a_truncated_log_keeps_its_ends(tmp_path: Path, size: int) -> None:
     ],
 )
 def test_scenarios_of_a_category(system_type: str, round: str, wanted: tuple[str, ...]) -> None:
-    assert rules.scenarios(system_type, round) == wanted
+    rules.check_category(system_type, round)
+    assert rules.scenarios(system_type) == wanted
 
 
 @pytest.mark.parametrize("system_type", ["datacenter", "edge,datacenter"])
 def test_later_rounds_have_no_datacenter_resnet50(system_type: str) -> None:
     with pytest.raises(InputError, match=r"round v5\.1 has ResNet-50 in the edge category only"):
-        rules.scenarios(system_type, "v5.1")
+        rules.check_category(system_type, "v5.1")
 
 
-def filled(path: Path, **changes: str) -> Path:
+def filled(path: Path, **changes: Any) -> Path:
     description = describe(read_topology())
     description |= dict.fromkeys(unfilled(description), "something")
+    description["number_of_nodes"] = "1"
     description |= {"submitter": "Acme", "division": "closed", "status": "available"}
     path.write_text(json.dumps({**description, "system_type": "edge", **changes}))
     return path
@@ -368,14 +451,26 @@ def test_the_description_of_this_machine_names_what_a_person_must_fill() -> None
         ({"system_type": "cloud"}, "system_type is 'cloud', known: edge, datacenter"),
         ({"status": "soon"}, "status is 'soon', known: available, preview, rdi"),
         ({"submitter": "Other"}, "submitter is 'Other', --submitter 'Acme'"),
+        ({"accelerators_per_node": 0}, 'accelerators_per_node is 0, must be text ("...")'),
+        ({"cooling": None}, "cooling is null, must be text"),
+        ({"number_of_nodes": "one"}, "number_of_nodes is 'one', must be a number"),
+        ({"is_network": "false"}, "leave out is_network"),
     ],
 )
 def test_a_description_that_the_checker_would_refuse(
-    tmp_path: Path, changes: dict[str, str], words: str
+    tmp_path: Path, changes: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(InputError) as error:
         read_system(filled(tmp_path / "box.json", **changes), "Acme", read_topology())
     assert words in str(error.value)
+
+
+def test_the_description_of_another_machine_is_noticed() -> None:
+    description = describe(read_topology())
+    assert unlike_here(description, read_topology()) == []
+    description["host_processor_core_count"] = "9999"
+    ((field, said, _),) = unlike_here(description, read_topology())
+    assert (field, said) == ("host_processor_core_count", "9999")
 
 
 def test_descriptions_that_are_none(tmp_path: Path) -> None:
@@ -417,14 +512,48 @@ def test_complaints_of_both_checkers_have_their_cures() -> None:
     assert unknown.text == "something that nobody has seen"
     assert "checker's source" in unknown.cure
 
+    (alone,) = complaints("ERROR:main:x does not have all required scenarios, missing {'Server'}\n")
+    assert "missing {'Server'}" in alone.text
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (
+            "raise ModuleNotFoundError(\"No module named 'yaml'\")",
+            r"pip install 'loadrun\[submit\]'",
+        ),
+        ("raise SystemExit('it is broken')", "cannot run: it is broken"),
+        ("print('--version {v6.0,v6.1}')", r"does not know round v5\.0"),
+    ],
+)
+def test_a_checker_that_will_not_do_is_refused_at_once(
+    tmp_path: Path, script: str, said: str
+) -> None:
+    main_script = tmp_path / "tools/submission/submission_checker/main.py"
+    main_script.parent.mkdir(parents=True)
+    main_script.write_text(script)
+    with pytest.raises(InputError, match=said):
+        find_checker(tmp_path, ROUND)
+
 
 def test_a_folder_that_is_no_checkout(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no checkout of mlcommons/inference"):
-        find_checker(tmp_path)
+        find_checker(tmp_path, ROUND)
     script = tmp_path / "tools/submission/submission_checker.py"
     script.parent.mkdir(parents=True)
-    script.touch()
-    assert find_checker(tmp_path) == script
+    script.write_text("print('--version {v4.1,v5.0}')")
+    assert find_checker(tmp_path, ROUND) == script
+
+
+def test_a_checker_that_ends_half_way_leaves_what_it_said(tmp_path: Path, results: Results) -> None:
+    results.complete("Offline")
+    layout, _ = results.tree()
+    script, log = tmp_path / "checker.py", tmp_path / "checker.log"
+    script.write_text("print('so far'); raise ValueError('odd tree')")
+    with pytest.raises(RunError, match="did not come to an end: ValueError: odd tree"):
+        check(script, layout, log)
+    assert log.read_text().startswith("so far")
 
 
 @pytest.mark.parametrize(
@@ -434,6 +563,11 @@ def test_a_folder_that_is_no_checkout(tmp_path: Path) -> None:
         ("--round v5.0 --models mobilenet", "no benchmark of the closed division"),
         ("--round v5.0 --scenarios offline", "edge also asks for SingleStream, MultiStream"),
         ("--round v5.0 --scenarios onlin", "unknown scenario"),
+        ("--round v5.0 --scenarios ,", "names nothing"),
+        (
+            "--round v5.0 --scenarios singlestream,multistream,offline,server",
+            "edge has no Server in the closed division",
+        ),
         ("--round v5.0 --submitter a/b", "--submitter a/b: it names a directory"),
         ("--round v5.0 --checker .", "no checkout of mlcommons/inference"),
     ],

@@ -1,0 +1,127 @@
+"""What a run made now would be made with, and why one that is there does not do instead."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import models
+from launch.announcement import SERVED_IMAGES
+from launch.compliance.references import ACCURACY, SAME, difference
+from launch.configs import overrides
+from launch.options import RunOptions
+from launch.run import planned_record
+from launch.submission.texts import TARGET_KEYS
+from loadrun.scenarios import TARGETS
+from loadrun.user_conf import parse_user_conf
+from models.imagenet.dataset import image_folder
+from netrun.build import weights_hash
+
+MACHINE = ("architecture", "processor", "sockets", "cores")
+"""Facts of a host that tell machines apart."""
+MEMORY_SHARE = 0.02
+"""By so much the memory of one machine differs from start to start: the kernel keeps some."""
+CURABLE = ("--fast", "--count", "minimum ", "at most ")
+"""How reasons against a result begin that a run with other options cures."""
+
+
+class Present:
+    """The runs of one model and scenario as they would be made now."""
+
+    def __init__(self, options: RunOptions) -> None:
+        self._options = options
+        self._planned = planned_record(options)
+        sources = options.sources
+        self._weights = weights_hash(sources.weights) if sources.weights else None
+        images = image_folder(sources.images, sources.labels) if sources.images else None
+        self._images = images.sha256 if images else None
+        self._target = _asked_target(options)
+
+    def why_not(self, record: dict[str, Any] | None, mode: str) -> str:
+        """Return why a run of that mode does not do, "" where it does."""
+        if record is None:
+            return "not there"
+        return self._made_otherwise(record) or self._unfit(record, mode)
+
+    def other_target(self, record: dict[str, Any] | None) -> str:
+        """Return what a performance run was asked for, where it is not what is asked for now."""
+        if record is None or self._target is None:
+            return ""
+        scenario = self._options.scenario
+        key, factor = TARGET_KEYS[scenario]
+        had = record["settings"][TARGETS[scenario]] * factor
+        if math.isclose(had, self._target, rel_tol=1e-4):
+            return ""
+        return f"of another {key} ({had:.6g}, now {self._target:.6g})"
+
+    def _made_otherwise(self, record: dict[str, Any]) -> str:
+        planned = self._planned
+        if record.get("round") != planned["round"]:
+            return f"of round {record.get('round') or 'unknown'}"
+        for key in ("engine", "precision"):
+            if record.get(key) != planned[key]:
+                return f"of {key} {record.get(key)}"
+        if not _from(record.get("weights"), self._weights):
+            return "of other weights"
+        if not _from(record.get("data"), self._images):
+            return "of other images or labels"
+        calibration = self._options.sources.calibration
+        used = record.get("calibration")
+        if calibration is not None and used not in (None, _name(calibration)):
+            return f"calibrated on {used}"
+        if other := _other_machine(record["host"], planned["host"]):
+            return f"of another machine, {other}"
+        differs = difference(record, planned, [key for key in SAME if key in planned])
+        return f"of {differs}" if differs else ""
+
+    def _unfit(self, record: dict[str, Any], mode: str) -> str:
+        if record["result"]["valid"] is False:
+            return "INVALID"
+        if record["result"].get("errors"):
+            return "LoadGen logged an error"
+        if mode == ACCURACY and record.get("accuracy") is None:
+            return "made without labels"
+        options = self._options
+        shortened = overrides(options) != overrides(
+            replace(options, fast=False, count=None, time_s=None)
+        )
+        for reason in record.get("unofficial_reasons", []):
+            curable = not shortened and reason.startswith(CURABLE)
+            if curable or (reason == SERVED_IMAGES and options.sources.calibration):
+                return str(reason)
+        return ""
+
+
+def _name(calibration: Path) -> str:
+    """Return what a data set of calibration images is called (models.imagenet.dataset)."""
+    return calibration.stem if calibration.is_file() else calibration.resolve().name
+
+
+def _from(facts: dict[str, Any] | None, sha256: str | None) -> bool:
+    """Whether weights or images have that content, None being the synthetic ones."""
+    if facts is None:
+        return True
+    if sha256 is None:
+        return bool(facts["synthetic"])
+    return not facts["synthetic"] and facts["sha256"] == sha256
+
+
+def _other_machine(known: dict[str, Any], here: dict[str, Any]) -> str:
+    """Return the first fact that tells two machines apart, "" where none does."""
+    for fact in MACHINE:
+        if known.get(fact) != here[fact]:
+            return f"{fact} {known.get(fact)}"
+    had, has = known.get("memory_bytes") or 0, here["memory_bytes"]
+    return "" if abs(had - has) <= MEMORY_SHARE * has else f"{had / 2**30:.1f} GiB of memory"
+
+
+def _asked_target(options: RunOptions) -> float | None:
+    """Return what user.conf sets as the expected rate or latency; None: the warm-up sets it."""
+    if options.user_conf is None:
+        return None
+    benchmark = models.get(options.model).mlperf_name
+    conf = parse_user_conf(Path(options.user_conf), models=(benchmark,))
+    entry = conf.get(benchmark, options.scenario, TARGET_KEYS[options.scenario][0])
+    return None if entry is None else float(entry.value)
