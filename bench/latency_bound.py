@@ -1,8 +1,9 @@
 """``python -m bench.latency_bound``: Server at the latency limit against Offline, engine sim.
 
-Simulated instances wait for the service time of a 4-core instance instead of computing, so that
-many can be studied on few processors. The ladder of rates is in parts of Offline's measured rate;
-beside it stands what queueing theory allows an ideal dispatcher (`bench.queueing`).
+Simulated instances wait for the service time of a 4-core instance instead of computing, and one
+process stands for all of them (`bench.parts.modelled`), so that many can be studied on few
+processors. The ladder of rates is in parts of Offline's measured rate; beside it stands what
+queueing theory allows an ideal dispatcher (`bench.queueing`).
 """
 
 from __future__ import annotations
@@ -94,7 +95,12 @@ def _offline(instances: int, batch: int, seconds: float) -> float:
     samples = int(instances * 230 * seconds)
     overrides = Overrides(min_duration_s=0.0, min_query_count=samples, target_qps=float(samples))
     workload = Workload(
-        "Offline", engine="sim", instances=instances, batch_size=batch, overrides=overrides
+        "Offline",
+        engine="sim",
+        instances=instances,
+        batch_size=batch,
+        modelled=True,
+        overrides=overrides,
     )
     return run(workload).rate
 
@@ -103,9 +109,15 @@ def _server(instances: int, qps: float, seconds: float, limit_ms: float) -> dict
     overrides = Overrides(
         min_duration_s=seconds, min_query_count=1, target_qps=qps, target_latency_ms=limit_ms
     )
-    outcome = run(
-        Workload("Server", engine="sim", instances=instances, batch_size=8, overrides=overrides)
+    workload = Workload(
+        "Server",
+        engine="sim",
+        instances=instances,
+        batch_size=8,
+        modelled=True,
+        overrides=overrides,
     )
+    outcome = run(workload)
     served = outcome.report["instances"]
     batches = sum(instance["batches"] for instance in served)
     return {

@@ -1,7 +1,8 @@
 """``python -m bench.policies``: the dispatch policies on the same tests, round by round.
 
-Engine sim: Offline with its tail (how long instances idle at the end, in batches), and Server at
-one rate. What sorting costs and gains is in `bench.offline` and `loadrun run --no-sort-samples`.
+Engine sim, one process for all instances: Offline with its tail (how long instances idle at the
+end, in batches), and Server at one rate. What sorting costs and gains is in `bench.offline` and
+`loadrun run --no-sort-samples`.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def main() -> None:
                     engine="sim",
                     instances=options.instances,
                     batch_size=BATCH,
+                    modelled=True,
                     policy=policy,
                     overrides=overrides,
                 )

@@ -35,9 +35,9 @@ def idle_share(instances: int, seconds: float) -> dict[str, float]:
             control.run_state = RunState.WARMUP
             _await(control, InstanceState.READY)
             control.run_state = RunState.RUNNING
-            before = [_processor_s(process.pid) for process in processes]
+            before = [processor_s(process.pid) for process in processes]
             time.sleep(seconds)
-            after = [_processor_s(process.pid) for process in processes]
+            after = [processor_s(process.pid) for process in processes]
             control.run_state = RunState.STOPPING
         finally:
             for process in processes:
@@ -77,7 +77,7 @@ def _await(control: ControlBlock, state: InstanceState) -> None:
         time.sleep(0.01)
 
 
-def _processor_s(pid: int) -> float:
+def processor_s(pid: int) -> float:
     """Processor time of a process so far, s; /proc's schedstat counts nanoseconds."""
     tasks = Path(f"/proc/{pid}/task")
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9

@@ -41,7 +41,9 @@ ATTEMPTS = 2
 class Workload:
     """One test; `driver` is the module that drives LoadGen, loadrun itself by default.
 
-    `processors` overrides the plan: (of loadrun, of all instances in turn).
+    `modelled`: one process stands for all instances (engine sim, see `bench.parts.modelled`), on
+    the last processor, which loadrun leaves to it. `processors` overrides the plan: (of loadrun, of
+    all instances in turn).
     """
 
     scenario: str
@@ -54,6 +56,7 @@ class Workload:
     overrides: Overrides = field(default_factory=Overrides)
     sim: SimulatedService = field(default_factory=SimulatedService)
     driver: str = "loadrun"
+    modelled: bool = False
     warmup_s: float = 0.1
     processors: tuple[Sequence[int], Sequence[int]] | None = None
 
@@ -158,6 +161,9 @@ class _Run:
 
     def _processors(self) -> tuple[Sequence[int], list[Sequence[int]]]:
         count = self._workload.instances if self._rings else 0
+        if self._workload.modelled:
+            *others, last = sorted(os.sched_getaffinity(0))
+            return others or [last], [[last]] * count
         if self._workload.processors is not None:
             loadrun, cores = self._workload.processors
             return loadrun, [[cores[index % len(cores)]] for index in range(count)]
@@ -171,10 +177,13 @@ class _Run:
         driver = self._start(self._workload.driver, self._loadrun, base_environment(), None)
         processes = [driver]
         try:
-            for config in self._netruns:
+            module, words, configs = "netrun", (), self._netruns
+            if self._workload.modelled:
+                module, words, configs = "bench.parts.modelled", (str(len(configs)),), configs[:1]
+            for config in configs:
                 processors = config.processors or []
                 environment = instance_environment(processors)
-                processes.append(self._start("netrun", config, environment, processors))
+                processes.append(self._start(module, config, environment, processors, *words))
             times = [self._wait(process) for process in processes]
         finally:
             for process in processes:
@@ -197,6 +206,7 @@ class _Run:
         config: LoadrunConfig | NetrunConfig,
         environment: dict[str, str],
         processors: Sequence[int] | None,
+        *words: str,
     ) -> subprocess.Popen[bytes]:
         name = f"netrun{config.instance}" if isinstance(config, NetrunConfig) else "loadrun"
         path = self._directory / f"{name}.config.json"
@@ -207,7 +217,7 @@ class _Run:
         try:
             with (self._directory / f"{name}.log").open("wb") as log:
                 return subprocess.Popen(
-                    [sys.executable, "-m", module, str(path)],
+                    [sys.executable, "-m", module, str(path), *words],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

@@ -25,6 +25,24 @@ def test_a_server_test_with_and_without_rings(driver: str) -> None:
     assert set(Path("/dev/shm").glob("loadrun.bench*")) == before
 
 
+@pytest.mark.parametrize("scenario", ["Server", "Offline"])
+def test_one_process_stands_for_many_instances(scenario: str) -> None:
+    before = set(Path("/dev/shm").glob("loadrun.bench*"))
+    workload = Workload(
+        scenario, engine="sim", instances=9, batch_size=2, modelled=True, overrides=OVERRIDES
+    )
+    outcome = run(workload)
+    assert outcome.report["status"] == "COMPLETE"
+    assert len(outcome.instances_s) == 1
+    served = outcome.report["instances"]
+    assert len(served) == 9
+    assert min(instance["samples"] for instance in served) > 0
+    batch_s = sum(x["busy_s"] for x in served) / sum(x["batches"] for x in served)
+    longest_s = workload.sim.mean_ms(2) / 1e3
+    assert 0.4 * longest_s < batch_s < 1.3 * longest_s, "modelled, whatever the machine does"
+    assert set(Path("/dev/shm").glob("loadrun.bench*")) == before
+
+
 def test_the_bare_engine_answers_single_stream() -> None:
     overrides = Overrides(min_duration_s=0.2, min_query_count=1, target_latency_ms=0.1)
     workload = Workload("SingleStream", batch_size=1, overrides=overrides)
