@@ -38,8 +38,9 @@ class Summary:
 def chance(better: Sequence[float], worse: Sequence[float]) -> float:
     """The probability that `better` would rank this high above `worse` by chance alone.
 
-    One-sided Wilcoxon rank-sum test (Wilcoxon 1945; Mann and Whitney 1947), exact: over all ways
-    to split the measurements in two. Ties count half.
+    One-sided Wilcoxon rank-sum test (Wilcoxon 1945; Mann and Whitney 1947), exact, over all ways to
+    split the measurements in two, up to MOST_SPLITS of them; else its normal approximation. Ties
+    count half.
     """
     pool = [*better, *worse]
     size = len(better)
