@@ -30,6 +30,9 @@ TELL_S = 0.5
 TOLD = (0.5, 0.9, 0.99)
 """Which: see `shm.control`."""
 _NAP_S = 1e-3
+_TOGETHER = 16
+"""Instances whose answers go to LoadGen in one call, which costs as much as many a sample; more
+would make the first ones wait for the last."""
 _HELPED_CALLS = 10
 """LoadGen's thread that comes so often in a nap needs no help with collecting."""
 
@@ -98,30 +101,38 @@ class Collector:
         self._tell_at = 0.0
 
     def collect(self) -> None:
-        """Complete what is unread, and whatever comes in meanwhile."""
-        for instance in self._rings.ready():
-            self._complete(instance)
+        """Take the oldest unread answer of each instance."""
+        instances = self._rings.ready()
+        for start in range(0, len(instances), _TOGETHER):
+            self._complete(instances[start : start + _TOGETHER])
 
-    def _complete(self, instance: int) -> None:
-        peek, dispatcher = self._peeks[instance], self._dispatcher
-        timeline = self._timeline
+    def _complete(self, instances: list[int]) -> None:
+        """Take an answer of each of these instances, and hand all to LoadGen in one call."""
+        dispatcher, timeline = self._dispatcher, self._timeline
         timed, ends = timeline.timed, timeline.ends
-        response = peek()
-        while response is not None:
+        responses: list[Response] = []
+        answers: list[lg.QuerySampleResponse] = []
+        arrivals: list[int] = []
+        for instance in instances:
+            response = self._peeks[instance]()
+            if response is None:
+                continue
             # First the dispatcher: LoadGen takes ids for addresses, so that they are checked
             # before; the instance gets its next batch at once; and LoadGen's next query, which
             # can come before QuerySamplesComplete is back, finds it idle.
-            ids = response.ids
-            arrivals = dispatcher.completed(instance, ids, response.service_ns)
+            arrivals += dispatcher.completed(instance, response.ids, response.service_ns)
+            responses.append(response)
+            answers += self._answers(response)
+        if responses:
             if timed and len(ends) < timeline.room:
                 self._note(arrivals)
             # LoadGen copies what it wants of the payload within this call.
-            lg.QuerySamplesComplete(self._answers(response))
-            response.release()
-            response = peek()
+            lg.QuerySamplesComplete(answers)
+            for response in responses:
+                response.release()
 
     def _note(self, arrivals: list[int]) -> None:
-        """Note the latencies of a batch; without `arrivals`, that of a query, with its last one."""
+        """Note the latencies of samples; without `arrivals`, that of a query, with its last one."""
         timeline = self._timeline
         if arrivals:
             timeline.ends += (monotonic_ns(), len(arrivals))
@@ -154,7 +165,8 @@ class Collector:
 
     def _bury(self, instance: int) -> None:
         """Read what a dead instance still answered, give the rest to others, empty its rings."""
-        self._complete(instance)
+        while self._rings.occupancy(instance).responses:
+            self._complete([instance])
         self._dispatcher.requeue(instance)
         self._rings.reset(instance)
         record = self._control.instance(instance)

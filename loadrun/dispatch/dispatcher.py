@@ -103,6 +103,7 @@ class Dispatcher:
             self._policy.idle
             or self._rule.queues_behind
             or len(self._inbox) >= self._rule.batch_size
+            or len(ids) > 1
         ):
             self._work()
 
