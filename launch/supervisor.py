@@ -193,8 +193,8 @@ class Supervisor:
 
     def _settled(self) -> bool:
         """Whether nothing is to be done before something happens that wakes the supervisor."""
-        quiet = all(i.lost_generation is None or i.given_up for i in self._instances)
-        return quiet and self._state is RunState.RUNNING
+        serving = self._state is RunState.RUNNING or not self._instance_commands
+        return serving and all(i.lost_generation is None or i.given_up for i in self._instances)
 
     def _start(self, command: Command) -> Child:
         with self._aside.left():

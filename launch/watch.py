@@ -91,7 +91,7 @@ class RunWatcher:
     def phase(self, state: RunState) -> None:
         """Name what happens now, until the test begins."""
         self._state = state
-        if state in STEPS:
+        if state in STEPS and not (self._run.in_process and state is RunState.STARTING):
             self._terminal.line(STEPS[state])
         if state is RunState.RUNNING and self._control is not None:
             with contextlib.suppress(ShmError):

@@ -31,6 +31,7 @@ from loadrun.timeline import Timeline
 from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import RingGeometry, Rings
+from shm.segment import ShmError
 
 Engine = Callable[[list[int], Samples], Answer]
 """(positions of a batch, the samples) -> its answers."""
@@ -207,7 +208,8 @@ def _never() -> int:
 class InProcessServing:
     """An engine in this process, called in LoadGen's thread (SingleStream as in the BKM).
 
-    The control block, with one record, is there for those who watch.
+    A control block with one record is there for those who watch; where /dev/shm does not take it,
+    the test goes on without.
     """
 
     def __init__(
@@ -216,28 +218,32 @@ class InProcessServing:
         self._config = config
         self._engine = engine
         self._sut: InProcessSUT | None = None
+        self._rate = 0.0
         self._timeline = Timeline(timed=True)
         self.arena: Samples = np.zeros((slots, *sample_shape), np.uint8)
-        self._control = ControlBlock.create(config.run_id, 1)
-        self._record = self._control.instance(0)
-        self._record.pid = os.getpid()
+        self._control: ControlBlock | None = None
+        with contextlib.suppress(ShmError):
+            self._control = ControlBlock.create(config.run_id, 1)
+            self._control.instance(0).pid = os.getpid()
 
     def load(self) -> None:
         """The engine comes loaded."""
-        self._record.state = InstanceState.LOADED
+        self._tell(RunState.STARTING, InstanceState.LOADED)
 
     def warm_up(self) -> list[float]:
         """Run full batches for a second; the first call is left out."""
-        self._control.run_state = RunState.WARMUP
+        self._tell(RunState.WARMUP, InstanceState.LOADED)
         positions = [i % len(self.arena) for i in range(self._config.batch_size)]
         self._engine(positions, self.arena)
         calls, start = 0, time.monotonic()
         while (took := time.monotonic() - start) < _IN_PROCESS_WARMUP_S or calls == 0:
             self._engine(positions, self.arena)
             calls += 1
-        self._record.rate = calls * len(positions) / took
-        self._record.state = InstanceState.READY
-        return [self._record.rate]
+        self._rate = calls * len(positions) / took
+        if self._control is not None:
+            self._control.instance(0).rate = self._rate
+        self._tell(RunState.WARMUP, InstanceState.READY)
+        return [self._rate]
 
     def start(
         self, library: SampleLibrary, settings: Settings, on_failure: OnFailure
@@ -246,8 +252,14 @@ class InProcessServing:
         self._sut = InProcessSUT(
             library, self._infer, self._config.batch_size, self._timeline, self._control
         )
-        self._control.run_state = RunState.RUNNING
+        self._tell(RunState.RUNNING, InstanceState.READY)
         return self._sut
+
+    def _tell(self, run: RunState, engine: InstanceState) -> None:
+        if self._control is not None:
+            record = self._control.instance(0)
+            record.state, record.heartbeat_ns = engine, time.monotonic_ns()
+            self._control.run_state = run
 
     def _infer(self, positions: list[int]) -> Answer:
         return self._engine(positions, self.arena)
@@ -256,13 +268,14 @@ class InProcessServing:
         """See the last answers counted, remove the control block."""
         if self._sut is not None:
             self._sut.look()
-        self._record.state = InstanceState.STOPPED
+        self._tell(RunState.STOPPING, InstanceState.STOPPED)
         self.abort()
 
     def abort(self) -> None:
         """Remove the control block."""
-        self._control.run_state = RunState.STOPPING
-        self._control.unlink()
+        if self._control is not None:
+            self._control.run_state = RunState.STOPPING
+            self._control.unlink()
 
     def counts(self) -> tuple[list[InstanceReport], int]:
         """Return the one instance that this process is."""
@@ -271,7 +284,7 @@ class InProcessServing:
         counted = self._sut
         busy_s = counted.busy_ns / 1e9
         batches = sum(counted.sizes)
-        return [InstanceReport(0, counted.samples, batches, busy_s, self._record.rate)], 0
+        return [InstanceReport(0, counted.samples, batches, busy_s, self._rate)], 0
 
     def timeline(self) -> dict[str, Any]:
         """Return how the test went."""

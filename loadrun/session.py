@@ -123,7 +123,7 @@ class InProcessSUT:
     """Serves queries in LoadGen's own thread, up to `batch_size` samples at a time.
 
     `samples` counts what it has answered, `sizes[n]` its batches of n samples, `busy_ns` its time
-    in the engine. `control` has one record, kept for those who watch.
+    in the engine. `control`, where there is one, has one record, kept for those who watch.
     """
 
     def __init__(
@@ -132,13 +132,12 @@ class InProcessSUT:
         infer: Infer,
         batch_size: int,
         timeline: Timeline,
-        control: ControlBlock,
+        control: ControlBlock | None,
     ) -> None:
         self._positions = library.positions
         self._infer = infer
         self._timeline = timeline
         self._control = control
-        self._record = control.instance(0)
         self._batch_size = batch_size
         self._batches = 0
         self._look_at_ns = self._tell_at_ns = 0
@@ -174,7 +173,9 @@ class InProcessSUT:
         """Let the timeline, and whoever watches, see what has been answered."""
         issued_ns, done_ns = self._last
         self._timeline.look(self.samples, 0, issued_ns, done_ns)
-        record = self._record
+        if self._control is None:
+            return
+        record = self._control.instance(0)
         record.samples, record.batches = self.samples, self._batches
         record.busy_ns, record.heartbeat_ns = self.busy_ns, done_ns
         if done_ns >= self._tell_at_ns:

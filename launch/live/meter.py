@@ -46,7 +46,8 @@ class Meter:
         self._held = held
         self._lost = [0] * control.instances
         self._instances = [_Counters(control.instance(i)) for i in range(control.instances)]
-        self._done = 0
+        # The test may have begun a moment ago.
+        self._done = sum(control.instance(i).samples for i in range(control.instances))
         self._looked_ns = now_ns
 
     def look(self, now_ns: int) -> Reading:

@@ -203,7 +203,7 @@ def test_the_meter_reads_differences_between_two_looks(control: ControlBlock) ->
     meter = Meter(control, held.__getitem__, now_ns=6 * 10**9)
     worker.samples, worker.busy_ns, worker.heartbeat_ns = 150, 10**9 + 600, 5 * 10**9 + 1000
     seen = meter.look(8 * 10**9)
-    assert (seen.done, seen.rate) == (50, 25.0)
+    assert (seen.done, seen.rate) == (150, 25.0)
     assert seen.instances[0] == InstanceReading(0, 0.6, 2, 25.0, True)
     # Not serving: what was sent to it before is nothing that is still in flight.
     assert seen.instances[1] == InstanceReading(1, None, 0, 0.0, False)

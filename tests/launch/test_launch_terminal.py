@@ -24,7 +24,7 @@ from launch.summary import summary
 from launch.tail import Tail
 from launch.terminal import Terminal
 from launch.watch import RunWatcher, Watched
-from shm.control import ControlBlock, RunState
+from shm.control import ControlBlock, InstanceState, RunState
 
 
 class Tty(io.StringIO):
@@ -246,6 +246,7 @@ def test_the_watcher_sees_what_one_process_does(
         try:
             with RunWatcher(Terminal(stream), run) as watcher:
                 watcher.attached(control)
+                control.instance(0).state = InstanceState.READY
                 watcher.phase(RunState.RUNNING)
                 watcher.loadrun_says("loadrun: 90 samples/s measured; expected duration 66 s")
                 control.instance(0).samples = 180

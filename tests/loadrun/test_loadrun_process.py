@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -375,11 +375,13 @@ sys.exit(run_in_process(LoadrunConfig.from_json(Path(sys.argv[1]).read_text()), 
 """
 
 
-def in_process(run: RingRun, broken: bool = False) -> subprocess.CompletedProcess[str]:
+def in_process(
+    run: RingRun, broken: bool = False, before: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     path = run.directory / "c.json"
     path.write_text(run.config.to_json())
     return subprocess.run(
-        [sys.executable, "-c", IN_PROCESS.format(broken=broken), str(path)],
+        [*before, sys.executable, "-c", IN_PROCESS.format(broken=broken), str(path)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -424,10 +426,18 @@ def test_one_process_tells_those_who_watch_how_it_goes(make_run: MakeRun) -> Non
         assert (record.samples, record.batches) == (served["samples"], served["batches"])
         assert record.busy_ns == pytest.approx(1e9 * served["busy_s"], abs=1)
         assert record.heartbeat_ns
+        assert record.rate == served["rate"]
         p50_ns, p90_ns, p99_ns = control.latencies_ns
         assert 500_000 * 0.97 < p50_ns <= p90_ns <= p99_ns
     with pytest.raises(SegmentMissing):
         ControlBlock.attach(run_id)
+
+
+def test_one_process_needs_no_shared_memory(make_run: MakeRun) -> None:
+    run = make_run(scenario="SingleStream", instances=1, batch_size=1)
+    done = in_process(run, before=in_private_shm("nr_inodes=1"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert run.report()["instances"][0]["samples"] >= 64
 
 
 SCATTERED = """
