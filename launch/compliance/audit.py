@@ -21,7 +21,7 @@ from launch.results import ACCURACY_LOG, RUN_JSON
 from launch.run import planned_record, run
 from launch.space import told as told_of
 from launch.terminal import Terminal
-from loadrun.logs import parse_result
+from loadrun.logs import LogError, parse_result
 
 
 def audit(options: RunOptions, tests: list[str]) -> ExitCode:
@@ -33,7 +33,8 @@ def audit(options: RunOptions, tests: list[str]) -> ExitCode:
     for test in tests:
         terminal.line()
         terminal.line(f"{test}:")
-        run(at_same_load(replace(options, audit=test)), terminal)
+        audited = replace(options, audit=test)
+        run(audited if options.qps else at_same_load(audited), terminal)
         passed[test] = judge(options, test, terminal, told)
     terminal.line()
     for test, good in passed.items():
@@ -76,7 +77,10 @@ def judge(options: RunOptions, test: str, terminal: Terminal, told: Terminal) ->
         if mode == ACCURACY:
             verdicts["accuracy"] = verify_answers(where / ACCURACY_LOG, made / ACCURACY_LOG)
         else:
-            results = parse_result(where), parse_result(made)
+            try:
+                results = parse_result(where), parse_result(made)
+            except LogError as error:
+                raise RunError(str(error)) from None
             verdicts["performance"] = verify_performance(test, *results)
     names = (options.results, options.model, options.scenario)
     try:

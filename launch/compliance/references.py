@@ -52,8 +52,19 @@ def difference(
     """Return in what two runs that are to be compared differ first; None where in nothing."""
     for key in keys:
         if reference.get(key) != other.get(key):
-            return f"another {key.replace('_', ' ')} ({reference.get(key)}, now {other.get(key)})"
+            values = f"{_short(reference.get(key))}, now {_short(other.get(key))}"
+            return f"another {key.replace('_', ' ')} ({values})"
     return None
+
+
+def _short(value: Any) -> str:
+    """A value of run.json in a few words."""
+    if not isinstance(value, dict):
+        return str(value)
+    if "instances" in value:
+        processors = sum(len(instance["processors"]) for instance in value["instances"])
+        return f"{len(value['instances'])} instances on {processors} processors"
+    return f"{value.get('name')} {str(value.get('sha256'))[:8]}"
 
 
 def check_planned(reference: dict[str, Any], planned: dict[str, Any], where: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from argparse import ArgumentParser
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import pytest
 from cli_process import environment
 from PIL import Image
 
+from launch.commands import run as run_command
+from launch.compliance.references import PERFORMANCE, at_same_load, place
 from launch.compliance.rules import verify_answers, verify_performance
 from loadrun.logs import LoadgenResult
 
@@ -204,8 +208,33 @@ def test_an_engine_that_caches_is_caught(audits: Audits) -> None:
     assert audits.written("TEST04")["verify_performance.txt"].endswith("TEST FAIL\n")
 
 
+@pytest.mark.parametrize(
+    ("scenario", "settings", "qps"),
+    [
+        ("Offline", {"offline_expected_qps": 103.5}, 103.5),
+        ("Server", {"server_target_qps": 60.0}, 60.0),
+        ("SingleStream", {"single_stream_expected_latency_ns": 12.5e6}, 80.0),
+        ("MultiStream", {"multi_stream_expected_latency_ns": 2e6}, 500.0),
+        ("Server", {}, None),
+    ],
+)
+def test_a_compliance_test_has_the_load_of_its_performance_run(
+    tmp_path: Path, scenario: str, settings: dict[str, float], qps: float | None
+) -> None:
+    parser = ArgumentParser()
+    run_command.add_arguments(parser)
+    words = ["resnet50", f"--scenario={scenario}", "--no-tuned", f"--results={tmp_path}"]
+    options = run_command.read_options(parser.parse_args(words))
+    reference = place(options, PERFORMANCE)
+    reference.mkdir(parents=True)
+    (reference / "run.json").write_text(json.dumps({"status": "COMPLETE", "settings": settings}))
+    assert at_same_load(replace(options, audit="TEST01")).qps == qps
+
+
 def test_runs_that_cannot_be_compared_are_named_before_any_is_made(audits: Audits) -> None:
     references = audits.directory / "results" / "offline" / "mobilenet"
+    if not references.exists():
+        audits.run("TEST04")
     before = (references / "performance" / "run_1" / "run.json").read_text()
     code, output = audits.run("TEST04", batch_size=1)
     assert code == 2
