@@ -135,7 +135,7 @@ def execute(arguments: argparse.Namespace) -> int:
     results = Path(arguments.results).absolute()
     out = Path(arguments.out).absolute() if arguments.out else results / OUTPUT / round
     need_space(out, TREE_BYTES, "submission", CHOOSE)
-    if not os.access(nearest(out), os.W_OK):
+    if not nearest(out).is_dir() or not os.access(nearest(out), os.W_OK):
         raise InputError(f"submission {out}: {nearest(out)} cannot be written ({CHOOSE})")
     layout = Layout(out, round, system["division"], submitter, path.stem)
 

@@ -58,7 +58,7 @@ _CURES = (
         "the tree is not whole: loadrun submit again")),
     (r"unfriendly name|greater than 50 MB", "remove that file from the tree"),
     (r"Execution occurred in running check|caused exception in", (
-        "the checker could not read this result: its log holds the traceback")),
+        "the checker could not read this result: loadrun submit writes it again")),
 )  # fmt: skip
 """What the checker says (an expression), and what to do."""
 _FOLLOWS = (

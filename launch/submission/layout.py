@@ -63,6 +63,12 @@ class Layout:
         """How int8 ranges were found."""
         return self.home / "documentation" / "calibration.md"
 
+    @property
+    def own(self) -> tuple[Path, ...]:
+        """The directories that hold nothing but this system's."""
+        names = ("results", "measurements", "compliance")
+        return tuple(self.home / name / self.system for name in names)
+
     def code(self, model: str) -> Path:
         """What ran."""
         return self.home / ("src" if self._one_tree else "code") / model / "loadrun" / "README.md"

@@ -37,7 +37,11 @@ class Present:
         self._weights = weights_hash(sources.weights) if sources.weights else None
         images = image_folder(sources.images, sources.labels) if sources.images else None
         self._images = images.sha256 if images else None
-        self._target = _asked_target(options)
+        # A bound that the user set makes LoadGen log an error, and lowers Offline's target.
+        self._shortened = overrides(options) != overrides(
+            replace(options, fast=False, count=None, time_s=None)
+        )
+        self._target = None if self._shortened else _asked_target(options)
 
     def why_not(self, record: dict[str, Any] | None, mode: str) -> str:
         """Return why a run of that mode does not do, "" where it does."""
@@ -79,17 +83,13 @@ class Present:
     def _unfit(self, record: dict[str, Any], mode: str) -> str:
         if record["result"]["valid"] is False:
             return "INVALID"
-        if record["result"].get("errors"):
+        if record["result"].get("errors") and not self._shortened:
             return "LoadGen logged an error"
         if mode == ACCURACY and record.get("accuracy") is None:
             return "made without labels"
-        options = self._options
-        shortened = overrides(options) != overrides(
-            replace(options, fast=False, count=None, time_s=None)
-        )
         for reason in record.get("unofficial_reasons", []):
-            curable = not shortened and reason.startswith(CURABLE)
-            if curable or (reason == SERVED_IMAGES and options.sources.calibration):
+            curable = not self._shortened and reason.startswith(CURABLE)
+            if curable or (reason == SERVED_IMAGES and self._options.sources.calibration):
                 return str(reason)
         return ""
 

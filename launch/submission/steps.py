@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from launch.compliance.references import (
 from launch.compliance.rules import PASS
 from launch.configs import overrides
 from launch.options import RunOptions
+from launch.results import ACCURACY_LOG
 from launch.submission.present import Present
 
 OFFICIAL_S = 600.0
@@ -53,15 +55,16 @@ def find_steps(options: RunOptions, tests: tuple[str, ...]) -> list[Step]:
     performance = replace(options, mode=PERFORMANCE)
     reference = find_reference(performance, PERFORMANCE)
     why = present.why_not(reference, PERFORMANCE) or present.other_target(reference)
-    steps = [Step(performance, why)]
+    steps = [Step(performance, why or _gone(performance, LOGS))]
     accuracy = replace(options, mode=ACCURACY)
     measured = find_reference(accuracy, ACCURACY)
     why = present.why_not(measured, ACCURACY) or _unlike(reference, measured)
-    steps.append(Step(accuracy, why))
+    steps.append(Step(accuracy, why or _gone(accuracy, (*LOGS, ACCURACY_LOG))))
     for test in tests:
         audit = replace(options, mode=PERFORMANCE, audit=test)
         record = find_reference(audit, PERFORMANCE)
         missing = present.why_not(record, PERFORMANCE) or _unlike(reference, record)
+        missing = missing or _gone(audit, (*LOGS, *([ACCURACY_LOG] if test == "TEST01" else [])))
         if not missing and any(step.missing for step in steps[:2]):
             missing = "what it is compared with is made anew"
         references = [reference, *([measured] if test == "TEST01" else [])]
@@ -84,6 +87,12 @@ def estimate_s(step: Step, rate: float | None, images: int | None) -> float | No
         count = changed.min_query_count
         return None if rate is None or count is None else AROUND_S + count / rate
     return AROUND_S + (OFFICIAL_S if changed.min_duration_s is None else changed.min_duration_s)
+
+
+def _gone(options: RunOptions, logs: Iterable[str]) -> str:
+    where = place(options, options.mode)
+    missing = next((name for name in logs if not (where / name).is_file()), None)
+    return f"without its {missing}" if missing else ""
 
 
 def _unlike(reference: dict[str, Any] | None, record: dict[str, Any] | None) -> str:

@@ -40,9 +40,10 @@ class Submission:
 def submit(submission: Submission) -> ExitCode:
     """Make what is missing, assemble, check; exit code 3 where something stands against it."""
     terminal = Terminal()
-    # What a killed run had finished counts.
-    for results in {options.results for options in submission.runs}:
-        file_abandoned(results)
+    if not submission.dry_run:
+        # What a killed run had finished counts.
+        for results in {options.results for options in submission.runs}:
+            file_abandoned(results)
     _show_plan(submission, terminal)
     if submission.dry_run:
         return ExitCode.OK
@@ -102,6 +103,10 @@ def _make(options: RunOptions, tests: tuple[str, ...], terminal: Terminal) -> li
             failed.append(f"{step.subject} {'failed' if step.options.audit else 'is INVALID'}")
             if not step.options.audit:
                 break
+    if not failed:
+        for step in find_steps(options, tests):
+            if step.missing:
+                terminal.line(f"  note: {step.subject}: still {step.missing}")
     return failed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import Any
 
@@ -90,14 +91,26 @@ def code(record: dict[str, Any]) -> str:
     )
 
 
-def calibration(record: dict[str, Any]) -> str:
-    """Return how int8 ranges were found, from what the run used."""
+def calibration(written: str, system: str, records: list[dict[str, Any]]) -> str:
+    """Return how int8 ranges were found, by system and model, from what the runs used.
+
+    `written` is the document so far, in which other systems have their sections.
+    """
+    heading = f"# Calibration for {system}\n"
+    sections = [part for part in re.split("(?m)^(?=# Calibration for )", written) if part.strip()]
+    others = [part.strip() for part in sections if not part.startswith(heading)]
+    models_told = {record["model"]: _calibration(record) for record in reversed(records)}
+    return "\n\n".join([*others, heading, *models_told.values()]).strip() + "\n"
+
+
+def _calibration(record: dict[str, Any]) -> str:
+    title = f"## {models.get(record['model']).title}\n\n"
     weights, data = record["weights"], record["data"]
     if record["precision"] != "int8":
-        return f"# Calibration\n\nNone: the network runs in {record['precision']}.\n"
+        return f"{title}None: the network runs in {record['precision']}."
     name, sha256 = (weights["name"], weights["sha256"]) if weights else ("none", "")
     return (
-        "# Calibration\n\n"
+        f"{title}"
         f"- weights: {name}, SHA-256 {sha256}; not retrained\n"
         f"- images: {record['calibration']}, preprocessed as those that are served"
         f" ({data['name']})\n"
@@ -109,7 +122,7 @@ def calibration(record: dict[str, Any]) -> str:
         "the weights still to be rounded, weighted by that covariance. Biases are corrected for\n"
         "the mean error that remains. Sums are int32; the first convolution takes the raw pixels,\n"
         "as their normalisation is part of its weights. The same program runs on every processor\n"
-        "and gives the same answers there.\n"
+        "and gives the same answers there."
     )
 
 

@@ -18,6 +18,7 @@ from launch.compliance.references import ACCURACY, PERFORMANCE, place
 from launch.errors import RunError
 from launch.options import RunOptions
 from launch.results import ACCURACY_LOG, OLD, RUN_JSON, read_json, replace_folder
+from launch.space import told
 from launch.submission import texts
 from launch.submission.accuracy_log import accuracy_text, truncate
 from launch.submission.layout import Layout
@@ -44,20 +45,24 @@ def write_tree(
     aside = layout.root / f".{layout.division}-{layout.system}{ASIDE}"
     try:
         shutil.rmtree(aside, ignore_errors=True)
-        reasons = _write_draft(replace(layout, root=aside), system, results, tests)
+        reasons = _write_draft(layout, aside, system, results, tests)
         (layout.root / _warning(layout)).unlink(missing_ok=True)
-        _take_place(aside, layout.root, layout.system)
+        _take_place(aside, layout.root, layout.own)
     except OSError as error:
-        at = error.filename or layout.root
-        raise RunError(f"{at}: {error.strerror} (choose another place with --out)") from None
+        raise RunError(f"{told(error)} (--out chooses another place for the tree)") from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return reasons
 
 
 def _write_draft(
-    draft: Layout, system: dict[str, Any], results: list[RunOptions], tests: tuple[str, ...]
+    layout: Layout,
+    aside: Path,
+    system: dict[str, Any],
+    results: list[RunOptions],
+    tests: tuple[str, ...],
 ) -> list[str]:
+    draft = replace(layout, root=aside)
     _write(draft.description, json.dumps(system, indent=2) + "\n")
     reasons: dict[str, None] = {}
     records: list[dict[str, Any]] = []
@@ -71,10 +76,11 @@ def _write_draft(
                 found += _misses(record)
             for reason in found:
                 reasons[f"{options.model} {options.scenario}: {reason}"] = None
-    told = {record["model"]: texts.calibration(record) for record in reversed(records)}
-    _write(draft.calibration, "\n".join(told.values()))
+    written = layout.calibration.read_text() if layout.calibration.exists() else ""
+    _write(draft.calibration, texts.calibration(written, layout.system, records))
     if draft.division == "open":
-        names = {options.model: OPEN_BENCHMARK for options in results}
+        names = read_json(layout.home / MAPPING) or {}
+        names |= {options.model: OPEN_BENCHMARK for options in results}
         _write(draft.home / MAPPING, json.dumps(names, indent=2) + "\n")
     if reasons:
         _write(draft.root / _warning(draft), texts.warning(list(reasons)))
@@ -99,19 +105,19 @@ def _misses(record: dict[str, Any]) -> list[str]:
     return [f"accuracy {100 * accuracy['value']:.3f}%, below {100 * target:.3f}%"]
 
 
-def _take_place(aside: Path, root: Path, system: str) -> None:
-    """Move what was written below `root`: a directory of the system's whole, the rest by file."""
+def _take_place(aside: Path, root: Path, own: tuple[Path, ...]) -> None:
+    """Move what was written below `root`: directories of `own` whole, the rest file by file."""
     for source in sorted(aside.iterdir()):
         target = root / source.name
-        if source.is_dir() and source.name != system:
-            target.mkdir(parents=True, exist_ok=True)
-            _take_place(source, target, system)
-        elif source.is_dir():
+        if not source.is_dir():
+            source.replace(target)
+        elif target in own:
             replace_folder(source, target)
-            for old in target.parent.glob(f".{system}{OLD}*"):
+            for old in target.parent.glob(f".{target.name}{OLD}*"):
                 shutil.rmtree(old, ignore_errors=True)
         else:
-            source.replace(target)
+            target.mkdir(parents=True, exist_ok=True)
+            _take_place(source, target, own)
 
 
 def _write_result(

@@ -159,7 +159,7 @@ def test_everything_is_missing_at_first_and_nothing_at_last(results: Results) ->
         ({"host": {"architecture": "Z80"}}, "of another machine, architecture Z80"),
         ({"data": {"name": "val", "sha256": "ef", "synthetic": False}}, "of other images"),
         ({"batch_size": 77}, "of another batch size (77, now 8)"),
-        ({"plan": {"instances": []}}, "of another plan"),
+        ({"plan": {"instances": []}}, "of another plan (0 instances on 0 processors, now "),
         ({"result": {"valid": True, "errors": ["clock"]}}, "LoadGen logged an error"),
     ],
 )
@@ -220,6 +220,17 @@ def test_a_target_that_user_conf_sets_now_counts(results: Results, tmp_path: Pat
     assert missing(results, words) == {}
     conf.write_text("resnet50.Offline.target_qps = 120\n")
     assert missing(results, words)["PerformanceOnly"] == ("of another target_qps (103.25, now 120)")
+
+
+def test_logs_that_are_gone_are_missed(results: Results) -> None:
+    results.complete("Offline")
+    home = results.directory / "offline/resnet50"
+    (home / "TEST01/performance/run_1" / ACCURACY_LOG).unlink()
+    (home / "TEST04/performance/run_1" / LOGS[0]).unlink()
+    assert missing(results) == {
+        "TEST01": f"without its {ACCURACY_LOG}",
+        "TEST04": f"without its {LOGS[0]}",
+    }
 
 
 def test_an_accuracy_run_without_labels_does_not_do(results: Results) -> None:
@@ -384,10 +395,40 @@ def test_a_tree_keeps_what_is_not_of_its_system(results: Results) -> None:
     assert not stale.exists()
 
 
+def test_a_system_may_be_called_as_its_submitter(results: Results) -> None:
+    results.complete("Offline")
+    runs = [options(results.directory)]
+    for system in ("other", "Acme", "results"):
+        layout = Layout(results.directory.with_name("out"), ROUND, "closed", "Acme", system)
+        write_tree(layout, {"submitter": "Acme"}, runs, rules.TESTS)
+    for system in ("other", "Acme", "results"):
+        assert (layout.home / "systems" / f"{system}.json").exists()
+        assert (layout.home / "results" / system / "resnet50/Offline/accuracy").is_dir()
+
+
+def test_systems_share_the_documents_of_a_tree(results: Results) -> None:
+    results.complete("Offline")
+    runs = [options(results.directory)]
+    for system in ("one", "two", "one"):
+        layout = Layout(results.directory.with_name("out"), ROUND, "open", "Acme", system)
+        if system == "two":
+            (layout.home / "model_mapping.json").write_text('{"mobilenet": "resnet"}')
+        write_tree(layout, {"submitter": "Acme"}, runs, ())
+    mapping = json.loads((layout.home / "model_mapping.json").read_text())
+    assert mapping == {"mobilenet": "resnet", "resnet50": "resnet"}
+    document = layout.calibration.read_text()
+    assert [line for line in document.splitlines() if line.startswith("#")] == [
+        "# Calibration for two",
+        "## ResNet-50 v1.5",
+        "# Calibration for one",
+        "## ResNet-50 v1.5",
+    ]
+
+
 def test_a_tree_that_cannot_be_written_is_told_in_one_line(results: Results) -> None:
     results.complete("Offline")
     (results.directory.with_name("out")).write_text("a file")
-    with pytest.raises(RunError, match=r"out.*\(choose another place with --out\)"):
+    with pytest.raises(RunError, match=r"out.*\(--out chooses another place for the tree\)"):
         results.tree()
 
 
