@@ -3,8 +3,9 @@
 On a large server an instance wakes up on a processor of its own. Where 28 of them share two
 processors, their wake-ups take from loadrun what it would have there, and what is measured is the
 small machine. This process stands for all instances: it serves their rings in turn, never sleeps,
-and answers a batch when its service time is over. loadrun cannot tell the difference: rings, states
-and counters are those of COUNT instances, each with one batch at a time.
+and answers a batch when its service time is over. To loadrun it looks like COUNT instances, each
+with one batch at a time, but for one thing: none of them has to be woken, which costs loadrun a
+system call for each batch that finds an instance asleep.
 
 CONFIG.json is the configuration of instance 0 (`netrun.config`).
 """
@@ -110,6 +111,8 @@ class _Instances:
                     record.heartbeat_ns = now_ns
                 if self._control.run_state is RunState.STOPPING and not ends:
                     return
+                if not self._control.owner_alive():
+                    sys.exit("loadrun is gone")
 
     def _answer(self, instance: int, request: Request, service_ns: int) -> None:
         payload, lengths = self._null.infer(NO_SAMPLES, request.positions)

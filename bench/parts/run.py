@@ -177,7 +177,8 @@ class _Run:
         driver = self._start(self._workload.driver, self._loadrun, base_environment(), None)
         processes = [driver]
         try:
-            module, words, configs = "netrun", (), self._netruns
+            module, configs = "netrun", self._netruns
+            words: tuple[str, ...] = ()
             if self._workload.modelled:
                 module, words, configs = "bench.parts.modelled", (str(len(configs)),), configs[:1]
             for config in configs:
