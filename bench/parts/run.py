@@ -185,7 +185,7 @@ class _Run:
                 processors = config.processors or []
                 environment = instance_environment(processors)
                 processes.append(self._start(module, config, environment, processors, *words))
-            times = [self._wait(process) for process in processes]
+            times = self._wait(processes)
         finally:
             for process in processes:
                 if process.returncode is None:
@@ -228,18 +228,25 @@ class _Run:
         finally:
             os.sched_setaffinity(0, mine)
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> float:
-        """Wait for its end; return its processor time in s."""
+    def _wait(self, processes: list[subprocess.Popen[bytes]]) -> list[float]:
+        """Wait until all have ended, or one failed; return their processor times in s."""
+        times = dict.fromkeys((process.pid for process in processes), 0.0)
         deadline = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                process.returncode = os.waitstatus_to_exitcode(status)
-                return usage.ru_utime + usage.ru_stime
+            for process in processes:
+                if process.returncode is not None:
+                    continue
+                pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+                if pid:
+                    process.returncode = os.waitstatus_to_exitcode(status)
+                    times[pid] = usage.ru_utime + usage.ru_stime
+            # The others would wait for one that failed.
+            if any(process.returncode for process in processes) or all(
+                process.returncode is not None for process in processes
+            ):
+                break
             time.sleep(0.05)
-        process.kill()
-        process.wait()
-        return 0.0
+        return list(times.values())
 
     def _report(self) -> dict[str, Any]:
         report: dict[str, Any] = json.loads((self._directory / "report.json").read_text())
