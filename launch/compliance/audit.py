@@ -11,6 +11,7 @@ from launch.compliance.references import (
     at_same_load,
     check_planned,
     check_same,
+    compared_with,
     find_reference,
     place,
 )
@@ -43,7 +44,7 @@ def audit(options: RunOptions, tests: list[str]) -> ExitCode:
 
 
 def _run_references(options: RunOptions, tests: list[str], terminal: Terminal) -> None:
-    modes = (PERFORMANCE, *([ACCURACY] if "TEST01" in tests else []))
+    modes = dict.fromkeys(mode for test in tests for mode in compared_with(test))
     planned = planned_record(options)
     for mode in modes:
         # Before anything runs: each run takes minutes.
@@ -71,7 +72,7 @@ def judge(options: RunOptions, test: str, terminal: Terminal, told: Terminal) ->
     audit = replace(options, audit=test)
     made, audited = place(audit, PERFORMANCE), find_reference(audit, PERFORMANCE)
     verdicts: dict[str, Verdict] = {}
-    for mode in (PERFORMANCE, *([ACCURACY] if test == "TEST01" else [])):
+    for mode in compared_with(test):
         where = place(options, mode)
         check_same(find_reference(options, mode), audited, where / RUN_JSON)
         if mode == ACCURACY:

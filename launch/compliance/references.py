@@ -21,6 +21,11 @@ SAME = (
 """What two runs must share to be compared."""
 
 
+def compared_with(test: str) -> tuple[str, ...]:
+    """Return the modes of the runs that a test is held against; TEST01 holds answers, too."""
+    return (PERFORMANCE, ACCURACY) if test == "TEST01" else (PERFORMANCE,)
+
+
 def find_reference(options: RunOptions, mode: str) -> dict[str, Any] | None:
     """Return run.json of the newest complete run of that mode, None where there is none."""
     record = read_json(place(options, mode) / RUN_JSON)

@@ -10,6 +10,7 @@ from launch.compliance.folder import LOGS, folder_of, logs_in
 from launch.compliance.references import (
     ACCURACY,
     PERFORMANCE,
+    compared_with,
     difference,
     find_reference,
     place,
@@ -64,10 +65,11 @@ def find_steps(options: RunOptions, tests: tuple[str, ...]) -> list[Step]:
         audit = replace(options, mode=PERFORMANCE, audit=test)
         record = find_reference(audit, PERFORMANCE)
         missing = present.why_not(record, PERFORMANCE) or _unlike(reference, record)
-        missing = missing or _gone(audit, (*LOGS, *([ACCURACY_LOG] if test == "TEST01" else [])))
+        answers = ACCURACY in compared_with(test)
+        missing = missing or _gone(audit, (*LOGS, ACCURACY_LOG) if answers else LOGS)
         if not missing and any(step.missing for step in steps[:2]):
             missing = "what it is compared with is made anew"
-        references = [reference, *([measured] if test == "TEST01" else [])]
+        references = [reference, measured] if answers else [reference]
         steps.append(Step(audit, missing or _verdict(audit, references, record)))
     return steps
 
