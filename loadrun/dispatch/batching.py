@@ -16,8 +16,10 @@ _PREFETCH_SHARE = 16
 _LONG = 2
 """A service time of so many times of what goes around it makes it worth to foresee its end."""
 
-_PRESSING = 4
-"""Samples waiting for each instance from which on batches of one would not work the backlog off."""
+_PRESSED = 0.95
+"""Share of the time that the instances are busy from which on only larger batches give room."""
+_WINDOW = 10
+"""It is taken over so many latency limits: a service takes a part of one."""
 
 _SPREAD = 1.1
 """Service times vary: a batch that just fits by the mean is late half of the time."""
@@ -59,9 +61,13 @@ class BatchRule(ABC):
         spreads a backlog over the idle instances. `backlog.waiting` is at least 1.
         """
 
-    def patience_ns(self, waiting: int, alive: int) -> float:
+    def patience_ns(self, now_ns: int, alive: int) -> float:
         """Return the wait (ns) after which a sample gives way to all that came later."""
         return math.inf
+
+    def room(self, backlog: Backlog) -> int:
+        """Return how large a batch may become by samples that have given way."""
+        return 0
 
     def expected_ns(self, samples: int) -> float:
         """Return how long an instance takes for a batch, as far as it is known."""
@@ -104,10 +110,12 @@ class LatencyRule(BatchRule):
 
     The batch grows only as far as its oldest sample still makes the limit, by what engines have
     shown to take per sample and the way there and back per batch. A sample that is late whatever
-    happens gives way: it is served when nothing else waits, in batches as large as they come. When
-    a backlog presses, a sample that only a batch of one would save gives way as well: at the edge
-    of the limit every batch would be a single sample, and the backlog never shrink.
-    LoadGen counts the share of late queries, not how late they are (MLPerf's Server scenario).
+    happens gives way: it is served when nothing else waits, in batches as large as they come, or
+    rides along in a batch that has room. When the instances are busy nearly all the time, a sample
+    that only a small batch would save gives way as well, so that half of the limit is left for the
+    service: at the edge of the limit every batch would be a single sample, which takes the most
+    time, and the backlog would never shrink. LoadGen counts the share of late queries, not how
+    late they are (MLPerf's Server scenario).
 
     An instance would idle while its answer comes and its next batch goes. So the next batch is sent
     that much before it is expected to be free, where its service takes longer than that.
@@ -120,9 +128,12 @@ class LatencyRule(BatchRule):
         super().__init__(batch_size, in_flight)
         self.limit_ns = limit_ns
         self._sample_ns = self._around_ns = 0.0
+        self._pressed = False
+        self._busy_ns = self._since_ns = 0  # the window that has not ended
 
     def served(self, samples: int, service_ns: int, around_ns: int | None) -> None:
         """Keep moving averages, over about 16 batches, of the time per sample and of the rest."""
+        self._busy_ns += service_ns
         measured = service_ns / samples
         if self._sample_ns:
             self._sample_ns += (measured - self._sample_ns) / 16
@@ -153,15 +164,23 @@ class LatencyRule(BatchRule):
             return largest, self.in_flight
         return 0, 1
 
-    def patience_ns(self, waiting: int, alive: int) -> float:
-        """Return the wait after which a batch of one, two when the backlog presses, is late."""
+    def patience_ns(self, now_ns: int, alive: int) -> float:
+        """Return the wait after which too few samples fit a batch: one, or more when pressed."""
+        window_ns = now_ns - self._since_ns
+        if window_ns >= _WINDOW * self.limit_ns:
+            self._pressed = self._busy_ns >= _PRESSED * window_ns * max(1, alive)
+            self._busy_ns, self._since_ns = 0, now_ns
         sample_ns = self._sample_ns * _SPREAD
         left_ns = self.limit_ns - self._around_ns
         if not sample_ns or left_ns < sample_ns:
             return math.inf
-        if waiting > _PRESSING * alive and left_ns >= 2 * sample_ns:
-            return left_ns - 2 * sample_ns
-        return left_ns - sample_ns
+        fits = min(self.batch_size, int(left_ns / sample_ns))
+        few = min(fits, max(2, round(left_ns / sample_ns / 2))) if self._pressed else 1
+        return left_ns - few * sample_ns
+
+    def room(self, backlog: Backlog) -> int:
+        """Return what the oldest sample's limit allows; nothing when pressed."""
+        return 0 if self._pressed else self._largest(backlog)
 
     def _largest(self, backlog: Backlog) -> int:
         sample_ns = self._sample_ns * _SPREAD

@@ -187,14 +187,13 @@ class Dispatcher:
         pending, late = self._pending, self._late
         policy, rule, backlog = self._policy, self._rule, self._backlog
         now_ns = 0
+        if rule.learns:
+            now_ns = self._clock_ns()
+            if pending.waiting:
+                before_ns = now_ns - rule.patience_ns(now_ns, policy.alive)
+                if pending.oldest_ns() < before_ns:
+                    pending.move_older(before_ns, late)
         while pending.waiting or late.waiting:
-            if rule.learns:
-                now_ns = self._clock_ns()
-                if pending.waiting:
-                    waiting = pending.waiting + late.waiting
-                    before_ns = now_ns - rule.patience_ns(waiting, policy.alive)
-                    if pending.oldest_ns() < before_ns:
-                        pending.move_older(before_ns, late)
             queue = pending if pending.waiting else late
             backlog.waiting, backlog.idle = queue.waiting, policy.idle
             backlog.alive, backlog.late = policy.alive, queue is late
@@ -211,6 +210,11 @@ class Dispatcher:
                 instance = policy.choose(depth)
                 if instance is None:
                     return
+            if late.waiting and queue is pending:
+                riders = min(rule.room(backlog) - size, late.waiting)
+                if riders > 0:
+                    pending.put_back(*late.take(riders))
+                    size += riders
             batch = queue.take(size)
             if not self._senders[instance](batch[0], batch[1]):
                 # A full ring: the next answer or poll tries again.

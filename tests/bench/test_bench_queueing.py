@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bench.queueing import Service, batch_bound, highest_rate, simulate, single_bound
+from bench.simulated.serving import late_share
+from netrun.config import SimulatedService
 
 RESNET50 = Service(0.4e-3, 4.3e-3, 0.05)
 LIMIT_S = 15e-3
@@ -45,3 +47,9 @@ def test_an_ideal_dispatcher_stays_below_servers_that_never_idle() -> None:
     each = [highest_rate(RESNET50, n, LIMIT_S, queries=8_000, steps=5) / n for n in (1, 8, 56)]
     assert each == sorted(each)
     assert 56 * each[-1] < batch_bound(RESNET50, 56, LIMIT_S)
+
+
+def test_a_pressed_server_does_not_fall_into_batches_of_one() -> None:
+    # Batches of one would take 1.01 of the machine, batches of two 0.97.
+    service = SimulatedService(0.4, 4.3, 0.05)
+    assert late_share(service, 28, 8, "pull", 2, 15e-3, 0.93 * 28 * 230, 20_000, seed=1) < 0.01

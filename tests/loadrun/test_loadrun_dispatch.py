@@ -205,17 +205,52 @@ def test_a_query_is_split_over_idle_instances() -> None:
 
 def test_server_lets_late_samples_give_way() -> None:
     rule = LatencyRule(16, 2, limit_ns=10e6)
-    assert rule.patience_ns(100, 2) == math.inf
+    assert rule.patience_ns(0, 2) == math.inf
     for _ in range(100):
         rule.served(2, 4_000_000, 1_000_000)
     # 2 ms a sample, a tenth of margin, 1 ms around a batch.
-    assert rule.patience_ns(8, 2) == pytest.approx(6.8e6)
-    # Nine waiting for two instances: batches of one would not do.
-    assert rule.patience_ns(9, 2) == pytest.approx(4.6e6)
+    assert rule.patience_ns(1, 2) == pytest.approx(6.8e6)
     hopeless = LatencyRule(16, 2, limit_ns=1e6)
     hopeless.served(1, 2_000_000, 0)
-    assert hopeless.patience_ns(100, 2) == math.inf
+    assert hopeless.patience_ns(1, 2) == math.inf
     assert hopeless.next(backlog(40, 1), True) == (16, 1)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "samples"), [(16, 3), (2, 2), (1, 1)], ids=["half the limit", "two", "one"]
+)
+def test_server_leaves_room_for_batches_when_pressed(batch_size: int, samples: int) -> None:
+    rule = LatencyRule(batch_size, 2, limit_ns=12e6)
+
+    def busy_for(share: float, at_ns: int) -> float:
+        """Let two instances be busy for a share of ten limits up to `at_ns`."""
+        for _ in range(int(share * 120)):
+            rule.served(1, 2_000_000, 0)
+        return rule.patience_ns(at_ns, 2)
+
+    one_fits, few_fit = 12e6 - 2.2e6, 12e6 - samples * 2.2e6
+    assert busy_for(0, 120_000_000) == math.inf
+    assert busy_for(0.94, 240_000_000) == pytest.approx(one_fits)
+    assert busy_for(0.96, 360_000_000) == pytest.approx(few_fit)
+    # The next window is not over yet.
+    assert rule.patience_ns(479_000_000, 2) == pytest.approx(few_fit)
+    assert busy_for(0.94, 480_000_000) == pytest.approx(one_fits)
+
+
+def test_late_samples_ride_along_where_a_batch_has_room() -> None:
+    now = 1
+    rule = LatencyRule(8, 1, limit_ns=10e6)
+    dispatcher, senders = make("pull", rule, 1, clock_ns=lambda: now)
+    dispatcher.submit([0], [0])
+    now += 1_000_000
+    answer(dispatcher, senders, 0, service_ns=1_000_000)
+    dispatcher.submit([1], [1])  # keeps the instance busy
+    dispatcher.submit([2, 3], [2, 3])
+    now += 20_000_000
+    dispatcher.submit([4, 5], [4, 5])
+    answer(dispatcher, senders, 0, service_ns=1_000_000)
+    assert sorted(answer(dispatcher, senders, 0)) == [2, 3, 4, 5]
+    assert dispatcher.outstanding == 0
 
 
 def test_server_sends_the_next_batch_just_before_an_instance_is_free() -> None:
@@ -263,7 +298,7 @@ def test_the_end_of_a_batch_is_foreseen() -> None:
 
 def test_late_samples_are_served_when_nothing_else_waits() -> None:
     now_ns = 1
-    rule = LatencyRule(4, 1, limit_ns=10e6)
+    rule = LatencyRule(4, 1, limit_ns=8e6)
     dispatcher, senders = make("pull", rule, 1, clock_ns=lambda: now_ns)
     dispatcher.submit([1], [0])
     now_ns += 4_000_000
@@ -271,7 +306,7 @@ def test_late_samples_are_served_when_nothing_else_waits() -> None:
     dispatcher.submit([2], [0])
     dispatcher.submit([3], [0])
     dispatcher.submit([4], [0])
-    now_ns += 9_000_000
+    now_ns += 7_000_000
     dispatcher.submit([5], [0])
     answer(dispatcher, senders, 0, 4_000_000)
     assert senders[0].batches[-1][0] == [5]
