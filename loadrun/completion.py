@@ -16,7 +16,7 @@ from time import monotonic_ns
 
 import mlperf_loadgen as lg
 
-from loadrun.dispatch.dispatcher import Dispatcher
+from loadrun.dispatch.dispatcher import Answered, Dispatcher
 from loadrun.timeline import Timeline
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import Response, Rings
@@ -29,11 +29,11 @@ TELL_S = 0.5
 """How often the latencies so far are told."""
 TOLD = (0.5, 0.9, 0.99)
 """Which: see `shm.control`."""
-_NAP_S = 1e-3
+_NAP_S = 5e-3
 _TOGETHER = 16
 """Instances whose answers go to LoadGen in one call, which costs as much as many a sample; more
 would make the first ones wait for the last."""
-_HELPED_CALLS = 10
+_HELPED_CALLS = 50
 """LoadGen's thread that comes so often in a nap needs no help with collecting."""
 
 
@@ -108,28 +108,29 @@ class Collector:
 
     def _complete(self, instances: list[int]) -> None:
         """Take an answer of each of these instances, and hand all to LoadGen in one call."""
-        dispatcher, timeline = self._dispatcher, self._timeline
-        timed, ends = timeline.timed, timeline.ends
+        timeline = self._timeline
         responses: list[Response] = []
-        answers: list[lg.QuerySampleResponse] = []
-        arrivals: list[int] = []
+        answered: list[Answered] = []
         for instance in instances:
             response = self._peeks[instance]()
-            if response is None:
-                continue
-            # First the dispatcher: LoadGen takes ids for addresses, so that they are checked
-            # before; the instance gets its next batch at once; and LoadGen's next query, which
-            # can come before QuerySamplesComplete is back, finds it idle.
-            arrivals += dispatcher.completed(instance, response.ids, response.service_ns)
-            responses.append(response)
+            if response is not None:
+                responses.append(response)
+                answered.append((instance, response.ids, response.service_ns))
+        if not responses:
+            return
+        # First the dispatcher: LoadGen takes ids for addresses, so that they are checked before;
+        # the instances get their next batches at once; and LoadGen's next query, which can come
+        # before QuerySamplesComplete is back, finds those idle that got none.
+        arrivals = self._dispatcher.completed(answered)
+        if timeline.timed and len(timeline.ends) < timeline.room:
+            self._note(arrivals)
+        answers: list[lg.QuerySampleResponse] = []
+        for response in responses:
             answers += self._answers(response)
-        if responses:
-            if timed and len(ends) < timeline.room:
-                self._note(arrivals)
-            # LoadGen copies what it wants of the payload within this call.
-            lg.QuerySamplesComplete(answers)
-            for response in responses:
-                response.release()
+        # LoadGen copies what it wants of the payload within this call.
+        lg.QuerySamplesComplete(answers)
+        for response in responses:
+            response.release()
 
     def _note(self, arrivals: list[int]) -> None:
         """Note the latencies of samples; without `arrivals`, that of a query, with its last one."""

@@ -29,10 +29,6 @@ Infer = Callable[[list[int]], Answer]
 """Arena positions of a batch -> its answers."""
 OnFailure = Callable[[BaseException], None]
 
-_COLLECT_EVERY_S = 100e-6
-"""Collecting has a price of its own, whatever there is: so it is not done for each answer."""
-
-
 _LOOK_NS = 20_000_000
 """How often the timeline has a look."""
 _TELL_NS = int(1e9 * TELL_S)
@@ -76,18 +72,16 @@ class HelpingRingSUT(RingSUT):
         super().__init__(library, dispatcher)
         self._turn, self._collect = collector.turn, collector.collect
         self._calls = 0
-        self._collect_at = 0.0
 
     def issue(self, ids: list[int], indices: list[int]) -> None:
         """Hand the query to the dispatcher, then collect, unless the other thread does."""
         self._dispatcher.submit(ids, self._positions(indices))
         self._calls += 1
-        if time.monotonic() >= self._collect_at and self._turn.acquire(False):
+        if self._turn.acquire(False):
             try:
                 self._collect()
             finally:
                 self._turn.release()
-            self._collect_at = time.monotonic() + _COLLECT_EVERY_S
 
     def count(self) -> int:
         """Return how often this thread has collected."""

@@ -139,7 +139,7 @@ class _Machine:
             self.now_ns, _, instance, ids, service_ns = heapq.heappop(self._answers)
             if self._arrived_ns:
                 self._latencies_ns += [self.now_ns - self._arrived_ns[number] for number in ids]
-            self.dispatcher.completed(instance, ids, service_ns)
+            self.dispatcher.completed([(instance, ids, service_ns)])
         self.now_ns = at_ns
 
     def drain(self) -> None:

@@ -31,6 +31,9 @@ class Sender(Protocol):
         """Send one batch; False when the ring is full."""
 
 
+Answered = tuple[int, list[int], int]
+"""An answer: of which instance, to which response ids, and its time in the engine (ns)."""
+
 _Batch = tuple[list[int], list[int], list[int], int]
 """Response ids, arena positions, when each arrived (ns; empty: not kept), and when they were sent
 to an idle instance (ns)."""
@@ -103,42 +106,47 @@ class Dispatcher:
             self._policy.idle
             or self._rule.queues_behind
             or len(self._inbox) >= self._rule.batch_size
-            or len(ids) > 1
         ):
             self._work()
 
-    def completed(self, instance: int, ids: list[int], service_ns: int) -> list[int]:
-        """Note the answer of `instance` to the oldest batch it holds, and send it more.
+    def completed(self, answers: Sequence[Answered]) -> list[int]:
+        """Note answers, each to the oldest batch that its instance holds, and send what waits.
 
+        All are noted first: what waits is shared among the instances that became idle together.
         Returns when each of the samples arrived (ns); empty where the rule does not ask for it.
-        Raises DispatchError when the answer is not to that batch.
+        Raises DispatchError when an answer is not to that batch.
         """
-        samples = len(ids)
+        rule, policy = self._rule, self._policy
+        arrivals: list[int] = []
         with self._lock:
-            held = self._held[instance]
-            if not held or held[0][0] != ids:
-                raise DispatchError(
-                    f"instance {instance} answered {samples} samples that are not its oldest batch"
-                )
-            batch = held.popleft()
-            self._answered += samples
-            self.samples[instance] += samples
-            self.sizes[instance][samples] += 1
-            self.busy_ns[instance] += service_ns
-            if self._rule.learns:
-                now_ns = self._clock_ns()
-                around_ns = max(0, now_ns - batch[3] - service_ns) if batch[3] else None
-                self._rule.served(samples, service_ns, around_ns)
-                if held:
-                    self._foresee(instance, now_ns)
-            self._policy.completed(instance, samples)
+            now_ns = self._clock_ns() if rule.learns else 0
+            for instance, ids, service_ns in answers:
+                samples = len(ids)
+                held = self._held[instance]
+                if not held or held[0][0] != ids:
+                    raise DispatchError(
+                        f"instance {instance} answered {samples} samples that are not its oldest "
+                        "batch"
+                    )
+                batch = held.popleft()
+                self._answered += samples
+                self.samples[instance] += samples
+                self.sizes[instance][samples] += 1
+                self.busy_ns[instance] += service_ns
+                if rule.learns:
+                    around_ns = max(0, now_ns - batch[3] - service_ns) if batch[3] else None
+                    rule.served(samples, service_ns, around_ns)
+                    if held:
+                        self._foresee(instance, now_ns)
+                    arrivals += batch[2]
+                policy.completed(instance, samples)
             if self._inbox:
                 self._drain()
             if self._pending.waiting or self._late.waiting:
                 self._send()
         if self._inbox:
             self._work()
-        return batch[2]
+        return arrivals
 
     def requeue(self, instance: int) -> int:
         """Take all batches back from a dead instance for the others; return how many samples.

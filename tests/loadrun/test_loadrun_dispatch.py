@@ -61,7 +61,7 @@ def answer(
     dispatcher: Dispatcher, senders: list[Recorder], instance: int, service_ns: int = 1000
 ) -> list[int]:
     ids, _ = senders[instance].batches.popleft()
-    dispatcher.completed(instance, ids, service_ns)
+    dispatcher.completed([(instance, ids, service_ns)])
     return ids
 
 
@@ -364,11 +364,11 @@ def test_server_queues_full_batches_behind_quick_ones() -> None:
 def test_answers_to_another_batch_are_refused() -> None:
     dispatcher, _ = make("pull", SplitRule(4, 2), 1)
     with pytest.raises(DispatchError, match="instance 0 answered 1 samples"):
-        dispatcher.completed(0, [3], 0)
+        dispatcher.completed([(0, [3], 0)])
     dispatcher.submit([1, 2], [0, 0])
     with pytest.raises(DispatchError):
-        dispatcher.completed(0, [2, 1], 0)
-    dispatcher.completed(0, [1, 2], 0)
+        dispatcher.completed([(0, [2, 1], 0)])
+    dispatcher.completed([(0, [1, 2], 0)])
 
 
 def test_pending_keeps_order_over_many_takes() -> None:
@@ -421,7 +421,7 @@ def test_a_full_ring_holds_samples_back(rings: Rings) -> None:
             request = rings.request_consumer(instance).receive(0)
             if request is not None:
                 seen += request.ids
-                dispatcher.completed(instance, request.ids, 0)
+                dispatcher.completed([(instance, request.ids, 0)])
         dispatcher.poll()
     assert sorted(seen) == list(range(40))
 
@@ -448,7 +448,7 @@ def test_queries_from_another_thread_are_never_left_behind(rings: Rings) -> None
             request = consumer.receive(0)
             if request is not None:
                 seen += request.ids
-                dispatcher.completed(instance, request.ids, 0)
+                dispatcher.completed([(instance, request.ids, 0)])
         assert thread.is_alive() or dispatcher.outstanding + len(seen) == total
     thread.join()
     assert sorted(seen) == list(range(total))
