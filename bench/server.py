@@ -1,11 +1,13 @@
 """``python -m bench.server``: Server through the rings, engine null, at rising rates.
 
 A rate is VALID when LoadGen's p99 is within the limit and enough queries were completed. The null
-SUT, without rings, runs beside it at the same rates as the ceiling.
+SUT, without rings, runs beside it at the same rates as the ceiling. Rings are measured twice: by
+the plan, and with a core for loadrun alone, as it has on a large server.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,8 @@ from bench.parts.figures import show, spread, write_json
 from bench.parts.options import parser
 from bench.parts.run import Outcome, Workload, run
 from loadrun.config import Overrides
+
+OWN_CORE = "rings, loadrun's own core"
 
 
 def main() -> None:
@@ -25,6 +29,8 @@ def main() -> None:
     arguments.add_argument("--batch-size", type=int, default=64)
     arguments.add_argument("--limit-ms", type=float, default=1.0, help="p99 at most, default 1")
     options = arguments.parse_args()
+    *others, own = sorted(os.sched_getaffinity(0))
+    others = others or [own]
     rounds: list[dict[str, Any]] = []
     for number in range(options.rounds):
         for qps in options.qps:
@@ -41,12 +47,17 @@ def main() -> None:
                 overrides=overrides,
             )
             null = replace(rings.without_rings(), batch_size=1)
-            for name, workload in (("null SUT", null), ("rings", rings)):
+            contestants = {
+                "null SUT": null,
+                "rings": rings,
+                OWN_CORE: replace(rings, processors=([own], others)),
+            }
+            for name, workload in contestants.items():
                 rounds.append({"round": number, "qps": qps, "sut": name, **_facts(run(workload))})
     write_json(options.json, rounds)
     rows = []
     for qps in options.qps:
-        for name in ("null SUT", "rings"):
+        for name in ("null SUT", "rings", OWN_CORE):
             mine = [x for x in rounds if (x["qps"], x["sut"]) == (qps, name)]
             valid = sum(x["valid"] for x in mine)
             figures = [spread(mine, key) for key in ("completed", "p50_ms", "p99_ms", "cpu_us")]

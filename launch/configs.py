@@ -17,6 +17,12 @@ WARMUP_S = (0.5, 2.0)
 WARMUP_SHARE = 0.2
 """The same as a share of the test's duration."""
 SPIN_US = 100.0
+"""Where cores are shared: about twice what a wake-up costs, so that no wait costs more than double.
+"""
+OWN_CORE_SPIN_US = 1000.0
+"""An instance that nobody shares its cores with answers sooner when it need not be woken."""
+LOADRUN_OWN_CORE_SPIN_US = 1e6
+"""loadrun serves all of them, and never sleeps where it has a core of its own."""
 LOADRUN_REPORT = "loadrun.json"
 
 
@@ -55,6 +61,21 @@ def warmup_s(options: RunOptions) -> float:
     return most if duration_s is None else min(most, max(least, WARMUP_SHARE * duration_s))
 
 
+def loadrun_spin_us(plan: Plan) -> float:
+    """How long loadrun looks for answers before it sleeps."""
+    return LOADRUN_OWN_CORE_SPIN_US if plan.spins else SPIN_US
+
+
+def instance_spin_us(plan: Plan) -> float:
+    """How long an instance looks for a batch before it sleeps.
+
+    Instances that share processors sleep at once: spinning, they would slow each other.
+    """
+    if plan.oversubscribed:
+        return 0.0
+    return OWN_CORE_SPIN_US if plan.spins else SPIN_US
+
+
 def loadrun_config(
     options: RunOptions, plan: Plan, assets: Assets, run_id: str, directory: Path
 ) -> LoadrunConfig:
@@ -84,6 +105,7 @@ def loadrun_config(
         audit_config=str(audit) if options.audit else None,
         round=options.round,
         processors=None if options.in_process else list(plan.loadrun),
+        spin_us=loadrun_spin_us(plan),
         overrides=overrides(options),
         start_timeout_s=START_TIMEOUT_S,
     )
@@ -111,7 +133,6 @@ def netrun_config(
         processors=list(instance.processors),
         memory_node=instance.memory_node,
         warmup_s=warmup_s(options),
-        # Instances that share processors sleep at once: spinning, they would slow each other.
-        spin_us=0.0 if plan.oversubscribed else SPIN_US,
+        spin_us=instance_spin_us(plan),
         attach_timeout_s=START_TIMEOUT_S,
     )

@@ -40,7 +40,8 @@ class Plan:
     """Who runs where. `notices` must reach the user; `fitted` says the request was cut down.
 
     `requested` is (instances, processors in total) as the user gave them, None where left open.
-    `shared` says that loadrun has no processor of its own.
+    `shared` says that loadrun has no processor of its own; `spins` that it has whole cores, and no
+    quota counts their time: looking for answers without a pause takes nothing from the instances.
     """
 
     loadrun: tuple[int, ...]
@@ -49,6 +50,7 @@ class Plan:
     fitted: bool
     oversubscribed: bool
     shared: bool
+    spins: bool
     notices: tuple[str, ...]
 
     @property
@@ -140,7 +142,7 @@ def make_plan(
                 f"{across} of {count} instances span L3 domains:"
                 f" {whole} of {each} cores fit into domains as a whole"
             )
-    loadrun, shared = _loadrun_processors(topology, placed)
+    loadrun, shared, whole = _loadrun_processors(topology, placed)
     return Plan(
         loadrun=loadrun,
         instances=tuple(_instance(topology, i, chosen) for i, chosen in enumerate(placed)),
@@ -148,6 +150,7 @@ def make_plan(
         fitted=fitted,
         oversubscribed=False,
         shared=shared,
+        spins=whole and topology.quota is None,
         notices=tuple(notices),
     )
 
@@ -265,8 +268,10 @@ def _instance(topology: Topology, index: int, chosen: list[Processor]) -> Instan
 
 def _loadrun_processors(
     topology: Topology, placed: list[list[Processor]]
-) -> tuple[tuple[int, ...], bool]:
+) -> tuple[tuple[int, ...], bool, bool]:
     """Cores that no instance has, else idle SMT siblings, else all processors.
+
+    With them, whether they are shared, and whether they are whole cores.
 
     Free cores are taken from the L3 domain with the fewest instances' cores, and from one node, so
     that LoadGen's and the completion thread share a cache. A lone free core gives its sibling too.
@@ -281,12 +286,12 @@ def _loadrun_processors(
         own = [p for p in free if p.node == free[0].node]
         cores = {p.core for p in own}
         own += [p for p in topology.siblings if p.core in cores]
-        return tuple(sorted(p.id for p in own[:LOADRUN_PROCESSORS])), False
+        return tuple(sorted(p.id for p in own[:LOADRUN_PROCESSORS])), False, True
     idle = [p for p in topology.siblings if p.id not in busy]
     if idle:
         own = [p for p in idle if p.node == idle[-1].node]
-        return tuple(p.id for p in own[-LOADRUN_PROCESSORS:]), False
-    return tuple(p.id for p in topology.allowed), True
+        return tuple(p.id for p in own[-LOADRUN_PROCESSORS:]), False, False
+    return tuple(p.id for p in topology.allowed), True, False
 
 
 def _oversubscribed(
@@ -314,6 +319,7 @@ def _oversubscribed(
         fitted=False,
         oversubscribed=True,
         shared=True,
+        spins=False,
         notices=tuple(notices),
     )
 

@@ -43,6 +43,7 @@ class LoadrunConfig:
     `samples` names a .npy file, uint8 [n, *sample shape], of which the first `sample_count` rows
     are the data set. `response_bytes` is the capacity of one sample's answer. `in_flight` bounds
     the batches an instance holds at a time. `processors` is the affinity of this process.
+    `spin_us` is how long loadrun looks for answers before it sleeps.
     `report` is the JSON file written (whole, by rename) when the test starts and when it ends.
     `round` is the MLPerf round whose seeds hold; None leaves LoadGen's own.
     """
@@ -66,6 +67,7 @@ class LoadrunConfig:
     audit_config: str | None = None
     round: str | None = None
     processors: list[int] | None = None
+    spin_us: float = 100.0
     overrides: Overrides = field(default_factory=Overrides)
     start_timeout_s: float = 120.0
     stop_timeout_s: float = 10.0
@@ -86,6 +88,8 @@ class LoadrunConfig:
         for name in ("sample_count", "instances", "batch_size", "response_bytes", "in_flight"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {quoted(getattr(self, name))}; it must be at least 1")
+        if self.spin_us < 0:
+            raise ConfigError(f"spin_us is {quoted(self.spin_us)}; it must be 0 or more")
         if self.performance_sample_count is not None and self.performance_sample_count < 1:
             raise ConfigError(
                 f"performance_sample_count is {quoted(self.performance_sample_count)}; "

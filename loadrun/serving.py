@@ -32,6 +32,7 @@ from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import RingGeometry, Rings
 from shm.segment import ShmError
+from shm.wait import WaitStrategy
 
 Engine = Callable[[list[int], Samples], Answer]
 """(positions of a batch, the samples) -> its answers."""
@@ -95,7 +96,8 @@ class RingServing:
         with contextlib.ExitStack() as undo:
             self._arena = SampleArena.create(config.run_id, slots, sample_shape, np.uint8)
             undo.callback(self._arena.unlink)
-            self._rings = Rings.create(config.run_id, geometry)
+            wait = WaitStrategy(config.spin_us / 1e6)
+            self._rings = Rings.create(config.run_id, geometry, wait_strategy=wait)
             undo.callback(self._rings.unlink)
             # Instances that find the control block rely on the rest.
             self._control = ControlBlock.create(config.run_id, config.instances)

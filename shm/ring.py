@@ -64,7 +64,7 @@ from shm.doorbell import Doorbell, create_semaphore, open_semaphore, unlink_sema
 from shm.fence import WEAK_ORDER, Fence
 from shm.header import read_header, write_header
 from shm.segment import Segment, ShmError, segment_name
-from shm.wait import SPIN_THEN_PARK, WaitStrategy
+from shm.wait import PARK, SPIN_THEN_PARK, WaitStrategy
 
 PART = "rings"
 DOORBELL_PART = "done"
@@ -328,22 +328,23 @@ class RequestConsumer(_RequestEnd):
     def __init__(self, rings: Rings, instance: int) -> None:
         super().__init__(rings, instance)
         self._wait = rings.wait_strategy.wait
+        self._idle = False
         self._published_seen = self._words[self._released_at]
 
     def receive(self, timeout_s: float) -> Request | None:
         """Take the next batch, copied out of its slot; None when none came within `timeout_s`.
 
+        Who has waited in vain parks at once the next time: an idle instance takes no processor.
         Nothing wakes a receiver at the end of a run: use timeouts of at most 0.25 s and look at the
         control block in between.
         """
         words = self._words
         sequence = words[self._released_at]
-        if (
-            sequence >= self._published_seen
-            and not self._unread()
-            and not self._wait(self._unread, self._doorbell, timeout_s)
-        ):
-            return None
+        if sequence >= self._published_seen and not self._unread():
+            wait = PARK.wait if self._idle else self._wait
+            self._idle = not wait(self._unread, self._doorbell, timeout_s)
+            if self._idle:
+                return None
         if WEAK_ORDER:
             self._full_fence()
         slot = self._slots[sequence % self._slot_count]

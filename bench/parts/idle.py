@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from launch.configs import OWN_CORE_SPIN_US
 from launch.environment import base_environment
 from netrun.config import NetrunConfig
 from shm.arena import SampleArena
@@ -61,6 +62,7 @@ def _start(run_id: str, index: int, directory: Path) -> subprocess.Popen[bytes]:
         threads=1,
         report=str(directory / f"netrun_{index}.json"),
         warmup_s=0.05,
+        spin_us=OWN_CORE_SPIN_US,
     )
     path = directory / f"netrun_{index}.config.json"
     path.write_text(config.to_json())

@@ -16,11 +16,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from launch.configs import SPIN_US
+from launch.configs import (
+    LOADRUN_OWN_CORE_SPIN_US,
+    OWN_CORE_SPIN_US,
+    SPIN_US,
+    instance_spin_us,
+    loadrun_spin_us,
+)
 from launch.environment import base_environment, instance_environment
 from launch.plan import make_plan
 from launch.topology import read_topology
@@ -114,6 +120,15 @@ def _busy_s() -> float:
     return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
 
 
+class _Places(NamedTuple):
+    """Processors of loadrun and of each instance, and how long they spin before they sleep."""
+
+    loadrun: Sequence[int]
+    instances: list[Sequence[int]]
+    loadrun_spin_us: float
+    instance_spin_us: float
+
+
 class _Run:
     def __init__(self, workload: Workload, directory: Path) -> None:
         self._workload = workload
@@ -122,7 +137,7 @@ class _Run:
         self._rings = workload.driver == "loadrun"
         samples = directory / "samples.npy"
         np.save(samples, np.zeros((SAMPLES, *SAMPLE_SHAPE), np.uint8))
-        loadrun, instances = self._processors()
+        places = self._place()
         self._loadrun = LoadrunConfig(
             run_id=self._run_id,
             model="resnet50",
@@ -136,7 +151,8 @@ class _Run:
             batch_size=workload.batch_size,
             in_flight=workload.in_flight,
             sort_samples=workload.sort_samples,
-            processors=list(loadrun),
+            processors=list(places.loadrun),
+            spin_us=places.loadrun_spin_us,
             overrides=workload.overrides,
             policy=workload.policy,
         )
@@ -153,24 +169,34 @@ class _Run:
                 report=str(directory / f"netrun_{index}.json"),
                 processors=list(processors),
                 warmup_s=workload.warmup_s,
-                spin_us=SPIN_US if workload.instances <= (os.cpu_count() or 1) else 0.0,
+                spin_us=places.instance_spin_us,
                 sim=workload.sim,
             )
-            for index, processors in enumerate(instances)
+            for index, processors in enumerate(places.instances)
         ]
 
-    def _processors(self) -> tuple[Sequence[int], list[Sequence[int]]]:
+    def _place(self) -> _Places:
         count = self._workload.instances if self._rings else 0
+        if not count:
+            return _Places(sorted(os.sched_getaffinity(0)), [], SPIN_US, SPIN_US)
+        loadrun: Sequence[int]
+        cores: Sequence[int]
         if self._workload.modelled:
             *others, last = sorted(os.sched_getaffinity(0))
-            return others or [last], [[last]] * count
-        if self._workload.processors is not None:
+            loadrun, cores = others or [last], [last]
+        elif self._workload.processors is not None:
             loadrun, cores = self._workload.processors
-            return loadrun, [[cores[index % len(cores)]] for index in range(count)]
-        plan = make_plan(read_topology(), max(count, 1), max(count, 1), oversubscribe=True)
-        if not count:
-            return sorted(os.sched_getaffinity(0)), []
-        return plan.loadrun, [instance.processors for instance in plan.instances]
+        else:
+            plan = make_plan(read_topology(), count, count, oversubscribe=True)
+            placed: list[Sequence[int]] = [instance.processors for instance in plan.instances]
+            return _Places(plan.loadrun, placed, loadrun_spin_us(plan), instance_spin_us(plan))
+        own = not set(loadrun) & set(cores)
+        return _Places(
+            loadrun,
+            [[cores[index % len(cores)]] for index in range(count)],
+            LOADRUN_OWN_CORE_SPIN_US if own else SPIN_US,
+            OWN_CORE_SPIN_US if own else SPIN_US,
+        )
 
     def run(self) -> Outcome:
         started, busy_s, own_s = time.monotonic(), _busy_s(), time.process_time()

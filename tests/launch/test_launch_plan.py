@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from machines import CONTAINER, DUAL_28, NPS4, VIRTUAL, Machine
 
+from launch.configs import instance_spin_us, loadrun_spin_us
 from launch.plan import Plan, PlanError, make_plan, unused
 from launch.topology import Processor, Topology
 
@@ -26,6 +27,22 @@ def test_14_instances_on_56_processors_of_two_sockets(tmp_path: Path) -> None:
     # All cores are busy: loadrun takes idle SMT siblings rather than an instance's core.
     assert plan.loadrun == (110, 111)
     assert not plan.shared
+    assert not plan.spins
+
+
+def test_loadrun_spins_on_whole_cores_that_no_quota_counts(tmp_path: Path) -> None:
+    plan = make_plan(DUAL_28.topology(tmp_path / "free"), 13, 52)
+    assert plan.loadrun == (54, 55)
+    assert plan.spins
+    assert loadrun_spin_us(plan) > 1e5
+    assert instance_spin_us(plan) == 1000.0
+    files = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "350000 100000"}
+    bounded = make_plan(Machine(cores=8, files=files).topology(tmp_path / "bounded"), 2, 2)
+    assert not bounded.shared
+    assert not bounded.spins
+    crowded = make_plan(VIRTUAL.topology(tmp_path / "crowded"), 3, 3, oversubscribe=True)
+    for plan, instance_us in ((bounded, 100.0), (crowded, 0.0)):
+        assert (loadrun_spin_us(plan), instance_spin_us(plan)) == (100.0, instance_us)
 
 
 def test_14_instances_on_56_processors_fitted_to_two(tmp_path: Path) -> None:
