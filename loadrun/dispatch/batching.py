@@ -128,20 +128,26 @@ class LatencyRule(BatchRule):
         super().__init__(batch_size, in_flight)
         self.limit_ns = limit_ns
         self._sample_ns = self._around_ns = 0.0
+        # What follows from them: a sample's share of the limit, and what is left for all of them.
+        self._margin_ns, self._left_ns = 0.0, limit_ns
         self._pressed = False
+        self._window_ns = int(_WINDOW * limit_ns)
         self._busy_ns = self._since_ns = 0  # the window that has not ended
 
     def served(self, samples: int, service_ns: int, around_ns: int | None) -> None:
         """Keep moving averages, over about 16 batches, of the time per sample and of the rest."""
         self._busy_ns += service_ns
         measured = service_ns / samples
-        if self._sample_ns:
-            self._sample_ns += (measured - self._sample_ns) / 16
+        sample_ns, rest_ns = self._sample_ns, self._around_ns
+        if sample_ns:
+            sample_ns += (measured - sample_ns) / 16
             if around_ns is not None:
-                self._around_ns += (around_ns - self._around_ns) / 16
+                rest_ns += (around_ns - rest_ns) / 16
         else:
-            self._sample_ns, self._around_ns = measured, around_ns or 0
-        self.queues_behind = self.in_flight > 1 and self._sample_ns >= _LONG * self._around_ns
+            sample_ns, rest_ns = measured, around_ns or 0
+        self._sample_ns, self._around_ns = sample_ns, rest_ns
+        self._margin_ns, self._left_ns = sample_ns * _SPREAD, self.limit_ns - rest_ns
+        self.queues_behind = self.in_flight > 1 and sample_ns >= _LONG * rest_ns
 
     def expected_ns(self, samples: int) -> float:
         """Return the mean service time of a batch."""
@@ -149,47 +155,45 @@ class LatencyRule(BatchRule):
 
     def next(self, backlog: Backlog, shares: bool) -> tuple[int, int]:
         """Return what has accumulated, for an idle instance; a full batch may queue behind."""
-        largest = self._largest(backlog)
-        if backlog.idle:
-            fair = -(-backlog.waiting // backlog.idle) if shares else backlog.waiting
-            return min(largest, fair), 1
+        largest, waiting, idle = self._largest(backlog), backlog.waiting, backlog.idle
+        if idle:
+            fair = -(-waiting // idle) if shares else waiting
+            return (fair if fair < largest else largest), 1
         if self.queues_behind:
             # Twice, because nothing may happen just then that has the dispatcher look.
             soon = backlog.ahead_ns <= 2 * self._around_ns
-            return (min(largest, backlog.waiting), 2) if soon else (0, 1)
+            return (min(largest, waiting), 2) if soon else (0, 1)
         # Behind a quick instance a batch is worth queueing when it could not grow further and
         # its turn comes soon: another instance may be free sooner.
-        ahead_ns = self._sample_ns * largest
-        if backlog.waiting >= largest and ahead_ns * _PREFETCH_SHARE <= self.limit_ns:
+        if waiting >= largest and self._sample_ns * largest * _PREFETCH_SHARE <= self.limit_ns:
             return largest, self.in_flight
         return 0, 1
 
     def patience_ns(self, now_ns: int, alive: int) -> float:
         """Return the wait after which too few samples fit a batch: one, or more when pressed."""
         window_ns = now_ns - self._since_ns
-        if window_ns >= _WINDOW * self.limit_ns:
+        if window_ns >= self._window_ns:
             self._pressed = self._busy_ns >= _PRESSED * window_ns * max(1, alive)
             self._busy_ns, self._since_ns = 0, now_ns
-        sample_ns = self._sample_ns * _SPREAD
-        left_ns = self.limit_ns - self._around_ns
-        if not sample_ns or left_ns < sample_ns:
+        margin_ns, left_ns = self._margin_ns, self._left_ns
+        if not 0 < margin_ns <= left_ns:
             return math.inf
-        fits = min(self.batch_size, int(left_ns / sample_ns))
-        few = min(fits, max(2, round(left_ns / sample_ns / 2))) if self._pressed else 1
-        return left_ns - few * sample_ns
+        if not self._pressed:
+            return left_ns - margin_ns
+        fits = left_ns / margin_ns
+        return left_ns - min(self.batch_size, int(fits), max(2, round(fits / 2))) * margin_ns
 
     def room(self, backlog: Backlog) -> int:
         """Return what the oldest sample's limit allows; nothing when pressed."""
         return 0 if self._pressed else self._largest(backlog)
 
     def _largest(self, backlog: Backlog) -> int:
-        sample_ns = self._sample_ns * _SPREAD
-        if backlog.late or not sample_ns:
-            return self.batch_size
-        waits_ns = backlog.oldest_wait_ns + backlog.ahead_ns
-        fits = (self.limit_ns - self._around_ns - waits_ns) // sample_ns
+        margin_ns, most = self._margin_ns, self.batch_size
+        if backlog.late or not margin_ns:
+            return most
+        fits = (self._left_ns - backlog.oldest_wait_ns - backlog.ahead_ns) / margin_ns
         # Nothing fits at all where one sample takes longer than the limit.
-        return min(self.batch_size, int(fits)) if fits >= 1 else self.batch_size
+        return int(fits) if 1 <= fits < most else most
 
 
 def make_rule(

@@ -121,10 +121,9 @@ class Pull(_Levels):
 
     def choose(self, depth: int) -> int | None:
         """Return the instance longest at the lowest level."""
-        for level in range(depth):
-            queue = self._levels[level]
-            if queue:
-                return next(iter(queue))
+        for queue in self._levels[:depth]:
+            for instance in queue:
+                return instance
         return None
 
 
