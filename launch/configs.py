@@ -22,7 +22,7 @@ SPIN_US = 100.0
 OWN_CORE_SPIN_US = 1000.0
 """An instance that nobody shares its cores with answers sooner when it need not be woken."""
 LOADRUN_OWN_CORE_SPIN_US = 1e6
-"""loadrun serves all of them, and never sleeps where it has a core of its own."""
+"""Where latency counts, loadrun never sleeps on a core of its own: all instances wait for it."""
 LOADRUN_REPORT = "loadrun.json"
 
 
@@ -61,9 +61,12 @@ def warmup_s(options: RunOptions) -> float:
     return most if duration_s is None else min(most, max(least, WARMUP_SHARE * duration_s))
 
 
-def loadrun_spin_us(plan: Plan) -> float:
-    """How long loadrun looks for answers before it sleeps."""
-    return LOADRUN_OWN_CORE_SPIN_US if plan.spins else SPIN_US
+def loadrun_spin_us(spins: bool, scenario: str) -> float:
+    """How long loadrun looks for answers before it sleeps; `spins` as the plan says.
+
+    In Offline an instance has its next batch long before it needs it.
+    """
+    return LOADRUN_OWN_CORE_SPIN_US if spins and scenario != "Offline" else SPIN_US
 
 
 def instance_spin_us(plan: Plan) -> float:
@@ -105,7 +108,7 @@ def loadrun_config(
         audit_config=str(audit) if options.audit else None,
         round=options.round,
         processors=None if options.in_process else list(plan.loadrun),
-        spin_us=loadrun_spin_us(plan),
+        spin_us=loadrun_spin_us(plan.spins, options.scenario),
         overrides=overrides(options),
         start_timeout_s=START_TIMEOUT_S,
     )

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from launch.configs import (
-    LOADRUN_OWN_CORE_SPIN_US,
     OWN_CORE_SPIN_US,
     SPIN_US,
     instance_spin_us,
@@ -189,12 +188,17 @@ class _Run:
         else:
             plan = make_plan(read_topology(), count, count, oversubscribe=True)
             placed: list[Sequence[int]] = [instance.processors for instance in plan.instances]
-            return _Places(plan.loadrun, placed, loadrun_spin_us(plan), instance_spin_us(plan))
+            return _Places(
+                plan.loadrun,
+                placed,
+                loadrun_spin_us(plan.spins, self._workload.scenario),
+                instance_spin_us(plan),
+            )
         own = not set(loadrun) & set(cores)
         return _Places(
             loadrun,
             [[cores[index % len(cores)]] for index in range(count)],
-            LOADRUN_OWN_CORE_SPIN_US if own else SPIN_US,
+            loadrun_spin_us(own, self._workload.scenario),
             OWN_CORE_SPIN_US if own else SPIN_US,
         )
 

@@ -34,7 +34,8 @@ def test_loadrun_spins_on_whole_cores_that_no_quota_counts(tmp_path: Path) -> No
     plan = make_plan(DUAL_28.topology(tmp_path / "free"), 13, 52)
     assert plan.loadrun == (54, 55)
     assert plan.spins
-    assert loadrun_spin_us(plan) > 1e5
+    assert loadrun_spin_us(plan.spins, "Server") > 1e5
+    assert loadrun_spin_us(plan.spins, "Offline") == 100.0
     assert instance_spin_us(plan) == 1000.0
     files = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "350000 100000"}
     bounded = make_plan(Machine(cores=8, files=files).topology(tmp_path / "bounded"), 2, 2)
@@ -42,7 +43,8 @@ def test_loadrun_spins_on_whole_cores_that_no_quota_counts(tmp_path: Path) -> No
     assert not bounded.spins
     crowded = make_plan(VIRTUAL.topology(tmp_path / "crowded"), 3, 3, oversubscribe=True)
     for plan, instance_us in ((bounded, 100.0), (crowded, 0.0)):
-        assert (loadrun_spin_us(plan), instance_spin_us(plan)) == (100.0, instance_us)
+        assert loadrun_spin_us(plan.spins, "Server") == 100.0
+        assert instance_spin_us(plan) == instance_us
 
 
 def test_14_instances_on_56_processors_fitted_to_two(tmp_path: Path) -> None:
