@@ -1,7 +1,8 @@
 """``python -m bench.offline``: Offline through the rings, engine null, against LoadGen's own limit.
 
 The null SUT answers in LoadGen's own call without rings or workers, with batches of the same size
-and with all samples at once: what LoadGen from Python can do at most on this machine.
+and with all samples at once: what LoadGen from Python can do at most on this machine. Rings are
+also measured with a core for loadrun alone, as it has on a large server.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from bench.parts.figures import show, spread, write_json
 from bench.parts.options import parser
-from bench.parts.run import Outcome, Workload, run
+from bench.parts.run import Outcome, Workload, own_core, run
 from loadrun.config import Overrides
 
 ALL_AT_ONCE = 1 << 20
@@ -42,6 +43,9 @@ def main() -> None:
         f"null SUT, batches of {options.batch_size}": null,
         "rings": rings,
         "rings, unsorted": replace(rings, sort_samples=False),
+        "rings, unsorted, loadrun's own core": replace(
+            rings, sort_samples=False, processors=own_core()
+        ),
     }
     rounds: list[dict[str, Any]] = []
     for number in range(options.rounds):

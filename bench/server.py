@@ -7,13 +7,12 @@ the plan, and with a core for loadrun alone, as it has on a large server.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Any
 
 from bench.parts.figures import show, spread, write_json
 from bench.parts.options import parser
-from bench.parts.run import Outcome, Workload, run
+from bench.parts.run import Outcome, Workload, own_core, run
 from loadrun.config import Overrides
 
 OWN_CORE = "rings, loadrun's own core"
@@ -29,8 +28,6 @@ def main() -> None:
     arguments.add_argument("--batch-size", type=int, default=64)
     arguments.add_argument("--limit-ms", type=float, default=1.0, help="p99 at most, default 1")
     options = arguments.parse_args()
-    *others, own = sorted(os.sched_getaffinity(0))
-    others = others or [own]
     rounds: list[dict[str, Any]] = []
     for number in range(options.rounds):
         for qps in options.qps:
@@ -50,7 +47,7 @@ def main() -> None:
             contestants = {
                 "null SUT": null,
                 "rings": rings,
-                OWN_CORE: replace(rings, processors=([own], others)),
+                OWN_CORE: replace(rings, processors=own_core()),
             }
             for name, workload in contestants.items():
                 rounds.append({"round": number, "qps": qps, "sut": name, **_facts(run(workload))})

@@ -70,6 +70,12 @@ class Workload:
         return replace(self, driver=driver)
 
 
+def own_core() -> tuple[Sequence[int], Sequence[int]]:
+    """Return `Workload.processors`: the last for loadrun alone, the others for the instances."""
+    *others, own = sorted(os.sched_getaffinity(0))
+    return [own], others or [own]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a test gave: loadrun's report, and processor times (s) of whole processes.
