@@ -15,8 +15,6 @@ from bench.parts.options import parser
 from bench.parts.run import Outcome, Workload, own_core, run
 from loadrun.config import Overrides
 
-OWN_CORE = "rings, loadrun's own core"
-
 
 def main() -> None:
     """Measure, print, write."""
@@ -47,14 +45,14 @@ def main() -> None:
             contestants = {
                 "null SUT": null,
                 "rings": rings,
-                OWN_CORE: replace(rings, processors=own_core()),
+                "rings, loadrun's own core": replace(rings, processors=own_core()),
             }
             for name, workload in contestants.items():
                 rounds.append({"round": number, "qps": qps, "sut": name, **_facts(run(workload))})
     write_json(options.json, rounds)
     rows = []
     for qps in options.qps:
-        for name in ("null SUT", "rings", OWN_CORE):
+        for name in dict.fromkeys(x["sut"] for x in rounds):
             mine = [x for x in rounds if (x["qps"], x["sut"]) == (qps, name)]
             valid = sum(x["valid"] for x in mine)
             figures = [spread(mine, key) for key in ("completed", "p50_ms", "p99_ms", "cpu_us")]

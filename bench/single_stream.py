@@ -6,7 +6,6 @@ behind a ring. Then the processor time of instances that have nothing to do, par
 
 from __future__ import annotations
 
-import os
 import statistics
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from bench.parts.figures import show, spread, write_json
 from bench.parts.idle import idle_share
 from bench.parts.options import parser
-from bench.parts.run import Outcome, Workload, run
+from bench.parts.run import Outcome, Workload, own_core, run
 from loadrun.config import Overrides
 
 
@@ -25,13 +24,12 @@ def main() -> None:
     options = arguments.parse_args()
     overrides = Overrides(min_duration_s=options.seconds, min_query_count=1, target_latency_ms=0.02)
     rings = Workload("SingleStream", instances=1, batch_size=1, overrides=overrides)
-    processors = sorted(os.sched_getaffinity(0))
-    apart = (processors[:-1] or processors, processors[-1:])
+    last, others = own_core()
     contestants = {
         "null SUT": rings.without_rings(),
         "bare engine": rings.without_rings("bench.parts.bare"),
         "ring, plan's processors": rings,
-        "ring, a processor each": replace(rings, processors=apart),
+        "ring, a processor each": replace(rings, processors=(others, last)),
     }
     rounds: list[dict[str, Any]] = []
     for number in range(options.rounds):

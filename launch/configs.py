@@ -69,14 +69,14 @@ def loadrun_spin_us(spins: bool, scenario: str) -> float:
     return LOADRUN_OWN_CORE_SPIN_US if spins and scenario != "Offline" else SPIN_US
 
 
-def instance_spin_us(plan: Plan) -> float:
-    """How long an instance looks for a batch before it sleeps.
+def instance_spin_us(spins: bool, oversubscribed: bool) -> float:
+    """How long an instance looks for a batch before it sleeps; both as the plan says.
 
     Instances that share processors sleep at once: spinning, they would slow each other.
     """
-    if plan.oversubscribed:
+    if oversubscribed:
         return 0.0
-    return OWN_CORE_SPIN_US if plan.spins else SPIN_US
+    return OWN_CORE_SPIN_US if spins else SPIN_US
 
 
 def loadrun_config(
@@ -136,6 +136,6 @@ def netrun_config(
         processors=list(instance.processors),
         memory_node=instance.memory_node,
         warmup_s=warmup_s(options),
-        spin_us=instance_spin_us(plan),
+        spin_us=instance_spin_us(plan.spins, plan.oversubscribed),
         attach_timeout_s=START_TIMEOUT_S,
     )

@@ -20,12 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from launch.configs import (
-    OWN_CORE_SPIN_US,
-    SPIN_US,
-    instance_spin_us,
-    loadrun_spin_us,
-)
+from launch.configs import instance_spin_us, loadrun_spin_us
 from launch.environment import base_environment, instance_environment
 from launch.plan import make_plan
 from launch.topology import read_topology
@@ -126,12 +121,12 @@ def _busy_s() -> float:
 
 
 class _Places(NamedTuple):
-    """Processors of loadrun and of each instance, and how long they spin before they sleep."""
+    """What a plan says of where loadrun and each instance run, see `launch.plan.Plan`."""
 
     loadrun: Sequence[int]
-    instances: list[Sequence[int]]
-    loadrun_spin_us: float
-    instance_spin_us: float
+    instances: Sequence[Sequence[int]]
+    spins: bool = False
+    oversubscribed: bool = False
 
 
 class _Run:
@@ -157,7 +152,7 @@ class _Run:
             in_flight=workload.in_flight,
             sort_samples=workload.sort_samples,
             processors=list(places.loadrun),
-            spin_us=places.loadrun_spin_us,
+            spin_us=loadrun_spin_us(places.spins, workload.scenario),
             overrides=workload.overrides,
             policy=workload.policy,
         )
@@ -174,39 +169,27 @@ class _Run:
                 report=str(directory / f"netrun_{index}.json"),
                 processors=list(processors),
                 warmup_s=workload.warmup_s,
-                spin_us=places.instance_spin_us,
+                spin_us=instance_spin_us(places.spins, places.oversubscribed),
                 sim=workload.sim,
             )
             for index, processors in enumerate(places.instances)
         ]
 
     def _place(self) -> _Places:
-        count = self._workload.instances if self._rings else 0
-        if not count:
-            return _Places(sorted(os.sched_getaffinity(0)), [], SPIN_US, SPIN_US)
-        loadrun: Sequence[int]
-        cores: Sequence[int]
-        if self._workload.modelled:
-            *others, last = sorted(os.sched_getaffinity(0))
-            loadrun, cores = others or [last], [last]
-        elif self._workload.processors is not None:
-            loadrun, cores = self._workload.processors
-        else:
+        workload = self._workload
+        if not self._rings:
+            return _Places(sorted(os.sched_getaffinity(0)), [])
+        count, processors = workload.instances, workload.processors
+        if workload.modelled:
+            last, others = own_core()
+            processors = others, last
+        if processors is None:
             plan = make_plan(read_topology(), count, count, oversubscribe=True)
-            placed: list[Sequence[int]] = [instance.processors for instance in plan.instances]
-            return _Places(
-                plan.loadrun,
-                placed,
-                loadrun_spin_us(plan.spins, self._workload.scenario),
-                instance_spin_us(plan),
-            )
-        own = not set(loadrun) & set(cores)
-        return _Places(
-            loadrun,
-            [[cores[index % len(cores)]] for index in range(count)],
-            loadrun_spin_us(own, self._workload.scenario),
-            OWN_CORE_SPIN_US if own else SPIN_US,
-        )
+            placed = [instance.processors for instance in plan.instances]
+            return _Places(plan.loadrun, placed, plan.spins, plan.oversubscribed)
+        loadrun, cores = processors
+        turns = [[cores[index % len(cores)]] for index in range(count)]
+        return _Places(loadrun, turns, spins=not set(loadrun) & set(cores))
 
     def run(self) -> Outcome:
         started, busy_s, own_s = time.monotonic(), _busy_s(), time.process_time()

@@ -158,7 +158,7 @@ class LatencyRule(BatchRule):
         largest, waiting, idle = self._largest(backlog), backlog.waiting, backlog.idle
         if idle:
             fair = -(-waiting // idle) if shares else waiting
-            return (fair if fair < largest else largest), 1
+            return min(largest, fair), 1
         if self.queues_behind:
             # Twice, because nothing may happen just then that has the dispatcher look.
             soon = backlog.ahead_ns <= 2 * self._around_ns

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from typing import ClassVar
 
 from loadrun.scenarios import nearest
@@ -110,6 +111,14 @@ class _Levels(Policy):
         self._stands_in[instance] = queue
 
 
+def _first(levels: Iterable[OrderedDict[int, None]]) -> int | None:
+    """Return who has stood longest in the first level where somebody stands."""
+    for queue in levels:
+        for instance in queue:
+            return instance
+    return None
+
+
 class Pull(_Levels):
     """An instance gets its next batch as it becomes free: the longest free one first.
 
@@ -121,10 +130,7 @@ class Pull(_Levels):
 
     def choose(self, depth: int) -> int | None:
         """Return the instance longest at the lowest level."""
-        for queue in self._levels[:depth]:
-            for instance in queue:
-                return instance
-        return None
+        return _first(self._levels[:depth])
 
 
 class LocalBatchFirst(_Levels):
@@ -135,11 +141,7 @@ class LocalBatchFirst(_Levels):
 
     def choose(self, depth: int) -> int | None:
         """Return an instance of the highest level that still has room."""
-        for level in reversed(range(depth)):
-            queue = self._levels[level]
-            if queue:
-                return next(iter(queue))
-        return None
+        return _first(reversed(self._levels[:depth]))
 
 
 class LeastLoaded(Policy):

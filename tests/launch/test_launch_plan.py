@@ -36,7 +36,7 @@ def test_loadrun_spins_on_whole_cores_that_no_quota_counts(tmp_path: Path) -> No
     assert plan.spins
     assert loadrun_spin_us(plan.spins, "Server") > 1e5
     assert loadrun_spin_us(plan.spins, "Offline") == 100.0
-    assert instance_spin_us(plan) == 1000.0
+    assert instance_spin_us(plan.spins, plan.oversubscribed) == 1000.0
     files = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "350000 100000"}
     bounded = make_plan(Machine(cores=8, files=files).topology(tmp_path / "bounded"), 2, 2)
     assert not bounded.shared
@@ -44,7 +44,7 @@ def test_loadrun_spins_on_whole_cores_that_no_quota_counts(tmp_path: Path) -> No
     crowded = make_plan(VIRTUAL.topology(tmp_path / "crowded"), 3, 3, oversubscribe=True)
     for plan, instance_us in ((bounded, 100.0), (crowded, 0.0)):
         assert loadrun_spin_us(plan.spins, "Server") == 100.0
-        assert instance_spin_us(plan) == instance_us
+        assert instance_spin_us(plan.spins, plan.oversubscribed) == instance_us
 
 
 def test_14_instances_on_56_processors_fitted_to_two(tmp_path: Path) -> None:

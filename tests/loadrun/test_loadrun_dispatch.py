@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,25 @@ def answer(
     ids, _ = senders[instance].batches.popleft()
     dispatcher.completed([(instance, ids, service_ns)])
     return ids
+
+
+@dataclass
+class Clock:
+    """Time that passes when a test says so."""
+
+    now_ns: int = 1
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+def serves(rule: LatencyRule, service_ns: int, clock: Clock) -> tuple[Dispatcher, list[Recorder]]:
+    """One idle instance of which the rule knows the service time, from an answer to a sample."""
+    dispatcher, senders = make("pull", rule, 1, clock_ns=clock)
+    dispatcher.submit([0], [0])
+    clock.now_ns += service_ns
+    answer(dispatcher, senders, 0, service_ns)
+    return dispatcher, senders
 
 
 def busy(senders: list[Recorder]) -> list[int]:
@@ -238,15 +258,11 @@ def test_server_leaves_room_for_batches_when_pressed(batch_size: int, samples: i
 
 
 def test_late_samples_ride_along_where_a_batch_has_room() -> None:
-    now = 1
-    rule = LatencyRule(8, 1, limit_ns=10e6)
-    dispatcher, senders = make("pull", rule, 1, clock_ns=lambda: now)
-    dispatcher.submit([0], [0])
-    now += 1_000_000
-    answer(dispatcher, senders, 0, service_ns=1_000_000)
+    clock = Clock()
+    dispatcher, senders = serves(LatencyRule(8, 1, limit_ns=10e6), 1_000_000, clock)
     dispatcher.submit([1], [1])  # keeps the instance busy
     dispatcher.submit([2, 3], [2, 3])
-    now += 20_000_000
+    clock.now_ns += 20_000_000
     dispatcher.submit([4, 5], [4, 5])
     answer(dispatcher, senders, 0, service_ns=1_000_000)
     assert sorted(answer(dispatcher, senders, 0)) == [2, 3, 4, 5]
@@ -297,16 +313,12 @@ def test_the_end_of_a_batch_is_foreseen() -> None:
 
 
 def test_late_samples_are_served_when_nothing_else_waits() -> None:
-    now_ns = 1
-    rule = LatencyRule(4, 1, limit_ns=8e6)
-    dispatcher, senders = make("pull", rule, 1, clock_ns=lambda: now_ns)
-    dispatcher.submit([1], [0])
-    now_ns += 4_000_000
-    answer(dispatcher, senders, 0, 4_000_000)
+    clock = Clock()
+    dispatcher, senders = serves(LatencyRule(4, 1, limit_ns=8e6), 4_000_000, clock)
     dispatcher.submit([2], [0])
     dispatcher.submit([3], [0])
     dispatcher.submit([4], [0])
-    now_ns += 7_000_000
+    clock.now_ns += 7_000_000
     dispatcher.submit([5], [0])
     answer(dispatcher, senders, 0, 4_000_000)
     assert senders[0].batches[-1][0] == [5]
