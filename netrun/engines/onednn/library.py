@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import importlib.util
+import os
 import platform
 from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int64, c_size_t, c_void_p
 from functools import lru_cache
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 DISTRIBUTION = "onednn-cpu-gomp"
+LIBRARY = "LOADRUN_ONEDNN"
+"""Environment variable: the file of another oneDNN 3 (built for OpenMP) to use instead."""
 DATA_TYPES = {"f32": 3, "s32": 4, "s8": 5, "u8": 6}
 FORMAT_ANY = 1
 FORWARD_INFERENCE = 96
@@ -110,7 +113,16 @@ _PROTOTYPES: dict[str, list[Any]] = {
 
 
 def find_library() -> Path:
-    """The installed ``libdnnl.so.3``; raises OneDNNError with the cure where it is absent."""
+    """The ``libdnnl.so.3`` that LOADRUN_ONEDNN names, or the installed one.
+
+    Raises OneDNNError with the cure where it is absent.
+    """
+    named = os.environ.get(LIBRARY)
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise OneDNNError(f"{LIBRARY}={named}: no such file; name a libdnnl.so.3, or unset it")
+        return path.resolve()
     try:
         files = importlib.metadata.files(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
@@ -169,6 +181,7 @@ class Library:
         self._dll.dnnl_primitive_desc_query_md.restype = c_void_p
         self._dll.dnnl_memory_desc_get_size.argtypes = [c_void_p]
         self._dll.dnnl_memory_desc_get_size.restype = c_size_t
+        self._dll.dnnl_memory_desc_equal.argtypes = [c_void_p, c_void_p]
         # Called for every primitive and chunk: bound here so that loops have nothing to look up.
         self.execute = self._dll.dnnl_primitive_execute
         self._set_address = self._dll.dnnl_memory_set_data_handle
@@ -223,6 +236,10 @@ class Library:
     def size(self, descriptor: c_void_p) -> int:
         """Bytes that a memory of this descriptor takes."""
         return int(self._dll.dnnl_memory_desc_get_size(descriptor))
+
+    def equal(self, one: c_void_p, other: c_void_p) -> bool:
+        """Whether two memory descriptors describe the same layout."""
+        return bool(self._dll.dnnl_memory_desc_equal(one, other))
 
     def implementation(self, primitive_descriptor: c_void_p) -> str:
         """Name of the kernel that a primitive descriptor chose."""
