@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 import models
 from models import artifact, program
 from netrun.engines import EngineError
+from netrun.engines.onednn.measure import unheard
 
 QUANTISATION = 3  # raised when the same inputs would give another program
 Progress = Callable[[int, int], None]
@@ -45,14 +46,15 @@ def ensure_artifact(
     progress: Progress,
     notice: Notice = print,
     made: Made = untold,
+    measuring: Progress = unheard,
 ) -> Path:
     """The artifact for `engine`, found in `cache` or built there.
 
     `calibration` holds int8 calibration samples, uint8 (n, H, W, C); it is not used by fp32 and
     bf16. `notice` is told when a corrupt file is replaced, `made` of each file, the program first,
-    and whether it was built now. Raises models.WeightsError for weights that do not fit,
-    models.InputError for samples that cannot be calibrated on, EngineError where the engine cannot
-    be used here or cannot execute the network.
+    and whether it was built now. `measuring` is the progress of what is measured to compile. Raises
+    models.WeightsError for weights that do not fit, models.InputError for samples that cannot be
+    calibrated on, EngineError where the engine cannot be used here or cannot execute the network.
     """
     origin: dict[str, Any] = {
         "model": model_name,
@@ -100,7 +102,7 @@ def ensure_artifact(
     made(source, artifact.ensure(source, program.KIND, quantise, notice))
     if engine != "onednn":
         return source
-    return _compile(source, origin, batch_size, threads, cache, notice, made)
+    return _compile(source, origin, batch_size, threads, cache, notice, made, measuring)
 
 
 def _compile(
@@ -111,8 +113,9 @@ def _compile(
     cache: Path,
     notice: Notice,
     made: Made,
+    measuring: Progress,
 ) -> Path:
-    from netrun.engines.onednn import library, pack
+    from netrun.engines.onednn import compiler, library, pack
 
     try:
         machine = pack.machine_facts(library.load(), batch_size, threads)
@@ -123,7 +126,7 @@ def _compile(
 
     def build() -> None:
         loaded, _ = program.load(source)
-        pack.compile_program(loaded, path, batch_size, threads, origin)
+        compiler.compile_program(loaded, path, batch_size, threads, origin, measuring)
 
     made(path, artifact.ensure(path, pack.KIND, build, notice))
     return path

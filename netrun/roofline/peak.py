@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models import artifact
 from models.program import Convolution, Linear, Operation, Program, Tensor
 from netrun.engines.onednn import library as dnn
-from netrun.engines.onednn import pack
+from netrun.engines.onednn.batches import filled
+from netrun.engines.onednn.compiler import packed
 from netrun.engines.onednn.executor import Executor
+from netrun.engines.onednn.stages import cache_bytes, cut
 from netrun.roofline.layers import Passes, useful_macs
 
 ROWS = 256
@@ -47,11 +47,12 @@ class Rate:
 class Probe:
     """One layer, measured again and again."""
 
-    def __init__(self, name: str, program: Program, batch: int, threads: int, folder: Path) -> None:
+    def __init__(self, name: str, program: Program, batch: int, threads: int) -> None:
         self.name = name
-        path = folder / name.replace(" ", "_")
-        pack.compile_program(program, path, batch, threads, {})
-        self._executor = Executor(artifact.read(path, pack.KIND), batch, threads)
+        compiled = packed(
+            program, cut(program, batch, cache_bytes(threads)), filled(batch), threads
+        )
+        self._executor = Executor(compiled, batch, threads)
         shape = (batch, *program.tensors[program.input].shape)
         self._samples = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
         (operation,) = program.operations
@@ -72,8 +73,8 @@ class Probe:
         return Rate(self.name, kernel.implementation(dnn.load()), self._macs / self._best_ns * 1e9)
 
 
-def probes(threads: int, folder: Path) -> list[Probe]:
-    """All probes, compiled into `folder`."""
+def probes(threads: int) -> list[Probe]:
+    """All probes, compiled."""
     shapes = [
         *(
             (f"{k}x{k} {i}->{o} on {n}x{n}", convolution(k, n, i, o), 1)
@@ -81,9 +82,7 @@ def probes(threads: int, folder: Path) -> list[Probe]:
         ),
         *((f"matrix {i}->{o}", matrix(i, o), ROWS) for i, o in MATRICES),
     ]
-    return [
-        Probe(name, program, batch * threads, threads, folder) for name, program, batch in shapes
-    ]
+    return [Probe(name, program, batch * threads, threads) for name, program, batch in shapes]
 
 
 def convolution(kernel: int, plane: int, channels: int, out_channels: int) -> Program:

@@ -13,8 +13,8 @@ from netrun_programs import expected, residual_program, saturating_program
 from models import artifact
 from models.artifact import ArtifactError
 from models.program import Convolution, Program, Tensor
-from netrun.engines.onednn import executor as executor_module
-from netrun.engines.onednn import pack
+from netrun.engines.onednn import compiler, pack
+from netrun.engines.onednn.batches import Plan, as_they_are, filled
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.stages import Stage, chunks, cut, plan_buffers
 
@@ -29,7 +29,7 @@ def program() -> Program:
 @pytest.fixture(scope="module")
 def compiled(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("compiled") / "artifact"
-    pack.compile_program(program, path, BATCH, threads=1, facts={"model": "residual"})
+    compiler.compile_program(program, path, BATCH, threads=1, facts={"model": "residual"})
     return path
 
 
@@ -63,7 +63,7 @@ def test_results_are_those_of_the_arithmetic(
 
 def test_sums_at_the_bound_of_a_pair_do_not_saturate(tmp_path: Path) -> None:
     program = saturating_program()
-    pack.compile_program(program, tmp_path / "a", 2, threads=1, facts={})
+    compiler.compile_program(program, tmp_path / "a", 2, threads=1, facts={})
     executor = Executor(artifact.read(tmp_path / "a", pack.KIND), 2, threads=1)
     white = np.full((2, 6, 6, 3), 255, np.uint8)
     exact = expected(program, white)
@@ -80,26 +80,33 @@ def test_a_sample_answers_alike_in_every_batch(executor: Executor, arena: np.nda
             np.testing.assert_array_equal(executor.run(arena, positions)[place], alone[0])
 
 
-def test_results_do_not_depend_on_the_cache(
-    program: Program,
-    executor: Executor,
-    arena: np.ndarray,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("cache", [1, 9_000, 20_000, 1 << 30])
+def test_results_do_not_depend_on_the_cut(
+    program: Program, executor: Executor, arena: np.ndarray, cache: int
 ) -> None:
     positions = [30, 2, 9, 9, 17]
     whole = executor.run(arena, positions).copy()
-    assert [stage.chunk for stage in executor.stages] == [BATCH]
-    cuts = set()
-    for cache in (1, 9_000, 20_000):
-        for module in (pack, executor_module):
-            monkeypatch.setattr(module, "cache_bytes", lambda threads, size=cache: size)
-        pack.compile_program(program, tmp_path / "a", BATCH, threads=1, facts={})
-        small = Executor(artifact.read(tmp_path / "a", pack.KIND), BATCH, threads=1)
-        cuts.add(tuple(stage.chunk for stage in small.stages))
-        np.testing.assert_array_equal(small.run(arena, positions), whole)
-        np.testing.assert_array_equal(small.run(arena, positions[:3]), whole[:3])
-    assert len(cuts) == 3
+    stages = cut(program, BATCH, cache)
+    assert len({tuple(s.chunk for s in cut(program, BATCH, c)) for c in (1, 9_000, 20_000)}) == 3
+    small = Executor(compiler.packed(program, stages, as_they_are(BATCH), 1), BATCH, 1)
+    assert small.stages == stages
+    np.testing.assert_array_equal(small.run(arena, positions), whole)
+    np.testing.assert_array_equal(small.run(arena, positions[:3]), whole[:3])
+
+
+@pytest.mark.parametrize("cache", [1, 1 << 30])
+@pytest.mark.parametrize("plan", [filled(BATCH), [[1], [1, 1], [5], [1, 3], [3, 3]]])
+def test_results_do_not_depend_on_the_plan(
+    program: Program, executor: Executor, arena: np.ndarray, plan: Plan, cache: int
+) -> None:
+    stages = cut(program, BATCH, cache)
+    planned = Executor(compiler.packed(program, stages, plan, 1), BATCH, 1)
+    planned.prepare()
+    for positions in ([7], [8, 9], [3, 0, 5], [31, 1, 2, 30], [4, 5, 6, 7, 9]):
+        exact = executor.run(arena, positions).copy()
+        np.testing.assert_array_equal(planned.run(arena, positions), exact)
+        assert (planned.profile(arena, positions) > 0).all()
+        np.testing.assert_array_equal(planned.run(arena, positions), exact)
 
 
 def test_a_profile_computes_what_it_times(

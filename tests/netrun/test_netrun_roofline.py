@@ -14,7 +14,7 @@ from netrun_programs import residual_program
 
 from launch.environment import PACKAGE_ROOT, instance_environment
 from models.program import Convolution, Operation, Program, Tensor
-from netrun.engines.onednn import pack
+from netrun.engines.onednn import compiler
 from netrun.roofline.bandwidth import last_level_cache
 from netrun.roofline.config import RooflineConfig
 from netrun.roofline.layers import touched_bytes, useful_macs
@@ -28,7 +28,7 @@ def program() -> Program:
 @pytest.fixture(scope="module")
 def compiled(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("compiled") / "artifact"
-    pack.compile_program(program, path, batch_size=2, threads=1, facts={})
+    compiler.compile_program(program, path, batch_size=2, threads=1, facts={})
     return path
 
 

@@ -1,7 +1,8 @@
 """A static executor: everything is created before the first sample; a batch is a loop over calls.
 
-A batch goes through the program's stages, through each in chunks (see `stages`). Every stage and
-chunk size has primitives and buffers of its own; only the addresses of what a chunk reads and
+A batch is run as the artifact's plan says: as it is, filled up to a larger one, or in parts (see
+`batches`). It goes through the program's stages, through each in chunks (see `stages`). Every stage
+and chunk size has primitives and buffers of its own; only the addresses of what a chunk reads and
 writes change between chunks.
 """
 
@@ -21,16 +22,11 @@ from numpy.typing import NDArray
 from models.artifact import Artifact, ArtifactError
 from models.program import Convolution, Linear, from_description
 from netrun.engines.onednn import library as dnn
+from netrun.engines.onednn import stages as cutting
+from netrun.engines.onednn.layouts import Layouts, Weighted, packed_name
 from netrun.engines.onednn.pack import machine_facts
 from netrun.engines.onednn.primitives import Kernel, make_kernel
-from netrun.engines.onednn.stages import (
-    Stage,
-    cache_bytes,
-    chunks,
-    cut,
-    plan_buffers,
-    sample_bytes,
-)
+from netrun.engines.onednn.stages import Stage, chunks, plan_buffers, sample_bytes
 
 LINE = 64
 HUGE_PAGE = 2 << 20
@@ -89,8 +85,10 @@ class Executor:
         shapes = compiled.facts["weight_shapes"]
         weights = {n: np.broadcast_to(np.int8(0), tuple(s)) for n, s in shapes.items()}
         self.program = from_description(compiled.facts["program"], weights)
-        self.stages = cut(self.program, batch_size, cache_bytes(threads))
-        self._layouts = self._weight_layouts()
+        self.stages = cutting.from_description(self.program, compiled.facts["stages"])
+        self._sizes: list[list[int]] = compiled.facts["batches"]
+        self._rows = max(map(sum, self._sizes))
+        self._layouts = Layouts(self._lib)
         self._constants: dict[str, c_void_p] = {}
         self._chunks: dict[tuple[int, int], _Chunk] = {}  # by stage and size
         self._batches: dict[int, list[_Part]] = {}
@@ -116,12 +114,15 @@ class Executor:
         they are; others are gathered first.
         """
         execute, stream = self._lib.execute, self._lib.stream
-        for part in self._batches.get(len(positions)) or self._batch(len(positions)):
+        count = len(positions)
+        parts = self._batches.get(count) or self._batch(count)
+        positions = self._filled(positions)
+        for part in parts:
             self._aim(part, samples, positions)
-            for primitive, count, arguments in part.chunk.steps:
-                if execute(primitive, stream, count, arguments):
+            for primitive, arity, arguments in part.chunk.steps:
+                if execute(primitive, stream, arity, arguments):
                     raise dnn.OneDNNError("a primitive failed")
-        result: NDArray[np.float32] = self._outputs[-1][: len(positions)]
+        result: NDArray[np.float32] = self._outputs[-1][:count]
         return result
 
     def profile(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> NDArray[np.int64]:
@@ -132,7 +133,9 @@ class Executor:
         """
         spent = dict.fromkeys((operation.name for operation in self.program.operations), 0)
         execute, stream = self._lib.execute, self._lib.stream
-        for part in self._batch(len(positions)):
+        parts = self._batch(len(positions))
+        positions = self._filled(positions)
+        for part in parts:
             self._aim(part, samples, positions)
             for kernel, (primitive, count, arguments) in zip(
                 part.chunk.kernels, part.chunk.steps, strict=True
@@ -145,19 +148,25 @@ class Executor:
     def calls(self, batch: int) -> NDArray[np.int64]:
         """How many chunks of a batch each operation is called for, in program order."""
         counts = [
-            sum(1 for _ in chunks(batch, stage.chunk))
+            sum(1 for size in self._sizes[batch - 1] for _ in chunks(size, stage.chunk))
             for stage in self.stages
             for _ in stage.operations
         ]
         return np.array(counts, np.int64)
 
     def kernels(self) -> list[Kernel]:
-        """The kernels of each stage's largest chunk, in program order."""
+        """The kernels of each stage's largest chunk of a full batch, in program order."""
+        run = self._sizes[-1]
         return [
             kernel
             for index, stage in enumerate(self.stages)
-            for kernel in self._chunk(index, stage.chunk).kernels
+            for kernel in self._chunk(index, max(cutting.sizes(stage, run))).kernels
         ]
+
+    def _filled(self, positions: Sequence[int]) -> Sequence[int]:
+        """`positions`, where the plan fills the batch up, with the last of them again and again."""
+        missing = sum(self._sizes[len(positions) - 1]) - len(positions)
+        return [*positions, *[positions[-1]] * missing] if missing else positions
 
     def _aim(self, part: _Part, samples: NDArray[np.uint8], positions: Sequence[int]) -> None:
         source = part.source
@@ -175,20 +184,6 @@ class Executor:
         np.take(samples, positions, axis=0, out=gathered, mode="clip")
         return int(gathered.ctypes.data)
 
-    def _weight_layouts(self) -> dict[str, c_void_p]:
-        layouts: dict[str, c_void_p] = {}
-        for stage in self.stages:
-            for operation in stage.operations:
-                if isinstance(operation, (Convolution, Linear)):
-                    weights = make_kernel(self._lib, self.program, operation, stage.chunk).weights
-                    assert weights is not None
-                    packed = self._compiled.arrays[f"{operation.name}.packed"]
-                    if self._lib.size(weights) != packed.nbytes:
-                        path = self._compiled.path
-                        raise ArtifactError(f"{path}: {operation.name} has another size")
-                    layouts[operation.name] = weights
-        return layouts
-
     def _place_outputs(self) -> list[NDArray[Any]]:
         """Room for every stage's output of a whole batch. Two buffers serve by turns.
 
@@ -201,16 +196,16 @@ class Executor:
             turns.append(turns[-1] if in_place else 1 - turns[-1] if turns else 0)
         buffers = [
             _huge_pages(
-                self.batch_size
+                self._rows
                 * max([n for n, t in zip(needed, turns, strict=True) if t == turn], default=0)
             )
             for turn in (0, 1)
         ]
         outputs = []
         for stage, size, turn in zip(self.stages, needed, turns, strict=True):
-            data = buffers[turn][: size * self.batch_size]
+            data = buffers[turn][: size * self._rows]
             dtype = self.program.tensors[stage.output].numpy_dtype
-            outputs.append(data.view(dtype).reshape(self.batch_size, *self._shape(stage.output)))
+            outputs.append(data.view(dtype).reshape(self._rows, *self._shape(stage.output)))
         return outputs
 
     def _shape(self, name: str) -> tuple[int, ...]:
@@ -224,12 +219,16 @@ class Executor:
         return self._batches[batch]
 
     def _parts(self, batch: int) -> Iterator[_Part]:
-        for index, stage in enumerate(self.stages):
-            output = self._outputs[index]
-            for start, end in chunks(batch, stage.chunk):
-                source = None if index == 0 else _address(self._outputs[index - 1], start)
-                chunk = self._chunk(index, end - start)
-                yield _Part(chunk, start, end, source, _address(output, start))
+        done = 0
+        for size in self._sizes[batch - 1]:
+            for index, stage in enumerate(self.stages):
+                output = self._outputs[index]
+                for first, last in chunks(size, stage.chunk):
+                    start, end = done + first, done + last
+                    source = None if index == 0 else _address(self._outputs[index - 1], start)
+                    chunk = self._chunk(index, end - start)
+                    yield _Part(chunk, start, end, source, _address(output, start))
+            done += size
 
     def _chunk(self, index: int, size: int) -> _Chunk:
         key = (index, size)
@@ -239,10 +238,7 @@ class Executor:
 
     def _build(self, stage: Stage, size: int) -> _Chunk:
         lib, program = self._lib, self.program
-        kernels = [
-            make_kernel(lib, program, operation, size, self._layouts.get(operation.name))
-            for operation in stage.operations
-        ]
+        kernels = [make_kernel(lib, program, operation, size) for operation in stage.operations]
         self._reserve_scratchpad(max(lib.size(kernel.scratchpad) for kernel in kernels))
         buffers = plan_buffers(program, stage, size)
         source, output = _Operand(), _Operand()
@@ -273,16 +269,33 @@ class Executor:
             (dnn.ARG_DST, memory(operation.output, kernel.output)),
             (dnn.ARG_SCRATCHPAD, scratchpad),
         ]
-        if kernel.weights is not None:
-            name = operation.name
+        if isinstance(operation, (Convolution, Linear)):
+            assert kernel.weights is not None
+            name, packed = operation.name, self._packed(operation, kernel.weights)
             vector = lib.descriptor((len(self._compiled.arrays[f"{name}.bias"]),), "f32", (1,))
             arguments += [
-                (dnn.ARG_WEIGHTS, self._constant(f"{name}.packed", kernel.weights)),
+                (dnn.ARG_WEIGHTS, self._constant(packed, kernel.weights)),
                 (dnn.ARG_BIAS, self._constant(f"{name}.bias", vector)),
                 (dnn.ARG_SCALES | dnn.ARG_WEIGHTS, self._constant(f"{name}.scales", vector)),
             ]
         primitive = lib.create("dnnl_primitive_create", kernel.descriptor)
         return primitive, len(arguments), dnn.exec_args(*arguments)
+
+    def _packed(self, operation: Weighted, layout: c_void_p) -> str:
+        """The name of the weights in `layout`; raises ArtifactError where they are not there."""
+        known, name = self._layouts, operation.name
+        if not known.count(operation):
+            for size in self._compiled.facts["layouts"][name]:
+                first = make_kernel(self._lib, self.program, operation, size).weights
+                assert first is not None
+                known.add(operation, first)
+        number = known.find(operation, layout)
+        if number is None:
+            raise ArtifactError(f"{self._compiled.path}: {name} wants a layout that is not there")
+        packed = packed_name(operation, number)
+        if self._lib.size(layout) != self._compiled.arrays[packed].nbytes:
+            raise ArtifactError(f"{self._compiled.path}: {name} has another size")
+        return packed
 
     def _constant(self, name: str, descriptor: c_void_p) -> c_void_p:
         if name not in self._constants:

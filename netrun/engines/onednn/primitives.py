@@ -20,6 +20,7 @@ from models.program import Convolution, Linear, MaxPool, Operation, Program, Ten
 from netrun.engines.onednn import library as dnn
 
 Arrays = Mapping[str, NDArray[Any]]
+REFERENCE = "ref"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Kernel:
     def implementation(self, lib: dnn.Library) -> str:
         """The kernel that oneDNN chose, such as ``brgconv:avx512_core_vnni``."""
         return lib.implementation(self.descriptor)
+
+    def is_reference(self, lib: dnn.Library) -> bool:
+        """Whether oneDNN has nothing but its reference, which is a thousand times slower."""
+        return self.implementation(lib).startswith(REFERENCE)
 
 
 def folded_constants(program: Program, operation: Convolution | Linear) -> Arrays:
@@ -59,20 +64,17 @@ def activation_descriptor(lib: dnn.Library, tensor: Tensor, batch: int) -> c_voi
     return lib.descriptor((batch, channels, height, width), tensor.dtype, strides)
 
 
-def make_kernel(
-    lib: dnn.Library,
-    program: Program,
-    operation: Operation,
-    batch: int,
-    weights: c_void_p | None = None,
-) -> Kernel:
-    """The kernel for `operation` at `batch`; `weights` forces a layout, None lets oneDNN choose."""
+def make_kernel(lib: dnn.Library, program: Program, operation: Operation, batch: int) -> Kernel:
+    """The kernel that oneDNN chooses for `operation` at `batch`, and with it a weight layout.
+
+    The layout is never forced: see `layouts`.
+    """
     source = activation_descriptor(lib, program.tensors[operation.source], batch)
     output = activation_descriptor(lib, program.tensors[operation.output], batch)
     if isinstance(operation, Convolution):
-        descriptor = _convolution(lib, program, operation, source, output, weights)
+        descriptor = _convolution(lib, program, operation, source, output)
     elif isinstance(operation, Linear):
-        descriptor, source, output = _linear(lib, program, operation, batch, weights)
+        descriptor, source, output = _linear(lib, program, operation, batch)
     else:
         descriptor = _max_pool(lib, operation, source, output)
     weighted = isinstance(operation, (Convolution, Linear))
@@ -122,7 +124,6 @@ def _convolution(
     operation: Convolution,
     source: c_void_p,
     output: c_void_p,
-    weights: c_void_p | None,
 ) -> c_void_p:
     target = program.tensors[operation.output]
     post_ops = lib.create("dnnl_post_ops_create")
@@ -145,7 +146,7 @@ def _convolution(
     return lib.create(
         "dnnl_convolution_forward_primitive_desc_create",
         *(lib.engine, dnn.FORWARD_INFERENCE, dnn.CONVOLUTION_DIRECT, source),
-        weights or lib.any_descriptor(shape, "s8"),
+        lib.any_descriptor(shape, "s8"),
         lib.descriptor((target.shape[-1],), "f32", (1,)),
         output,
         *(dnn.dims(operation.stride), dnn.dims((0, 0))),
@@ -154,14 +155,14 @@ def _convolution(
 
 
 def _linear(
-    lib: dnn.Library, program: Program, operation: Linear, batch: int, weights: c_void_p | None
+    lib: dnn.Library, program: Program, operation: Linear, batch: int
 ) -> tuple[c_void_p, c_void_p, c_void_p]:
     """Primitive descriptor, source and output of a linear layer."""
     shape = program.constants[f"{operation.name}.weight"].shape
     types = (program.tensors[operation.source].dtype, program.tensors[operation.output].dtype)
     attributes = _attributes(lib, scales_mask=1)
     if not _convolved(lib, shape):
-        return _inner_product(lib, shape, types, batch, attributes, weights)
+        return _inner_product(lib, shape, types, batch, attributes)
     # Samples stand side by side as the columns of one row, so that a kernel takes several at once.
     source, output = (
         lib.descriptor((1, size, 1, batch), dtype, (size * batch, 1, size * batch, size))
@@ -170,7 +171,7 @@ def _linear(
     descriptor = lib.create(
         "dnnl_convolution_forward_primitive_desc_create",
         *(lib.engine, dnn.FORWARD_INFERENCE, dnn.CONVOLUTION_DIRECT, source),
-        weights or lib.any_descriptor((*shape, 1, 1), "s8"),
+        lib.any_descriptor((*shape, 1, 1), "s8"),
         lib.descriptor(shape[:1], "f32", (1,)),
         output,
         *(dnn.dims((1, 1)), dnn.dims((0, 0)), dnn.dims((0, 0)), dnn.dims((0, 0)), attributes),
@@ -184,7 +185,6 @@ def _inner_product(
     types: tuple[str, str],
     batch: int,
     attributes: c_void_p,
-    weights: c_void_p | None = None,
 ) -> tuple[c_void_p, c_void_p, c_void_p]:
     source, output = (
         lib.descriptor((batch, size), dtype, (size, 1))
@@ -193,7 +193,7 @@ def _inner_product(
     descriptor = lib.create(
         "dnnl_inner_product_forward_primitive_desc_create",
         *(lib.engine, dnn.FORWARD_INFERENCE, source),
-        weights or lib.any_descriptor(shape, "s8"),
+        lib.any_descriptor(shape, "s8"),
         lib.descriptor(shape[:1], "f32", (1,)),
         *(output, attributes),
     )

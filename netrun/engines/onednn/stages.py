@@ -13,7 +13,8 @@ Between stages lies one tensor, for the whole batch. Inside, every chunk uses th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,54 @@ def cut(program: Program, batch: int, cache: int) -> list[Stage]:
             operations = (*stages.pop().operations, *operations)
         stages.append(Stage(operations, operations[0].source, operations[-1].output, chunk))
     return stages
+
+
+SHARES: dict[str, float] = {
+    "cache": 1.0,
+    "half the cache": 0.5,
+    "twice the cache": 2.0,
+    "four times the cache": 4.0,
+    "whole batches": math.inf,
+}
+"""Ways to cut a program, by the part of the cache that a layer's tensors may fill; the first is
+what theory says, and measurement decides (`measure.fastest`)."""
+
+
+def ways_to_cut(program: Program, batch: int, cache: int) -> dict[str, list[Stage]]:
+    """Every way of `SHARES` that gives other stages than those before it."""
+    ways: dict[str, list[Stage]] = {}
+    for name, share in SHARES.items():
+        size = cache * share
+        stages = cut(program, batch, int(size) if math.isfinite(size) else 1 << 62)
+        if stages not in ways.values():
+            ways[name] = stages
+    return ways
+
+
+def describe(stages: list[Stage]) -> list[list[int]]:
+    """Stages as JSON values: [number of operations, samples of a chunk] each."""
+    return [[len(stage.operations), stage.chunk] for stage in stages]
+
+
+def from_description(program: Program, described: list[list[int]]) -> list[Stage]:
+    """The reverse of `describe`; raises ValueError where it is of another program."""
+    stages, start = [], 0
+    for count, chunk in described:
+        operations = program.operations[start : start + count]
+        start += count
+        if not operations or chunk < 1:
+            break
+        stages.append(Stage(operations, operations[0].source, operations[-1].output, chunk))
+    if start != len(program.operations) or len(stages) != len(described):
+        raise ValueError(
+            f"stages {described} are not those of {len(program.operations)} operations"
+        )
+    return stages
+
+
+def sizes(stage: Stage, batches: Iterable[int]) -> list[int]:
+    """The sizes of the chunks that batches of `batches` samples have in a stage, ascending."""
+    return sorted({end - start for n in batches for start, end in chunks(n, stage.chunk)})
 
 
 def chunks(count: int, most: int) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,105 @@
+"""Every instruction set, every batch size: no reference kernel, and the same answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from kernels_of_isa import MOST
+from netrun_programs import residual_program
+
+import models
+from launch.environment import base_environment
+from models import artifact, program
+from models.quantize.calibrate import quantize
+from netrun.engines.onednn import library
+from netrun.engines.pytorch import quantised_forward
+
+pytestmark = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="instruction sets of x86, for which oneDNN's package is"
+)
+NAMES = ("mobilenet", "resnet50")
+WITHOUT_FMA = ("SSE41", "AVX")
+CLOSE = 0.1
+"""Mean distance of answers in parts of their spread over samples, where roundings differ."""
+SCRIPT = Path(__file__).with_name("kernels_of_isa.py")
+
+
+def images(shape: tuple[int, ...]) -> np.ndarray:
+    """Coarse random patterns: networks answer noise alike."""
+    random = np.random.default_rng(5)
+    coarse = random.integers(0, 256, (MOST, 8, 8, shape[2]), np.uint8)
+    rows, columns = (np.arange(size) * 8 // size for size in shape[:2])
+    return coarse[:, rows][:, :, columns]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both networks and a small program, their samples, and their answers on this machine."""
+    made = tmp_path_factory.mktemp("programs")
+    for name in NAMES:
+        model = models.get(name)
+        torch.manual_seed(1)
+        samples = images(model.sample.shape)
+        lowered = quantize(model.network(), model.sample, samples[:8], lambda done, total: None)
+        lowered.save(made / f"{name}.program", {})
+        np.save(made / f"{name}.samples.npy", samples)
+    residual_program().save(made / "small.program", {})
+    small = np.random.default_rng(3).integers(0, 256, (MOST, 21, 21, 3), np.uint8)
+    np.save(made / "small.samples.npy", small)
+    look(made, {}, "own")
+    return made
+
+
+def look(folder: Path, bound: dict[str, str], *words: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(folder), *words],
+        env={**base_environment({**os.environ, **bound}), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def levels() -> list[str]:
+    """The names of this machine's instruction set and of all that it includes."""
+    own = library.load().isa
+    return [name for bits, name in library.ISA_NAMES.items() if bits & own == bits]
+
+
+def test_no_instruction_set_has_reference_kernels_or_other_answers(folder: Path) -> None:
+    names = levels()
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda n: look(folder, {"ONEDNN_MAX_CPU_ISA": n}), names))
+    assert {one["isa"] for one in found} <= set(library.ISA_NAMES.values())
+    assert len({one["isa"] for one in found}) >= min(3, len(names))
+    for one in found:
+        for name, result in one["programs"].items():
+            assert result["references"] == [], (one["isa"], name)
+            # Without fused multiply-add a residual is rounded once more: a step now and then.
+            assert result["distance"] < CLOSE, (one["isa"], name)
+            assert one["isa"] in WITHOUT_FMA or not result["differing"], (one["isa"], name)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "small"])
+def test_answers_are_those_of_the_pytorch_engine(folder: Path, name: str) -> None:
+    forward = quantised_forward(artifact.read(folder / f"{name}.program", program.KIND))
+    samples = np.load(folder / f"{name}.samples.npy")
+    ours = np.load(folder / f"{name}.answers.npy")
+    with torch.inference_mode():
+        theirs = forward(samples).numpy()
+    # Results are scaled in another order there: a step of a stored value now and then.
+    assert np.abs(ours - theirs).mean() < 0.4 * ours.std(0).mean()
+    assert (ours.argmax(1) == theirs.argmax(1)).mean() > 0.9
