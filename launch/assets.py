@@ -80,7 +80,7 @@ class Assets:
 def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
     """Build or find everything; `notice` is told what the user should know.
 
-    Raises models.InputError for what the user gave, EngineError for an engine that cannot be used.
+    Raises InputError for what the user gave, EngineError for an engine that cannot be used.
     """
     from models.imagenet.dataset import image_folder
     from models.imagenet.samples import prepare_samples

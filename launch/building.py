@@ -16,7 +16,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.errors import ExitCode
+from base.errors import ExitCode, InputError
 from launch.space import FULL, free_bytes, mebibytes
 from shm.parent import die_with_parent
 
@@ -45,7 +45,6 @@ def run(build: Build, arguments: list[str]) -> int:
     def notice(text: str) -> None:
         print(json.dumps({"notice": text}), flush=True)
 
-    from models import InputError
     from netrun.engines import EngineError
 
     handler = logging.Handler()

@@ -56,7 +56,7 @@ class Calibration:
 def calibrate(config: AssetsConfig, progress: Progress, notice: Notice) -> Calibration:
     """Calibrate and compile, or find it done.
 
-    Raises models.InputError for what the user gave, EngineError for an engine that cannot be used.
+    Raises InputError for what the user gave, EngineError for an engine that cannot be used.
     """
     from models.imagenet.samples import prepare_samples
     from models.synthetic import build as build_synthetic

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from launch.errors import InputError
+from base.errors import InputError
 from models.files import locked
 from models.published import PublishedFile
 

@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
+from base.errors import InputError, InterruptedRunError, RunError
 from launch.assets import Assets, AssetsConfig
 from launch.cache import cache_directory
 from launch.calibration import Calibration
 from launch.environment import base_environment
-from launch.errors import InputError, InterruptedRunError, RunError
 from launch.options import CalibrateOptions, Sources
 from launch.preprocessing import Preprocessed
 from launch.processes import Child, describe_end, end_all, error_line, start

@@ -34,7 +34,7 @@ class Preprocessed:
 
 
 def preprocess(config: AssetsConfig, progress: Progress, notice: Notice) -> Preprocessed:
-    """Preprocess what is not there yet. Raises models.InputError for what the user gave."""
+    """Preprocess what is not there yet. Raises InputError for what the user gave."""
     from models.imagenet.dataset import image_folder
     from models.imagenet.samples import prepare_samples
 

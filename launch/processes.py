@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.errors import RunError
+from base.errors import RunError
 from launch.pinning import Pinning
 from launch.signals import Signals
 from shm.parent import PARENT

@@ -27,8 +27,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from base.errors import InputError
 from launch.compliance.settings import AUDITS
-from launch.errors import InputError
 from loadrun.report import as_text
 
 STAGING = ".staging-"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from launch.errors import ExitCode
+from base.errors import ExitCode
 from loadrun.config import LoadrunConfig
 from loadrun.process import run_in_process
 from netrun.config import NetrunConfig

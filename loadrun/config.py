@@ -9,9 +9,9 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from base.errors import quoted
 from loadrun.rounds import UnknownRoundError, parse_round
 from loadrun.scenarios import UnknownNameError, nearest, parse_mode, parse_scenario
-from models.errors import quoted
 from shm.segment import segment_name
 
 

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import InputError
+from base.errors import InputError
 from models.files import locked, reserve, written_aside
 
 MAGIC = b"LOADRUN\x02"
@@ -131,7 +131,7 @@ def ensure(path: Path, kind: str, build: Callable[[], None], notice: Callable[[s
 
     Of several processes one builds and the others wait, which `notice` is told, as it is told of
     a corrupt file that is built anew. A file that is whole is found without a lock, so a cache may
-    be read-only. Raises models.InputError where a directory is in the way.
+    be read-only. Raises InputError where a directory is in the way.
     """
     if _whole(path, kind):
         return False

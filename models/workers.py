@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import TypeVar
 
-from models.errors import InputError
+from base.errors import InputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from models.errors import quoted
+from base.errors import quoted
 from netrun.engines import ENGINES, PRECISIONS
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from base.errors import ExitCode
 from netrun.config import ConfigError, NetrunConfig
 from netrun.engines import Engine, EngineError, create
 from netrun.report import StartClock, write_report
@@ -28,7 +29,6 @@ from shm.ring import RequestConsumer, ResponseProducer, Rings
 from shm.segment import SegmentMissing, ShmError
 from shm.wait import WaitStrategy
 
-EXIT_FAILED = 4
 IDLE_S = 0.2  # how long an idle instance waits before it looks at the control block again
 POLL_S = 0.01
 LEAST_BATCHES = 3  # fewer tell nothing where one of them was disturbed
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         known = isinstance(error, ConfigError)
         print(f"netrun: error: {error if known else 'usage: python -m netrun CONFIG.json'}")
-        return 2
+        return ExitCode.USAGE
     try:
         _run(config)
     except LeaveError as reason:
@@ -63,8 +63,8 @@ def main(arguments: list[str]) -> int:
         first = told.partition("\n")[0]
         print(f"netrun {config.instance}: error: {first}", file=sys.stderr)
         _report_failure(config)
-        return EXIT_FAILED
-    return 0
+        return ExitCode.FAILED
+    return ExitCode.OK
 
 
 def _run(config: NetrunConfig) -> None:

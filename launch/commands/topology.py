@@ -7,8 +7,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from base.errors import InputError
 from launch.commands.arguments import EXIT_CODES, count
-from launch.errors import InputError
 
 SUMMARY = "show processors, caches and memory nodes, and the plan that follows"
 DESCRIPTION = """\

@@ -10,7 +10,7 @@ import os
 import stat
 from pathlib import Path
 
-from launch.errors import InputError
+from base.errors import InputError
 from loadrun.user_conf import UserConfError, parse_user_conf
 
 BEGIN = "# --- tuned: written by loadrun find-qps; lines in here are replaced ---"

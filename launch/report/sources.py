@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.errors import InputError
+from base.errors import InputError
 from launch.results import OLD, REPORT, RUN_JSON, STAGING, write_text
 from launch.terminal import Terminal
 

@@ -13,8 +13,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from base.errors import InputError, RunError
 from launch.environment import base_environment
-from launch.errors import InputError, RunError
 from launch.results import write_text
 from launch.submission.layout import Layout
 

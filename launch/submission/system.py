@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from launch.errors import InputError
+from base.errors import InputError
 from launch.host import versions
 from launch.submission.rules import DIVISIONS, SYSTEM_TYPES
 from launch.topology import Topology

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
 
+from base.errors import ExitCode, InputError, InterruptedRunError
 from launch.engine import check_engine
-from launch.errors import ExitCode, InputError, InterruptedRunError
 from launch.options import BATCH_SIZES, IN_FLIGHT, POLICIES
 from launch.plan import make_plan
 from launch.results import write_json
@@ -40,7 +40,7 @@ def unit_of(scenario: str) -> str:
 
 
 def tune(options: TuneOptions) -> ExitCode:
-    """Search and say what was found; raises LaunchError."""
+    """Search and say what was found; raises LoadrunError."""
     if find_spec("optuna") is None:
         raise InputError(f"loadrun tune needs Optuna: {CURE}")
     check_engine(options.engine)

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from base.errors import InputError
 from launch.cache import cache_directory
-from launch.errors import InputError
 from launch.topology import Topology
 from launch.tune.space import Choice, Layout
 from models.files import written_aside

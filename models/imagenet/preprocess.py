@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from models.errors import InputError
+from base.errors import InputError
 from models.model import Pixels
 
 SHORT_SIDE = 256

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import models
-from models.errors import InputError
+from base.errors import InputError
 from models.files import locked, written_aside
 from models.imagenet.dataset import DataSet
 from models.imagenet.partial import PartialSamples, open_part

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from base.errors import ExitCode
 from models import artifact
 from models.files import written_aside
 from models.program import Program
@@ -109,10 +110,10 @@ def main(arguments: list[str]) -> int:
         result = measure(config, progress)
     except (artifact.ArtifactError, dnn.OneDNNError) as error:
         print(f"error: {error}", flush=True)
-        return 4
+        return ExitCode.FAILED
     with written_aside(Path(config.result)) as aside:
         aside.write_text(json.dumps(result))
-    return 0
+    return ExitCode.OK
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import pytest
 from mutants import mutants
 from PIL import Image
 
+from base.errors import InputError
 from loadrun.config import ConfigError as LoadrunConfigError
 from loadrun.config import LoadrunConfig
 from loadrun.library import LibraryError, open_samples
@@ -27,7 +28,6 @@ from loadrun.logs import LogError, parse_result
 from loadrun.user_conf import UserConfError, parse_user_conf
 from loadrun.verdict import explain
 from models import artifact, program
-from models.errors import InputError
 from models.imagenet.accuracy import accuracy
 from models.imagenet.labels import read_labels
 from models.imagenet.preprocess import decode, opencv_square, torchvision_square

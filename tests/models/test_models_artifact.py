@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from base.errors import InputError
 from models import artifact
 from models.artifact import ArtifactError
-from models.errors import InputError
 from models.files import written_aside
 
 ARRAYS: dict[str, NDArray[Any]] = {
