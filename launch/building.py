@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from base.errors import ExitCode, InputError
+from base.parent import die_with_parent
 from launch.space import FULL, free_bytes, mebibytes
-from shm.parent import die_with_parent
 
 if TYPE_CHECKING:
     from launch.assets import AssetsConfig

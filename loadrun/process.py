@@ -24,6 +24,7 @@ from dataclasses import asdict
 from typing import Any
 
 from base.errors import ExitCode
+from base.parent import die_with_parent
 from loadrun.config import ConfigError, LoadrunConfig
 from loadrun.dispatch.policies import UnknownPolicyError, make_policy
 from loadrun.expected import expected_samples
@@ -42,7 +43,6 @@ from loadrun.settings import (
     load_settings,
     unofficial,
 )
-from shm.parent import die_with_parent
 from shm.segment import DirectoryError, ShmError
 
 _PR_SET_TIMERSLACK = 29

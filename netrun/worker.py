@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import ExitCode
+from base.parent import die_with_parent
 from netrun.config import ConfigError, NetrunConfig
 from netrun.engines import Engine, EngineError, create
 from netrun.report import StartClock, write_report
 from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceRecord, InstanceState, RunState
-from shm.parent import die_with_parent
 from shm.ring import RequestConsumer, ResponseProducer, Rings
 from shm.segment import SegmentMissing, ShmError
 from shm.wait import WaitStrategy

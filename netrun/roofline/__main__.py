@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from base.errors import ExitCode
+from base.parent import die_with_parent
 from models import artifact
 from models.files import written_aside
 from models.program import Program
@@ -29,7 +30,6 @@ from netrun.roofline.bandwidth import Bandwidth
 from netrun.roofline.config import RooflineConfig
 from netrun.roofline.layers import Passes, touched_bytes, useful_macs
 from netrun.roofline.peak import probes
-from shm.parent import die_with_parent
 
 ROUND_S = 1.0
 LEAST_ROUNDS = 3
