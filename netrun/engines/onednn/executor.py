@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from base.processors import cache_bytes
 from models.artifact import Artifact, ArtifactError
 from models.program import Convolution, Linear, from_description
 from netrun.engines.onednn import library as dnn
@@ -25,7 +26,6 @@ from netrun.engines.onednn.pack import machine_facts
 from netrun.engines.onednn.primitives import Kernel, make_kernel
 from netrun.engines.onednn.stages import (
     Stage,
-    cache_bytes,
     chunks,
     cut,
     plan_buffers,
