@@ -12,29 +12,42 @@ import logging
 import os
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from base.errors import ExitCode, InputError
 from base.parent import die_with_parent
 from launch.space import FULL, free_bytes, mebibytes
 
-if TYPE_CHECKING:
-    from launch.assets import AssetsConfig
+
+@dataclass(frozen=True)
+class AssetsConfig:
+    """What to build. Paths are absolute; None is the embedded synthetic default."""
+
+    model: str
+    weights: str | None
+    images: str | None
+    labels: str | None
+    calibration: str | None
+    engine: str
+    precision: str
+    batch_size: int
+    threads: int
+    cache: str
+    result: str
+
 
 Progress = Callable[[str, int, int], None]
 """Told a stage, how much of it is done, and its total."""
 Notice = Callable[[str], None]
 """Told what the user should know."""
-Build = Callable[["AssetsConfig", Progress, Notice], Any]
+Build = Callable[[AssetsConfig, Progress, Notice], Any]
 """Builds as configured; returns a dataclass."""
 
 
 def run(build: Build, arguments: list[str]) -> int:
     """Build as the configuration file says; exit code 2 for bad input, 4 for a failure."""
-    from launch.assets import AssetsConfig
-
     die_with_parent()
     values = json.loads(Path(arguments[0]).read_text())
     config = AssetsConfig(**{f.name: values[f.name] for f in fields(AssetsConfig)})

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from base.errors import InputError, InterruptedRunError, RunError
-from launch.assets import Assets, AssetsConfig
+from launch.assets import Assets
+from launch.building import AssetsConfig
 from launch.cache import cache_directory
 from launch.calibration import Calibration
 from launch.environment import base_environment

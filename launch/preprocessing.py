@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.assets import AssetsConfig, DataFacts, variant
-from launch.building import Notice, Progress, run
+from launch.assets import DataFacts, variant
+from launch.building import AssetsConfig, Notice, Progress, run
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from base.errors import ExitCode
 from base.parent import die_with_parent
 from netrun.config import ConfigError, NetrunConfig
-from netrun.engines import Engine, EngineError, create
+from netrun.engines import Engine, EngineError
+from netrun.engines.create import create
 from netrun.report import StartClock, write_report
 from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceRecord, InstanceState, RunState

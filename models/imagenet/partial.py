@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.files import reserve
-from models.model import Pixels
+from models.sample import Pixels
 
 
 class PartialSamples:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from base.errors import InputError
-from models.model import Pixels
+from models.sample import Pixels
 
 SHORT_SIDE = 256
 """Length of an image's shorter side before the crop: 224 is 87.5 % of it."""

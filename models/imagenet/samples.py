@@ -17,7 +17,8 @@ from base.errors import InputError
 from models.files import locked, written_aside
 from models.imagenet.dataset import DataSet
 from models.imagenet.partial import PartialSamples, open_part
-from models.model import Model, Pixels
+from models.model import Model
+from models.sample import Pixels
 from models.workers import Progress, for_each_chunk, silent
 
 CHECKED_BYTES = 256 << 20

@@ -15,8 +15,8 @@ import models
 import netrun.build
 from base.errors import InputError
 from launch import assets
-from launch.assets import AssetsConfig, build
-from launch.building import cache_trouble, run
+from launch.assets import build
+from launch.building import AssetsConfig, cache_trouble, run
 from netrun.engines import EngineError
 
 

@@ -19,7 +19,8 @@ from launch.environment import base_environment
 from models.artifact import Artifact, read
 from netrun.build import ensure_artifact
 from netrun.config import NetrunConfig
-from netrun.engines import EngineError, create
+from netrun.engines import EngineError
+from netrun.engines.create import create
 from netrun.engines.onednn.pack import KIND
 
 MODEL = models.get("mobilenet")
