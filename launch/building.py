@@ -12,17 +12,18 @@ import logging
 import os
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from base.configs import Config
 from base.errors import ExitCode, InputError
 from base.parent import die_with_parent
 from launch.space import FULL, free_bytes, mebibytes
 
 
 @dataclass(frozen=True)
-class AssetsConfig:
+class AssetsConfig(Config):
     """What to build. Paths are absolute; None is the embedded synthetic default."""
 
     model: str
@@ -49,8 +50,7 @@ Build = Callable[[AssetsConfig, Progress, Notice], Any]
 def run(build: Build, arguments: list[str]) -> int:
     """Build as the configuration file says; exit code 2 for bad input, 4 for a failure."""
     die_with_parent()
-    values = json.loads(Path(arguments[0]).read_text())
-    config = AssetsConfig(**{f.name: values[f.name] for f in fields(AssetsConfig)})
+    config = AssetsConfig.load(arguments[0])
 
     def progress(stage: str, done: int, total: int) -> None:
         print(json.dumps({"stage": stage, "done": done, "total": total}), flush=True)

@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from base.errors import ExitCode
+from base.errors import ConfigError, ExitCode
 from base.parent import die_with_parent
-from loadrun.config import ConfigError, LoadrunConfig
+from loadrun.config import LoadrunConfig
 from loadrun.dispatch.policies import UnknownPolicyError, make_policy
 from loadrun.expected import expected_samples
 from loadrun.library import LibraryError, SampleLibrary, Samples, open_samples

@@ -12,15 +12,14 @@ import signal
 import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import ExitCode
+from base.errors import ConfigError, ExitCode
 from base.parent import die_with_parent
-from netrun.config import ConfigError, NetrunConfig
+from netrun.config import NetrunConfig
 from netrun.engines import Engine, EngineError
 from netrun.engines.create import create
 from netrun.report import StartClock, write_report
@@ -46,12 +45,13 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is launch's to handle
     # Nothing is to be put in order here, and a process that is stopped heeds nothing else.
     die_with_parent(signal.SIGKILL)
+    if len(arguments) != 1:
+        print("netrun: error: usage: python -m netrun CONFIG.json")
+        return ExitCode.USAGE
     try:
-        (path,) = arguments
-        config = NetrunConfig.load(Path(path))
-    except ValueError as error:
-        known = isinstance(error, ConfigError)
-        print(f"netrun: error: {error if known else 'usage: python -m netrun CONFIG.json'}")
+        config = NetrunConfig.load(arguments[0])
+    except ConfigError as error:
+        print(f"netrun: error: {error}")
         return ExitCode.USAGE
     try:
         _run(config)
