@@ -18,6 +18,7 @@ from typing import Any
 
 from base.configs import Config
 from base.errors import ExitCode, InputError
+from base.files import write_text
 from base.parent import die_with_parent
 from launch.space import FULL, free_bytes, mebibytes
 
@@ -75,10 +76,7 @@ def run(build: Build, arguments: list[str]) -> int:
         traceback.print_exc()
         print(f"error: {type(error).__name__}: {error}", flush=True)
         return ExitCode.FAILED
-    result = Path(config.result)
-    aside = result.with_suffix(".aside")
-    aside.write_text(json.dumps(asdict(built)))
-    aside.replace(result)
+    write_text(Path(config.result), json.dumps(asdict(built)))
     return ExitCode.OK
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import InputError
-from models.files import locked, reserve, written_aside
+from base.files import locked, reserve, written_aside
 
 MAGIC = b"LOADRUN\x02"
 HEADER = 48
@@ -83,6 +83,7 @@ def write(path: Path, kind: str, facts: Mapping[str, Any], arrays: Arrays) -> No
     ).encode()
     start = HEADER + len(header)
     start += -start % PAGE
+    path.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(path) as aside, aside.open("wb") as file:
         reserve(aside, start + offset, path)
         file.write(MAGIC + len(header).to_bytes(8, "little"))

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import InputError, RunError
+from base.files import write_text
 from launch.environment import base_environment
-from launch.results import write_text
 from launch.submission.layout import Layout
 
 PLACES = ("tools/submission/submission_checker/main.py", "tools/submission/submission_checker.py")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from base.configs import Config
 from base.errors import ConfigError, InputError
+from base.files import write_text
 from launch.cache import cache_directory
 from launch.topology import Topology
 from launch.tune.space import Choice, Layout
-from models.files import written_aside
 
 VERSION = 1
 
@@ -68,8 +68,7 @@ def write_tuned(tuned: Tuned) -> Path:
     """Write it, whole; returns where."""
     path = tuned_path(tuned.model, tuned.scenario, tuned.engine, tuned.precision)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(path) as aside:
-        aside.write_text(tuned.to_json() + "\n")
+    write_text(path, tuned.to_json() + "\n")
     return path
 
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from base.errors import ExitCode
+from base.files import write_text
 from base.parent import die_with_parent
 from models import artifact
-from models.files import written_aside
 from models.program import Program
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.executor import Executor
@@ -111,8 +111,7 @@ def main(arguments: list[str]) -> int:
     except (artifact.ArtifactError, dnn.OneDNNError) as error:
         print(f"error: {error}", flush=True)
         return ExitCode.FAILED
-    with written_aside(Path(config.result)) as aside:
-        aside.write_text(json.dumps(result))
+    write_text(Path(config.result), json.dumps(result))
     return ExitCode.OK
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 import models
 from base.errors import InputError
-from models.files import folder_written_aside, written_aside
+from base.files import folder_written_aside, written_aside
 from models.imagenet.dataset import image_folder, listed_images
 from models.imagenet.samples import prepare_samples
 
