@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from pathlib import Path
 from typing import Any
 
+from base.processors import CPUINFO, processor_name
 from launch.instructions import features
 
 PACKAGES = ("torch", "torchao", "onednn-cpu-gomp", "openvino", "nncf", "onnxruntime")
@@ -20,10 +20,8 @@ def host() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    processor = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "")
     return {
-        "processor": processor,
+        "processor": processor_name(CPUINFO.read_text()),
         "features": list(features()),
         "kernel": platform.release(),
         "versions": versions,

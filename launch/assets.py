@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.building import Notice, Progress, run
+from launch.building import AssetsConfig, Notice, Progress, run
 
 if TYPE_CHECKING:
     from models.imagenet.dataset import DataSet
@@ -23,23 +23,6 @@ SYNTHETIC_CALIBRATION_IMAGES = 32
 
 WITHOUT_ARTIFACT = ("null", "sim")
 """Engines that compute nothing."""
-
-
-@dataclass(frozen=True)
-class AssetsConfig:
-    """What to build. Paths are absolute; None is the embedded synthetic default."""
-
-    model: str
-    weights: str | None
-    images: str | None
-    labels: str | None
-    calibration: str | None
-    engine: str
-    precision: str
-    batch_size: int
-    threads: int
-    cache: str
-    result: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +63,7 @@ class Assets:
 def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
     """Build or find everything; `notice` is told what the user should know.
 
-    Raises models.InputError for what the user gave, EngineError for an engine that cannot be used.
+    Raises InputError for what the user gave, EngineError for an engine that cannot be used.
     """
     from models.imagenet.dataset import image_folder
     from models.imagenet.samples import prepare_samples

@@ -12,32 +12,46 @@ import logging
 import os
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from launch.errors import ExitCode
+from base.configs import Config
+from base.errors import ExitCode, InputError
+from base.files import write_text
+from base.parent import die_with_parent
 from launch.space import FULL, free_bytes, mebibytes
-from shm.parent import die_with_parent
 
-if TYPE_CHECKING:
-    from launch.assets import AssetsConfig
+
+@dataclass(frozen=True)
+class AssetsConfig(Config):
+    """What to build. Paths are absolute; None is the embedded synthetic default."""
+
+    model: str
+    weights: str | None
+    images: str | None
+    labels: str | None
+    calibration: str | None
+    engine: str
+    precision: str
+    batch_size: int
+    threads: int
+    cache: str
+    result: str
+
 
 Progress = Callable[[str, int, int], None]
 """Told a stage, how much of it is done, and its total."""
 Notice = Callable[[str], None]
 """Told what the user should know."""
-Build = Callable[["AssetsConfig", Progress, Notice], Any]
+Build = Callable[[AssetsConfig, Progress, Notice], Any]
 """Builds as configured; returns a dataclass."""
 
 
 def run(build: Build, arguments: list[str]) -> int:
     """Build as the configuration file says; exit code 2 for bad input, 4 for a failure."""
-    from launch.assets import AssetsConfig
-
     die_with_parent()
-    values = json.loads(Path(arguments[0]).read_text())
-    config = AssetsConfig(**{f.name: values[f.name] for f in fields(AssetsConfig)})
+    config = AssetsConfig.load(arguments[0])
 
     def progress(stage: str, done: int, total: int) -> None:
         print(json.dumps({"stage": stage, "done": done, "total": total}), flush=True)
@@ -45,7 +59,6 @@ def run(build: Build, arguments: list[str]) -> int:
     def notice(text: str) -> None:
         print(json.dumps({"notice": text}), flush=True)
 
-    from models import InputError
     from netrun.engines import EngineError
 
     handler = logging.Handler()
@@ -63,10 +76,7 @@ def run(build: Build, arguments: list[str]) -> int:
         traceback.print_exc()
         print(f"error: {type(error).__name__}: {error}", flush=True)
         return ExitCode.FAILED
-    result = Path(config.result)
-    aside = result.with_suffix(".aside")
-    aside.write_text(json.dumps(asdict(built)))
-    aside.replace(result)
+    write_text(Path(config.result), json.dumps(asdict(built)))
     return ExitCode.OK
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.assets import AssetsConfig, DataFacts, calibration_set, variant
-from launch.building import Notice, Progress, run
+from launch.assets import DataFacts, calibration_set, variant
+from launch.building import AssetsConfig, Notice, Progress, run
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Calibration:
 def calibrate(config: AssetsConfig, progress: Progress, notice: Notice) -> Calibration:
     """Calibrate and compile, or find it done.
 
-    Raises models.InputError for what the user gave, EngineError for an engine that cannot be used.
+    Raises InputError for what the user gave, EngineError for an engine that cannot be used.
     """
     from models.imagenet.samples import prepare_samples
     from models.synthetic import build as build_synthetic

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from types import ModuleType
 from typing import Any, NoReturn
 
-from launch.errors import ExitCode, LaunchError
+from base.errors import ExitCode, LoadrunError
 from launch.signals import end_at_once, ignore_endings
 
 COMMANDS = (
@@ -82,7 +82,7 @@ class Version(argparse.Action):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code (launch.errors.ExitCode).
+    """Run one command; returns the exit code (base.errors.ExitCode).
 
     Without `argv` it is the whole of this process: signals are seen to from its start to its end.
     """
@@ -112,14 +112,9 @@ def _run(words: list[str]) -> int:
         _refuse(commands[arguments.command], unknown)
     try:
         return int(arguments.execute(arguments))
-    except LaunchError as error:
+    except LoadrunError as error:
         _say(f"{_kind(error)}{error}")
         return error.code
-    except Exception as error:
-        if not _is_input_error(error):
-            raise
-        _say(f"error: {error}")
-        return ExitCode.USAGE
     finally:
         _let_go_of_a_closed_terminal()
 
@@ -175,14 +170,8 @@ def _refuse(command: Parser, unknown: list[str]) -> NoReturn:
     command.error(f"unknown option '{name}' (nearest: {near[0]})")
 
 
-def _kind(error: LaunchError) -> str:
+def _kind(error: LoadrunError) -> str:
     return "" if error.code is ExitCode.INTERRUPTED else "error: "
-
-
-def _is_input_error(error: Exception) -> bool:
-    """Whether `models` raised it for what the user gave; it is not imported just to ask."""
-    models = sys.modules.get("models")
-    return models is not None and isinstance(error, models.InputError)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from launch.errors import InputError
-from models.files import locked
+from base.errors import InputError
+from base.files import locked, put_in_place
 from models.published import PublishedFile
 
 CHUNK = 1 << 18
@@ -84,7 +84,7 @@ class _Download:
         if not _matches(self.part, checksum):
             self.part.unlink()
             raise InputError(f"{self.file.url}: what arrived is not {checksum}; it was removed")
-        self.part.replace(self.target)
+        put_in_place(self.part, self.target)
         return True
 
     def _patiently(self, step: Callable[[], Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launch.errors import InputError
+from base.errors import InputError
 from netrun.engines.onednn.library import OneDNNError, find_library
 
 

@@ -7,11 +7,11 @@ says stands in run.json with each instance's engine.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from base.processors import processor_flags
 from launch.environment import MAX_CPU_ISA
 from netrun.engines.onednn.library import ISA_NAMES, VNNI_BITS
 
@@ -75,7 +75,7 @@ def read_instruction_set(
 ) -> InstructionSet | None:
     """What the processor below `root` ("/" is this machine) offers; None where it is no x86."""
     bound = (os.environ if environment is None else environment).get(MAX_CPU_ISA) or None
-    flags = _flags(root)
+    flags = processor_flags(root / "proc/cpuinfo")
     if flags is None:
         return None
     available = sum(bit for needed, bit in _FLAGS if needed <= flags)
@@ -92,18 +92,8 @@ def read_instruction_set(
 
 def features(root: Path = Path("/")) -> tuple[str, ...]:
     """The processor's instruction sets that matter to int8; empty where it does not tell."""
-    flags = _flags(root) or set()
+    flags = processor_flags(root / "proc/cpuinfo") or frozenset()
     return tuple(name for flag, name in FEATURES.items() if flag in flags)
-
-
-def _flags(root: Path) -> set[str] | None:
-    """The flags of the first processor, None where it is no x86."""
-    try:
-        text = (root / "proc/cpuinfo").read_text()
-    except OSError:
-        return None
-    found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
-    return None if found is None else set(found.group(1).split())
 
 
 def _highest(bits: int) -> int:

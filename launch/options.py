@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from base.errors import InputError
 from launch.environment import PACKAGE_ROOT
-from launch.errors import InputError
 
 FAST_DURATION_S = 60.0
 BATCH_SIZES = {"SingleStream": 1, "MultiStream": 8, "Server": 4, "Offline": 8}

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 
-from launch.errors import InputError
+from base.errors import InputError
 from launch.topology import Processor, Topology, format_list
 
 _Domain = tuple[int, int, bool]

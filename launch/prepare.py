@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from launch.assets import Assets, AssetsConfig
+from base.errors import InputError, InterruptedRunError, RunError
+from launch.assets import Assets
+from launch.building import AssetsConfig
 from launch.cache import cache_directory
 from launch.calibration import Calibration
 from launch.environment import base_environment
-from launch.errors import InputError, InterruptedRunError, RunError
 from launch.options import CalibrateOptions, Sources
 from launch.preprocessing import Preprocessed
 from launch.processes import Child, describe_end, end_all, error_line, start
@@ -141,7 +141,7 @@ def build(
     InterruptedRunError on an ending signal (what was half-built is gone then).
     """
     config_path = directory / "assets.config.json"
-    config_path.write_text(json.dumps(asdict(config), indent=1))
+    config_path.write_text(config.to_json(), encoding="utf-8")
     child = start(
         "prepare",
         [sys.executable, "-m", module, str(config_path)],

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.assets import AssetsConfig, DataFacts, variant
-from launch.building import Notice, Progress, run
+from launch.assets import DataFacts, variant
+from launch.building import AssetsConfig, Notice, Progress, run
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Preprocessed:
 
 
 def preprocess(config: AssetsConfig, progress: Progress, notice: Notice) -> Preprocessed:
-    """Preprocess what is not there yet. Raises models.InputError for what the user gave."""
+    """Preprocess what is not there yet. Raises InputError for what the user gave."""
     from models.imagenet.dataset import image_folder
     from models.imagenet.samples import prepare_samples
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.errors import RunError
+from base.errors import RunError
+from base.parent import PARENT
 from launch.pinning import Pinning
 from launch.signals import Signals
-from shm.parent import PARENT
 
 LAST_LINES = 8
 DESCENDANTS_LEAVE_S = 2.0

@@ -27,8 +27,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from base.errors import InputError
+from base.files import write_text, written_aside
 from launch.compliance.settings import AUDITS
-from launch.errors import InputError
 from loadrun.report import as_text
 
 STAGING = ".staging-"
@@ -119,18 +120,6 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     write_text(path, as_text(value))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`: aside, then renamed; nothing is left where that fails (OSError)."""
-    aside = path.with_name(f".{path.name}.aside")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise
-
-
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the object that a file holds; None where there is none to read."""
     try:
@@ -202,9 +191,8 @@ def _renew_newest(source: Path, home: Path) -> None:
         # A performance run leaves an accuracy log that holds nothing: the last real one stays.
         if not log.exists() or (name == ACCURACY_LOG and _holds_nothing(log)):
             continue
-        aside = home / f".{name}.aside"
-        shutil.copyfile(log, aside)
-        aside.replace(home / name)
+        with written_aside(home / name) as aside:
+            shutil.copyfile(log, aside)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import models
+from base.errors import ExitCode, InputError, InterruptedRunError, RunError
 from launch.announcement import announce, unofficial_reasons
 from launch.aside import aside_of
 from launch.assets import Assets
@@ -20,7 +21,6 @@ from launch.doctor.machine import check_machine
 from launch.doctor.system import check_system
 from launch.engine import check_engine
 from launch.environment import base_environment, instance_environment
-from launch.errors import ExitCode, InputError, InterruptedRunError, RunError
 from launch.options import RunOptions
 from launch.pinning import Pinning, find_pinning
 from launch.plan import Plan, make_plan
@@ -60,7 +60,7 @@ ANNOUNCED = "instructions"
 
 
 def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
-    """Run one test and say how it went; raises LaunchError where it did not complete.
+    """Run one test and say how it went; raises LoadrunError where it did not complete.
 
     `outlet` is where the result goes; standard output, or standard error beside --json, by default.
     """
@@ -173,7 +173,7 @@ class _Test:
         self._signals = signals
 
     def execute(self) -> None:
-        """Prepare, run, read the results into the record; raises LaunchError."""
+        """Prepare, run, read the results into the record; raises LoadrunError."""
         options, record = self._options, self._record
         threads = self._plan.cores_per_instance
         assets = prepare(options, threads, self._directory, self._terminal, self._signals)

@@ -10,7 +10,7 @@ import socket
 from types import FrameType
 from typing import Any
 
-from launch.errors import ExitCode
+from base.errors import ExitCode
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

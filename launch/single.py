@@ -9,13 +9,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from launch.errors import ExitCode
+from base.errors import ExitCode
+from base.parent import die_with_parent
 from loadrun.config import LoadrunConfig
 from loadrun.process import run_in_process
 from netrun.config import NetrunConfig
 from netrun.engines import EngineError
 from netrun.single import load_engine
-from shm.parent import die_with_parent
 
 
 def main(arguments: list[str]) -> int:

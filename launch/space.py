@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from launch.errors import InputError
+from base.errors import InputError
 
 LOGS_BYTES = 8 << 20
 """Logs, configurations and run.json of a run, with room to spare; they are copied once."""

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from base.errors import InputError, InterruptedRunError, RunError
 from launch.aside import Aside
-from launch.errors import InputError, InterruptedRunError, RunError
 from launch.pinning import Binding, Pinning, read_binding
 from launch.processes import Child, describe_end, end_all, error_line, kill, start, wait_all
 from launch.signals import Signals

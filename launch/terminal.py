@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol, TextIO
+
+from launch.reader import reader_may_be_gone
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -25,13 +26,6 @@ DRAWN_INTERVAL_S = 0.5
 PLAIN_INTERVAL_S = 15.0
 UNDRAWABLE = ("dumb", "unknown")
 """Values of TERM of terminals that cannot draw over what they have drawn."""
-
-
-@contextlib.contextmanager
-def reader_may_be_gone() -> Iterator[None]:
-    """A closed terminal or pipe must not end a run: what is written to it is lost."""
-    with contextlib.suppress(OSError):
-        yield
 
 
 class Drawn(Protocol):

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from base.processors import processor_name
 from launch.lists import format_list, parse_list
 from launch.tree import Directory, Tree
 
@@ -22,8 +23,6 @@ CGROUP = "sys/fs/cgroup"
 EFFICIENT_SHARE = 0.75
 """Cores below this share of the fastest core's capacity are efficiency cores. Favoured cores of one
 kind differ by a few percent."""
-ARM_CORES = {0xD0C: "Neoverse-N1", 0xD40: "Neoverse-V1", 0xD49: "Neoverse-N2", 0xD4F: "Neoverse-V2"}
-"""Part numbers of server cores; Linux gives Arm processors no name."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def read_topology(root: Path | Tree = Path("/")) -> Topology:
         memory_nodes=frozenset(memory & set(mems) if mems else memory),
         offline=tuple(sorted(set(possible) - set(online))),
         quota=_quota(tree),
-        name=_name(tree),
+        name=processor_name(tree.read("proc/cpuinfo")),
         l3_size=_l3_size(tree, online),
     )
 
@@ -228,17 +227,6 @@ def _ratio(quota: str, period: str) -> float | None:
     except (ValueError, ZeroDivisionError):  # "max", or the file is not there
         return None
     return limit if limit > 0 else None
-
-
-def _name(tree: Tree) -> str:
-    text = tree.read("proc/cpuinfo")
-    if found := re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.M):
-        return found.group(1).strip()
-    part = re.search(r"^CPU part\s*:\s*(0x[0-9a-f]+)$", text, re.M)
-    arm = re.search(r"^CPU implementer\s*:\s*0x41$", text, re.M)
-    if part and arm:
-        return f"Arm {ARM_CORES.get(int(part.group(1), 16), f'part {part.group(1)}')}"
-    return "unknown processor"
 
 
 def _status_list(status: str, key: str) -> list[int]:

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Protocol
 
-from launch.errors import InputError
+from base.errors import InputError
 from launch.lists import format_list, parse_list
 
 VERSION = 1

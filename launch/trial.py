@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from base.errors import ExitCode, InputError, InterruptedRunError, RunError
 from launch.environment import base_environment
-from launch.errors import ExitCode, InputError, InterruptedRunError, RunError
 from launch.options import Sources
 from launch.processes import describe_end, end_all, error_line, start
 from launch.results import RUN_JSON, home, places

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import types
-import typing
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, fields
 
+from base.configs import Config
+from base.errors import ConfigError, quoted
 from loadrun.rounds import UnknownRoundError, parse_round
-from loadrun.scenarios import UnknownNameError, nearest, parse_mode, parse_scenario
-from models.errors import quoted
+from loadrun.scenarios import UnknownNameError, parse_mode, parse_scenario
 from shm.segment import segment_name
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used; the message names the key, its value and the cure."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,7 @@ class Overrides:
 
 
 @dataclass(frozen=True)
-class LoadrunConfig:
+class LoadrunConfig(Config):
     """One LoadGen test.
 
     `samples` names a .npy file, uint8 [n, *sample shape], of which the first `sample_count` rows
@@ -114,70 +106,3 @@ class LoadrunConfig:
             )
         if self.overrides.target_latency_ms is not None and self.scenario == "Offline":
             raise ConfigError("overrides.target_latency_ms: Offline has no latency limit")
-
-    def to_json(self) -> str:
-        """Return the configuration as JSON text that `from_json` reads back."""
-        return json.dumps(asdict(self), indent=1)
-
-    @classmethod
-    def from_json(cls, text: str) -> LoadrunConfig:
-        """Read a configuration; unknown, missing or mistyped keys raise ConfigError."""
-        try:
-            raw = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"not JSON: {error}") from None
-        values = _checked(cls, raw, "")
-        if "overrides" in values:
-            values["overrides"] = Overrides(
-                **_checked(Overrides, values["overrides"], "overrides.")
-            )
-        return cls(**values)
-
-    @classmethod
-    def load(cls, path: str | Path) -> LoadrunConfig:
-        """Read a configuration file; errors name the file."""
-        try:
-            return cls.from_json(Path(path).read_text())
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{path}: not a text file") from None
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
-
-
-def _checked(cls: type, raw: Any, prefix: str) -> dict[str, Any]:
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{prefix.rstrip('.') or 'the configuration'} must be an object")
-    hints = typing.get_type_hints(cls)
-    for key, value in raw.items():
-        if key not in hints:
-            guess = nearest(key, list(hints))
-            hint = f" (nearest: {guess})" if guess else ""
-            raise ConfigError(f"unknown key {quoted(prefix + key)}{hint}")
-        if not _fits(value, hints[key]):
-            raise ConfigError(f"{prefix}{key} is {quoted(value)}; expected {_describe(hints[key])}")
-    for item in fields(cls):
-        optional = item.default is not MISSING or item.default_factory is not MISSING
-        if item.name not in raw and not optional:
-            raise ConfigError(f"missing key {item.name!r}")
-    return dict(raw)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if isinstance(hint, types.UnionType):
-        return any(_fits(value, choice) for choice in typing.get_args(hint))
-    if typing.get_origin(hint) is list:
-        (inner,) = typing.get_args(hint)
-        return isinstance(value, list) and all(_fits(item, inner) for item in value)
-    if hint is Overrides:
-        return isinstance(value, dict)
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _describe(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) else str(hint)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import quoted
+from base.errors import quoted
 
 Samples = npt.NDArray[np.uint8]
 

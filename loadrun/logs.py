@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models.errors import quoted
+from base.errors import quoted
 
 _LINE = re.compile(r"^:::MLLOG (\{.*\})\s*$")
 _PERCENTILE = re.compile(r"^result_([0-9.]+)_percentile_(?:per_query_)?latency_ns$")

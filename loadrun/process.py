@@ -23,7 +23,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from loadrun.config import ConfigError, LoadrunConfig
+from base.errors import ConfigError, ExitCode
+from base.parent import die_with_parent
+from loadrun.config import LoadrunConfig
 from loadrun.dispatch.policies import UnknownPolicyError, make_policy
 from loadrun.expected import expected_samples
 from loadrun.library import LibraryError, SampleLibrary, Samples, open_samples
@@ -41,10 +43,7 @@ from loadrun.settings import (
     load_settings,
     unofficial,
 )
-from shm.parent import die_with_parent
 from shm.segment import DirectoryError, ShmError
-
-EXIT_COMPLETE, EXIT_USAGE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 2, 4, 130
 
 _PR_SET_TIMERSLACK = 29
 _TIMER_SLACK_NS = 1
@@ -68,12 +67,12 @@ def main(argv: list[str]) -> int:
     """`python -m loadrun CONFIG.json`; return the exit code."""
     if len(argv) != 1:
         print("usage: python -m loadrun CONFIG.json", file=sys.stderr)
-        return EXIT_USAGE
+        return ExitCode.USAGE
     try:
         config = LoadrunConfig.load(argv[0])
     except ConfigError as error:
         print(f"loadrun: error: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        return ExitCode.USAGE
     return run_over_rings(config)
 
 
@@ -131,7 +130,7 @@ class _Run:
                     sys.stderr.flush()
                     os._exit(code)
                 return code
-        return EXIT_COMPLETE
+        return ExitCode.OK
 
     def _open(self) -> tuple[Settings, Samples, Serving]:
         config = self._config
@@ -227,7 +226,7 @@ class _Run:
             return self._failed(self._failure)
         self._report.status = "INTERRUPTED"
         self._write_report()
-        return EXIT_INTERRUPTED
+        return ExitCode.INTERRUPTED
 
     def _failed(self, error: BaseException) -> int:
         known = (*_BAD_INPUT, ShmError, LogError, RuntimeError)
@@ -236,7 +235,7 @@ class _Run:
         self._report.error = message
         self._write_report()
         print(f"loadrun: error: {message}", file=sys.stderr)
-        return EXIT_USAGE if isinstance(error, _BAD_INPUT) else EXIT_FAILED
+        return ExitCode.USAGE if isinstance(error, _BAD_INPUT) else ExitCode.FAILED
 
     def _write_report(self) -> None:
         # The run ends all the same where its directory is gone.

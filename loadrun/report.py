@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from base.files import write_text
 
 
 @dataclass
@@ -59,12 +60,9 @@ class Report:
     timeline: dict[str, Any] | None = None
 
     def write(self) -> None:
-        """Write the file aside, then rename it."""
+        """Write the file, whole."""
         content = asdict(self)
-        path = Path(content.pop("path"))
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_text(as_text(content))
-        aside.replace(path)
+        write_text(Path(content.pop("path")), as_text(content))
 
 
 _NUMBERS = re.compile(r"\[\n((?:[^\[\]{}\"\n]+\n)+) *\]")

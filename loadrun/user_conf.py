@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from base.errors import quoted
 from loadrun.scenarios import SCENARIOS, nearest
-from models.errors import quoted
 
 MODELS = (
     "resnet50", "mobilenet", "ssd-mobilenet", "ssd-resnet34", "retinanet", "gnmt", "ncf", "bert",

@@ -10,14 +10,14 @@ import difflib
 import importlib
 from typing import TYPE_CHECKING
 
-from models.errors import InputError, UnknownModel, WeightsError
+from models.errors import UnknownModel, WeightsError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from models.model import Model
 
-__all__ = ["InputError", "UnknownModel", "WeightsError", "for_weights", "get", "names"]
+__all__ = ["UnknownModel", "WeightsError", "for_weights", "get", "names"]
 
 _MODELS = {"resnet50": "RESNET50", "mobilenet": "MOBILENET"}
 """The models: name, which is that of the module too, and the instance of Model in it."""

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import InputError
-from models.files import locked, reserve, written_aside
+from base.errors import InputError
+from base.files import locked, reserve, written_aside
 
 MAGIC = b"LOADRUN\x02"
 HEADER = 48
@@ -83,6 +83,7 @@ def write(path: Path, kind: str, facts: Mapping[str, Any], arrays: Arrays) -> No
     ).encode()
     start = HEADER + len(header)
     start += -start % PAGE
+    path.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(path) as aside, aside.open("wb") as file:
         reserve(aside, start + offset, path)
         file.write(MAGIC + len(header).to_bytes(8, "little"))
@@ -131,7 +132,7 @@ def ensure(path: Path, kind: str, build: Callable[[], None], notice: Callable[[s
 
     Of several processes one builds and the others wait, which `notice` is told, as it is told of
     a corrupt file that is built anew. A file that is whole is found without a lock, so a cache may
-    be read-only. Raises models.InputError where a directory is in the way.
+    be read-only. Raises InputError where a directory is in the way.
     """
     if _whole(path, kind):
         return False

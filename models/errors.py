@@ -1,20 +1,10 @@
-"""What is wrong with the user's input; nothing is imported to say so."""
+"""What the user's names and files can have wrong for a model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-QUOTED = 60
-
-
-def quoted(value: object) -> str:
-    """`value` in one line of at most about 60 characters, for a message about it."""
-    text = ascii(value[: QUOTED + 1] if isinstance(value, (str, bytes)) else value)
-    return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
-
-
-class InputError(Exception):
-    """Something the user gave is wrong; the message is one line that names it and the cure."""
+from base.errors import InputError
 
 
 class UnknownModel(InputError):  # noqa: N818 - a lookup that failed, as KeyError

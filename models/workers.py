@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -10,7 +9,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import TypeVar
 
-from models.errors import InputError
+from base.errors import InputError
+from base.parent import signal_when_parent_dies
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -19,7 +19,6 @@ Progress = Callable[[int, int], None]
 """Called with the items done and their total, at the start, now and then, and at the end."""
 
 CHUNK = 16
-_PR_SET_PDEATHSIG = 1
 
 
 def silent(done: int, total: int) -> None:
@@ -71,7 +70,7 @@ def for_each_chunk(
 def _start_worker(parent: int) -> None:
     # An interrupt is the parent's to handle; a worker goes when its parent does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal_when_parent_dies(signal.SIGKILL)
     if os.getppid() != parent:
         # It went before the kernel was asked to tell.
         os._exit(1)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import models
+from base.errors import InputError
 from models import artifact, program
 from netrun.engines import EngineError
 from netrun.engines.onednn.measure import unheard
@@ -53,7 +54,7 @@ def ensure_artifact(
     `calibration` holds int8 calibration samples, uint8 (n, H, W, C); it is not used by fp32 and
     bf16. `notice` is told when a corrupt file is replaced, `made` of each file, the program first,
     and whether it was built now. `measuring` is the progress of what is measured to compile. Raises
-    models.WeightsError for weights that do not fit, models.InputError for samples that cannot be
+    models.WeightsError for weights that do not fit, InputError for samples that cannot be
     calibrated on, EngineError where the engine cannot be used here or cannot execute the network.
     """
     origin: dict[str, Any] = {
@@ -93,7 +94,7 @@ def ensure_artifact(
                 f"{model_name} cannot run in int8: {error}; choose --precision fp32 or bf16"
             ) from None
         except ValueError as error:
-            raise models.InputError(
+            raise InputError(
                 f"{model_name} cannot be calibrated: {error}; give other images (--calibration "
                 "DIR) or choose --precision fp32 or bf16"
             ) from None

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
-from models.errors import quoted
+from base.configs import Config
+from base.errors import ConfigError, quoted
 from netrun.engines import ENGINES, PRECISIONS
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used; the message names the key, its value and the cure."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +34,13 @@ class SimulatedService:
         return last + beyond * (last - self.batch_ms[-2] if len(self.batch_ms) > 1 else last)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "batch_ms", tuple(self.batch_ms))
         times = (self.base_ms, self.sample_ms, *self.batch_ms)
         if min(times) < 0 or not 0 <= self.jitter < 1:
             raise ConfigError(f"service times {quoted(self)} must not be negative, jitter below 1")
 
 
 @dataclass(frozen=True)
-class NetrunConfig:
+class NetrunConfig(Config):
     """One instance.
 
     `artifact` is what `engine` executes (empty for `null` and `sim`). `report` is the JSON file
@@ -83,42 +76,3 @@ class NetrunConfig:
         for name in ("batch_size", "threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {quoted(getattr(self, name))}; it must be at least 1")
-
-    def to_json(self) -> str:
-        """The configuration as JSON text."""
-        return json.dumps(asdict(self), indent=2)
-
-    @classmethod
-    def from_json(cls, text: str) -> NetrunConfig:
-        """Read what `to_json` wrote; raises ConfigError for an unknown, missing or bad value."""
-        try:
-            values = _checked(cls, json.loads(text))
-            if "sim" in values:
-                values["sim"] = SimulatedService(**_checked(SimulatedService, values["sim"]))
-            return cls(**values)
-        except ConfigError:
-            raise
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ConfigError(f"not a netrun configuration: {error}") from None
-
-    @classmethod
-    def load(cls, path: Path) -> NetrunConfig:
-        """Read a configuration file; raises ConfigError naming it."""
-        try:
-            return cls.from_json(path.read_text())
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{path}: not a text file") from None
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
-
-
-def _checked(cls: type, values: Any) -> dict[str, Any]:
-    if not isinstance(values, dict):
-        raise ConfigError(f"{cls.__name__} must be a JSON object")
-    known = {f.name for f in fields(cls)}
-    for key in values:
-        if key not in known:
-            raise ConfigError(f"unknown key {quoted(key)} of {cls.__name__}")
-    return values

@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from base.files import write_text
 from netrun.config import NetrunConfig
 from netrun.engines import Engine
 from shm.owner import process_start_time
@@ -34,7 +35,7 @@ class StartClock:
 
 
 def write_report(config: NetrunConfig, engine: Engine, rate: float, clock: StartClock) -> None:
-    """Write the instance's facts to its report file: aside first, then renamed.
+    """Write the instance's facts to its report file, whole.
 
     To be called last: it notes the phase "ready".
     """
@@ -53,7 +54,4 @@ def write_report(config: NetrunConfig, engine: Engine, rate: float, clock: Start
     }
     clock.reached("ready")
     facts["phases_s"] = clock.phases_s
-    path = Path(config.report)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(facts, indent=2))
-    aside.replace(path)
+    write_text(Path(config.report), json.dumps(facts, indent=2))

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netrun.config import NetrunConfig
-from netrun.engines import Answer, create
+from netrun.engines import Answer
+from netrun.engines.create import create
 
 Infer = Callable[[list[int], NDArray[np.uint8]], Answer]
 

@@ -12,23 +12,23 @@ import signal
 import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netrun.config import ConfigError, NetrunConfig
-from netrun.engines import Engine, EngineError, create
+from base.errors import ConfigError, ExitCode
+from base.parent import die_with_parent
+from netrun.config import NetrunConfig
+from netrun.engines import Engine, EngineError
+from netrun.engines.create import create
 from netrun.report import StartClock, write_report
 from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceRecord, InstanceState, RunState
-from shm.parent import die_with_parent
 from shm.ring import RequestConsumer, ResponseProducer, Rings
 from shm.segment import SegmentMissing, ShmError
 from shm.wait import WaitStrategy
 
-EXIT_FAILED = 4
 IDLE_S = 0.2  # how long an idle instance waits before it looks at the control block again
 POLL_S = 0.01
 LEAST_BATCHES = 3  # fewer tell nothing where one of them was disturbed
@@ -45,13 +45,14 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is launch's to handle
     # Nothing is to be put in order here, and a process that is stopped heeds nothing else.
     die_with_parent(signal.SIGKILL)
+    if len(arguments) != 1:
+        print("netrun: error: usage: python -m netrun CONFIG.json")
+        return ExitCode.USAGE
     try:
-        (path,) = arguments
-        config = NetrunConfig.load(Path(path))
-    except ValueError as error:
-        known = isinstance(error, ConfigError)
-        print(f"netrun: error: {error if known else 'usage: python -m netrun CONFIG.json'}")
-        return 2
+        config = NetrunConfig.load(arguments[0])
+    except ConfigError as error:
+        print(f"netrun: error: {error}")
+        return ExitCode.USAGE
     try:
         _run(config)
     except LeaveError as reason:
@@ -63,8 +64,8 @@ def main(arguments: list[str]) -> int:
         first = told.partition("\n")[0]
         print(f"netrun {config.instance}: error: {first}", file=sys.stderr)
         _report_failure(config)
-        return EXIT_FAILED
-    return 0
+        return ExitCode.FAILED
+    return ExitCode.OK
 
 
 def _run(config: NetrunConfig) -> None:

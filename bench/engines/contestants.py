@@ -20,7 +20,7 @@ import models
 from models.model import Model
 from netrun.build import ensure_artifact
 from netrun.config import NetrunConfig
-from netrun.engines import create
+from netrun.engines.create import create
 
 Infer = Callable[[int], None]  # infer the i-th batch
 

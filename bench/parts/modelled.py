@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
+from base.parent import die_with_parent
 from netrun.config import NetrunConfig
 from netrun.engines.null import NullEngine
 from netrun.engines.sim import SimulatedEngine
 from shm.control import ControlBlock, InstanceState, RunState
-from shm.parent import die_with_parent
 from shm.ring import Request, Rings
 from shm.segment import SegmentMissing
 from shm.wait import WaitStrategy

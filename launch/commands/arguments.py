@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 import models
-from launch.errors import InputError
+from base.errors import InputError
 
 Number = TypeVar("Number", int, float)
 EXIT_CODES = """\

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
+from base.errors import InputError
 from launch.commands.arguments import EXIT_CODES, add_model, count, one_of
-from launch.errors import InputError
 from launch.options import BATCH_SIZES, CalibrateOptions, find_path
 
 if TYPE_CHECKING:

@@ -42,11 +42,11 @@ def execute(arguments: argparse.Namespace) -> int:
     import sys
     from dataclasses import asdict
 
+    from base.errors import ExitCode
     from launch.doctor.finding import Level
     from launch.doctor.machine import check_machine
     from launch.doctor.noise import check_noise
     from launch.doctor.system import check_system
-    from launch.errors import ExitCode
     from launch.host import host, versions
     from launch.pinning import find_pinning
     from launch.terminal import Terminal
@@ -79,7 +79,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _describe(path: Path, topology: Topology) -> int:
     """Write systems/<system>.json of a submission; what a person has filled in stays."""
-    from launch.errors import ExitCode, InputError
+    from base.errors import ExitCode, InputError
     from launch.results import read_json, write_json
     from launch.submission.system import describe, unfilled
 

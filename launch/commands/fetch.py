@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import models
+from base.errors import InputError
 from launch.commands.arguments import EXIT_CODES, add_model
-from launch.errors import InputError
 
 SUMMARY = "download published weights of a model, checked and resumable"
 DESCRIPTION = """\

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 import models
+from base.errors import InputError
 from launch.commands.arguments import add_data, add_model, add_results, count, positive
-from launch.errors import InputError
 from launch.options import find_sources, find_user_conf
 
 SUMMARY = "find the highest Server target_qps that is VALID and write it into user.conf"

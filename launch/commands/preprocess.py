@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
+from base.errors import InputError
 from launch.commands.arguments import EXIT_CODES, add_model
-from launch.errors import InputError
 from launch.options import Sources, find_sources
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from base.errors import ExitCode, InputError
 from launch.commands.arguments import add_results
-from launch.errors import ExitCode, InputError
 
 SUMMARY = "pages of runs: build them again, compare runs, or make an index of all"
 DESCRIPTION = """\

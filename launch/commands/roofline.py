@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import models
+from base.errors import InputError
 from launch.commands.arguments import EXIT_CODES, add_data, add_model, add_results, count, positive
-from launch.errors import InputError
 from launch.options import find_sources
 from launch.roofline.options import STANDARD_OUTPUT, RooflineOptions
 

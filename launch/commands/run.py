@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import models
+from base.errors import InputError
 from launch.commands.arguments import (
     add_data,
     add_model,
@@ -21,7 +22,6 @@ from launch.commands.arguments import (
     scenario_of,
     whole,
 )
-from launch.errors import InputError
 from launch.options import (
     BATCH_SIZES,
     IN_FLIGHT,

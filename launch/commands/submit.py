@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
+from base.errors import InputError
 from launch.commands.arguments import add_data, add_results, positive, round_of
 from launch.commands.arguments import count as whole_number
-from launch.errors import InputError
 
 if TYPE_CHECKING:
     from launch.options import Sources
@@ -183,7 +183,7 @@ def _check_scenarios(system_type: str, needed: Sequence[str], given: Sequence[st
 
 
 def _image_count(sources: Sources) -> int | None:
-    """Return the size of the data set; None for the synthetic one. Raises models.InputError."""
+    """Return the size of the data set; None for the synthetic one. Raises InputError."""
     from models.imagenet.dataset import image_folder
 
     if sources.images is None:

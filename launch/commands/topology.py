@@ -7,8 +7,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from base.errors import InputError
+from base.files import write_text
 from launch.commands.arguments import EXIT_CODES, count
-from launch.errors import InputError
 
 SUMMARY = "show processors, caches and memory nodes, and the plan that follows"
 DESCRIPTION = """\
@@ -93,9 +94,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.aside")
     try:
-        aside.write_text(text)
-        aside.replace(path)
+        write_text(path, text)
     except OSError as error:
         raise InputError(f"--record {path}: {error.strerror}") from None

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 import models
+from base.errors import InputError
 from launch.commands.arguments import (
     EXIT_CODES,
     add_data,
@@ -18,7 +19,6 @@ from launch.commands.arguments import (
     scenario_of,
     whole,
 )
-from launch.errors import InputError
 from launch.options import find_sources, find_user_conf
 from launch.tune.options import TuneOptions
 

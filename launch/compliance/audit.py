@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from base.errors import ExitCode, InputError, RunError
 from launch.compliance.folder import write_folder
 from launch.compliance.references import (
     ACCURACY,
@@ -16,7 +17,6 @@ from launch.compliance.references import (
     place,
 )
 from launch.compliance.rules import Verdict, verify_answers, verify_performance
-from launch.errors import ExitCode, InputError, RunError
 from launch.options import RunOptions
 from launch.results import ACCURACY_LOG, RUN_JSON
 from launch.run import planned_record, run

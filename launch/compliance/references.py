@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from base.errors import InputError, RunError
 from launch.compliance.rules import LATENCIES
-from launch.errors import InputError, RunError
 from launch.options import RunOptions
 from launch.results import COMPLETE, RUN_JSON, home, places, read_json
 from loadrun.scenarios import TARGETS

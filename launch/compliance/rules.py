@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.errors import RunError
+from base.errors import RunError
 from loadrun.logs import METRIC_KEYS, LoadgenResult
 
 PASS, FAIL = "TEST PASS", "TEST FAIL"

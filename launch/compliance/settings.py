@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from launch.errors import InputError
+from base.errors import InputError
 
 SCENARIOS = ("SingleStream", "MultiStream", "Server", "Offline")
 

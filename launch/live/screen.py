@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from launch.live.view import ASCII, LINES, Glyphs, Line
-from launch.terminal import reader_may_be_gone
+from launch.reader import reader_may_be_gone
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions

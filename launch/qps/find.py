@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from launch.errors import ExitCode, InputError, InterruptedRunError, RunError
+from base.errors import ExitCode, InputError, InterruptedRunError, RunError
 from launch.options import Sources
 from launch.qps.search import Peak, Stopped, search_peak
 from launch.qps.section import write_setting

@@ -6,11 +6,11 @@ outside of it is the user's and stays as it is, byte for byte.
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
-from launch.errors import InputError
+from base.errors import InputError
+from base.files import written_aside
 from loadrun.user_conf import UserConfError, parse_user_conf
 
 BEGIN = "# --- tuned: written by loadrun find-qps; lines in here are replaced ---"
@@ -66,23 +66,27 @@ def write_setting(path: Path, key: str, value: str, comment: str) -> list[int]:
         text, mode = "", 0o644
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
-    aside = target.with_name(f".{target.name}.{os.getpid()}.aside")
     try:
         new = with_setting(text, key, value, comment)
-        with aside.open("w", newline="") as file:
-            file.write(new)
-        aside.chmod(mode)
-        parse_user_conf(aside)
-        aside.replace(target)
     except ValueError as error:
-        said = str(error).replace(str(aside), str(path))
-        kind = "" if isinstance(error, UserConfError) else f"{path}: "
-        raise InputError(f"{kind}{said}") from None
+        raise InputError(f"{path}: {error}") from None
+    try:
+        with written_aside(target) as aside:
+            with aside.open("w", newline="") as file:
+                file.write(new)
+            aside.chmod(mode)
+            _check(aside, path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; choose another with --user-conf") from None
-    finally:
-        aside.unlink(missing_ok=True)
     return overridden(text, key)
+
+
+def _check(aside: Path, path: Path) -> None:
+    """InputError, naming `path`, for a text in `aside` that LoadGen would not read as it is."""
+    try:
+        parse_user_conf(aside)
+    except UserConfError as error:
+        raise InputError(str(error).replace(str(aside), str(path))) from None
 
 
 def _split(text: str) -> tuple[str, list[str], str]:

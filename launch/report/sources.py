@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.errors import InputError
-from launch.results import OLD, REPORT, RUN_JSON, STAGING, write_text
+from base.errors import InputError
+from base.files import write_text
+from launch.results import OLD, REPORT, RUN_JSON, STAGING
 from launch.terminal import Terminal
 
 CURE = "give the directory of a run, or its run.json"

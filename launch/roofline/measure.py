@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import models
+from base.errors import ExitCode, InputError, InterruptedRunError, RunError
 from launch.assets import Assets
 from launch.environment import MAX_CPU_ISA, instance_environment
-from launch.errors import ExitCode, InputError, InterruptedRunError, RunError
 from launch.host import host, versions
 from launch.instructions import features
 from launch.pinning import Pinning, find_pinning
@@ -36,7 +36,7 @@ LEAVE_S = 5.0
 
 
 def roofline(options: RooflineOptions) -> ExitCode:
-    """Measure, then show and write what was found; raises LaunchError where that cannot be done."""
+    """Measure, then show and write what was found; LoadrunError where that cannot be done."""
     terminal = Terminal(sys.stderr if options.json_on_stdout else sys.stdout)
     topology = read_topology()
     instance = _instance(topology, options.cores)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from base.files import written_aside
 from launch.roofline.figures import Roofline
 from launch.roofline.table import slowest, widest_gaps
 
@@ -38,9 +39,8 @@ def write(roofline: Roofline, path: Path, title: str, machine: str) -> None:
     peak (viridis and vermilion: fit for colour-blind readers).
     """
     figure = draw(roofline, title, machine)
-    aside = path.with_name(f".{path.name}.aside")
-    figure.savefig(aside, format=path.suffix.removeprefix("."), dpi=110)
-    aside.replace(path)
+    with written_aside(path) as aside:
+        figure.savefig(aside, format=path.suffix.removeprefix("."), dpi=110)
 
 
 def draw(roofline: Roofline, title: str, machine: str) -> Figure:

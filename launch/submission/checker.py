@@ -13,9 +13,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from base.errors import InputError, RunError
+from base.files import write_text
 from launch.environment import base_environment
-from launch.errors import InputError, RunError
-from launch.results import write_text
 from launch.submission.layout import Layout
 
 PLACES = ("tools/submission/submission_checker/main.py", "tools/submission/submission_checker.py")

@@ -6,7 +6,7 @@ mlcommons/inference.
 
 from __future__ import annotations
 
-from launch.errors import InputError
+from base.errors import InputError
 
 TESTS = ("TEST01", "TEST04")
 """Compliance tests of image classification, for the closed division."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from base.errors import ExitCode
 from launch.compliance.audit import audit, judge
-from launch.errors import ExitCode
 from launch.live.progress import duration
 from launch.options import RunOptions
 from launch.results import file_abandoned

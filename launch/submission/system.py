@@ -15,7 +15,8 @@ from typing import Any
 
 import psutil
 
-from launch.errors import InputError
+from base.errors import InputError
+from base.processors import caches
 from launch.host import versions
 from launch.submission.rules import DIVISIONS, SYSTEM_TYPES
 from launch.topology import Topology
@@ -195,12 +196,9 @@ def _frequency(topology: Topology, root: Path) -> str:
 def _caches(topology: Topology, root: Path) -> str:
     """Return the caches that the first processor sees, e.g. "L1d 48K, L1i 32K, L2 2048K"."""
     first = topology.allowed[0].id
-    found = []
-    for index in sorted((root / f"sys/devices/system/cpu/cpu{first}/cache").glob("index*")):
-        level, kind, size = (_text(index / name) for name in ("level", "type", "size"))
-        if level and size:
-            found.append(f"L{level}{kind[:1].lower() if kind != 'Unified' else ''} {size}")
-    return ", ".join(found)
+    seen = caches(root / f"sys/devices/system/cpu/cpu{first}/cache")
+    kinds = {"Data": "d", "Instruction": "i"}
+    return ", ".join(f"L{c.level}{kinds.get(c.kind, '')} {c.size}" for c in seen if c.level)
 
 
 def _storage(root: Path) -> str:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import models
+from base.errors import RunError
 from launch.compliance.folder import copy_logs, folder_of
 from launch.compliance.references import ACCURACY, PERFORMANCE, place
-from launch.errors import RunError
 from launch.options import RunOptions
 from launch.results import ACCURACY_LOG, OLD, RUN_JSON, read_json, replace_folder
 from launch.space import told

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from base.files import written_aside
 from launch.tune.search import Trial
 from launch.tune.space import Space
 
@@ -29,9 +30,8 @@ def write_all(
     paths = []
     for figure, name in zip(figures, NAMES, strict=True):
         path = directory / name
-        aside = path.with_name(f".{name}.aside")
-        figure.savefig(aside, format="png", dpi=110)
-        aside.replace(path)
+        with written_aside(path) as aside:
+            figure.savefig(aside, format="png", dpi=110)
         paths.append(path)
     return paths
 

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
 
+from base.errors import ExitCode, InputError, InterruptedRunError
+from base.files import locked, write_text
 from launch.engine import check_engine
-from launch.errors import ExitCode, InputError, InterruptedRunError
 from launch.options import BATCH_SIZES, IN_FLIGHT, POLICIES
 from launch.plan import make_plan
 from launch.results import write_json
@@ -24,7 +25,6 @@ from launch.tune.search import Search, Trial, open_study
 from launch.tune.space import Choice, Layout, Space, make_space
 from launch.tune.table import finalists_table, trials_csv, trials_table
 from launch.tune.tuned import Tuned, machine_key, tuned_path, write_tuned
-from models.files import locked, written_aside
 
 CURE = "pip install 'loadrun[tune]'"
 SEARCH_SHARE = 0.6
@@ -40,7 +40,7 @@ def unit_of(scenario: str) -> str:
 
 
 def tune(options: TuneOptions) -> ExitCode:
-    """Search and say what was found; raises LaunchError."""
+    """Search and say what was found; raises LoadrunError."""
     if find_spec("optuna") is None:
         raise InputError(f"loadrun tune needs Optuna: {CURE}")
     check_engine(options.engine)
@@ -216,8 +216,7 @@ class _Session:
     def _write(self, search: Search, verdict: Verdict | None, runs: int) -> None:
         home, trials = self._options.home, search.trials
         confirmed = search.confirmed(search.finalists())
-        with written_aside(home / "trials.csv") as aside:
-            aside.write_text(trials_csv(trials))
+        write_text(home / "trials.csv", trials_csv(trials))
         values = {
             "model": self._options.model,
             "scenario": self._options.scenario,

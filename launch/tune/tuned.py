@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from base.configs import Config
+from base.errors import ConfigError, InputError
+from base.files import write_text
 from launch.cache import cache_directory
-from launch.errors import InputError
 from launch.topology import Topology
 from launch.tune.space import Choice, Layout
-from models.files import written_aside
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Tuned:
+class Tuned(Config):
     """A choice for a model and a scenario on one machine, and how sure it is.
 
     `figure` is the median of `repeats` measurements in `unit`, `spread` their range over it, `gain`
@@ -69,8 +68,7 @@ def write_tuned(tuned: Tuned) -> Path:
     """Write it, whole; returns where."""
     path = tuned_path(tuned.model, tuned.scenario, tuned.engine, tuned.precision)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(path) as aside:
-        aside.write_text(json.dumps(asdict(tuned), indent=1) + "\n")
+    write_text(path, tuned.to_json() + "\n")
     return path
 
 
@@ -78,17 +76,15 @@ def read_tuned(path: Path) -> Tuned | None:
     """Read it, None where there is none; InputError for a file that is no tuned configuration."""
     cure = "remove it or run loadrun tune again; --no-tuned leaves it out"
     try:
-        values: Any = json.loads(path.read_text())
+        tuned = Tuned.from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise InputError(f"{path}: not a tuned configuration ({error}); {cure}") from None
-    known = {f.name for f in fields(Tuned)}
-    if not isinstance(values, dict) or set(values) != known or values["version"] != VERSION:
+    if tuned.version != VERSION:
         raise InputError(f"{path}: not a tuned configuration of this version; {cure}")
-    tuned = Tuned(**values)
     whole = (tuned.instances, tuned.cores, tuned.batch_size, tuned.in_flight)
-    if not all(isinstance(n, int) and n >= 1 for n in whole) or tuned.cores < tuned.instances:
+    if min(whole) < 1 or tuned.cores < tuned.instances:
         raise InputError(f"{path}: instances, cores, batch size must be at least 1; {cure}")
     return tuned
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.errors import InputError, quoted
+from base.errors import InputError, quoted
 
 DTYPES = {"float32": np.float32, "int32": np.int32, "int64": np.int64}
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from models.imagenet.preprocess import WEIGHT_ONE, Taps, halved, middle, mix_two_taps
-from models.model import Pixels
+from models.sample import Pixels
 
 _LEAST = 1e-3
 """A smaller part of a pixel does not count."""

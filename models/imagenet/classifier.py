@@ -11,7 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from models.imagenet.preprocess import decode
-from models.model import Logits, Model, Pixels
+from models.model import Logits, Model
+from models.sample import Pixels
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models.errors import InputError, quoted
+from base.errors import InputError, quoted
 from models.imagenet.labels import CLASSES, read_labels
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")

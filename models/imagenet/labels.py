@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.errors import InputError, quoted
+from base.errors import InputError, quoted
 
 CLASSES = 1000
 

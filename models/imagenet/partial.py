@@ -8,20 +8,19 @@ Beside the file that is built lie, as long as it is not whole::
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from models.files import reserve
-from models.model import Pixels
+from base.files import put_in_place, reserve, written_aside
+from models.sample import Pixels
 
 
 class PartialSamples:
     """The samples uint8 [count, *shape] of `target`, some of which are there.
 
-    One process at a time holds it (`models.files.locked`); its workers write through `open_part`.
+    One process at a time holds it (`base.files.locked`); its workers write through `open_part`.
     """
 
     def __init__(self, target: Path, shape: tuple[int, ...]) -> None:
@@ -45,9 +44,7 @@ class PartialSamples:
 
     def finish(self) -> None:
         """Put the whole file in its place."""
-        with self.samples.open("rb") as file:
-            os.fsync(file.fileno())
-        self.samples.replace(self._target)
+        put_in_place(self.samples, self._target)
         self.done.unlink()
 
     def remove(self) -> None:
@@ -68,8 +65,8 @@ class PartialSamples:
             samples = np.lib.format.open_memmap(self.samples, "w+", np.uint8, self._shape)
             del samples
             reserve(self.samples, self.samples.stat().st_size, self._target)
-            np.save(self.done.with_suffix(".npy"), np.zeros(self._shape[0], np.uint8))
-            self.done.with_suffix(".npy").replace(self.done)
+            with written_aside(self.done) as aside, aside.open("wb") as file:
+                np.save(file, np.zeros(self._shape[0], np.uint8))
         except BaseException:
             self.remove()
             raise

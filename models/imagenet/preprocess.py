@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from models.errors import InputError
-from models.model import Pixels
+from base.errors import InputError
+from models.sample import Pixels
 
 SHORT_SIDE = 256
 """Length of an image's shorter side before the crop: 224 is 87.5 % of it."""

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 import models
-from models.errors import InputError
-from models.files import locked, written_aside
+from base.errors import InputError
+from base.files import locked, write_text
 from models.imagenet.dataset import DataSet
 from models.imagenet.partial import PartialSamples, open_part
-from models.model import Model, Pixels
+from models.model import Model
+from models.sample import Pixels
 from models.workers import Progress, for_each_chunk, silent
 
 CHECKED_BYTES = 256 << 20
@@ -88,16 +89,14 @@ def _build(
         raise InputError(_told(errors, len(files), report))
     checksum = _checksum(partial.open())
     partial.finish()
-    with written_aside(facts) as aside:
-        aside.write_text(json.dumps({"shape": shape, "crc32": checksum}))
+    write_text(facts, json.dumps({"shape": shape, "crc32": checksum}))
 
 
 def _told(errors: list[str], count: int, report: Path) -> str:
     """One line about the images that cannot be used; where there are several, a file names all."""
     if len(errors) == 1:
         return errors[0]
-    with written_aside(report) as aside:
-        aside.write_text("\n".join(errors) + "\n")
+    write_text(report, "\n".join(errors) + "\n")
     return f"{errors[0]}, and {len(errors) - 1} more of {count} images cannot be used: see {report}"
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from models.imagenet.classifier import Classifier
 from models.imagenet.preprocess import opencv_square
-from models.model import SampleFormat
 from models.published import PublishedFile
+from models.sample import SampleFormat
 
 if TYPE_CHECKING:
     import torch

@@ -21,7 +21,7 @@ from models.quantize.rounding import round_weights
 from models.quantize.statistics import InputStatistics
 
 if TYPE_CHECKING:
-    from models.model import SampleFormat
+    from models.sample import SampleFormat
 
 BATCH = 8
 Progress = Callable[[int, int], None]

@@ -26,7 +26,7 @@ from models.quantize.quantizer import (
 )
 
 if TYPE_CHECKING:
-    from models.model import SampleFormat
+    from models.sample import SampleFormat
 
 
 class UnsupportedNetworkError(Exception):

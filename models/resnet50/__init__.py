@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from models.imagenet.area import opencv_area_square
 from models.imagenet.classifier import Classifier
 from models.imagenet.preprocess import torchvision_square
-from models.model import SampleFormat
 from models.published import PublishedFile
+from models.sample import SampleFormat
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.errors import InputError
-from models.files import folder_written_aside, locked, written_aside
+from base.errors import InputError
+from base.files import folder_written_aside, locked, written_aside
 from models.imagenet.classifier import Classifier
 from models.imagenet.dataset import DataSet, image_folder
 from models.model import Model

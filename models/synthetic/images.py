@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from models.model import Pixels
+from models.sample import Pixels
 
 Field = npt.NDArray[np.float32]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from models.errors import WeightsError
-from models.model import SampleFormat
+from models.sample import SampleFormat
 from models.weights.kind import Kind, kind_of
 from models.weights.state import read_state
 

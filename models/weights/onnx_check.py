@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from models.errors import WeightsError
-from models.model import SampleFormat
+from models.sample import SampleFormat
 from models.weights.onnx_file import Graph
 from models.weights.onnx_layers import head
 

@@ -1,20 +1,16 @@
 """Engines: what executes a batch.
 
 An engine is made from a configuration, prepared once, and then asked for the answers to batches of
-samples of the arena. `create` imports only the module of the engine that is asked for, because
-their libraries are large.
+samples of the arena. `create.create` makes one; nothing of an engine is imported here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from netrun.config import NetrunConfig
 
 ENGINES = ("onednn", "pytorch", "null", "sim")
 PRECISIONS = ("int8", "bf16", "fp32")
@@ -52,27 +48,3 @@ class Engine(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """What the run's record says of the engine: versions, kernels."""
-
-
-def create(config: NetrunConfig) -> Engine:
-    """The engine that `config` names, loaded; raises EngineError."""
-    if config.precision not in SUPPORTED[config.engine]:
-        able = [engine for engine in ENGINES if config.precision in SUPPORTED[engine]]
-        raise EngineError(
-            f"engine {config.engine} does not execute {config.precision}; use {', '.join(able)}"
-        )
-    if config.engine == "null":
-        from netrun.engines.null import NullEngine
-
-        return NullEngine(config.batch_size)
-    if config.engine == "sim":
-        from netrun.engines.sim import SimulatedEngine
-
-        return SimulatedEngine(config.batch_size, config.sim, seed=config.instance)
-    if config.engine == "onednn":
-        from netrun.engines.onednn.engine import OneDNNEngine
-
-        return OneDNNEngine(config)
-    from netrun.engines.pytorch import PyTorchEngine
-
-    return PyTorchEngine(config)

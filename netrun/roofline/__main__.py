@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from base.errors import ExitCode
+from base.files import write_text
+from base.parent import die_with_parent
 from models import artifact
-from models.files import written_aside
 from models.program import Program
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.executor import Executor
@@ -27,7 +29,6 @@ from netrun.roofline.bandwidth import Bandwidth
 from netrun.roofline.config import RooflineConfig
 from netrun.roofline.layers import Passes, touched_bytes, useful_macs
 from netrun.roofline.peak import probes
-from shm.parent import die_with_parent
 
 ROUND_S = 1.0
 LEAST_ROUNDS = 3
@@ -107,10 +108,9 @@ def main(arguments: list[str]) -> int:
         result = measure(config, progress)
     except (artifact.ArtifactError, dnn.OneDNNError) as error:
         print(f"error: {error}", flush=True)
-        return 4
-    with written_aside(Path(config.result)) as aside:
-        aside.write_text(json.dumps(result))
-    return 0
+        return ExitCode.FAILED
+    write_text(Path(config.result), json.dumps(result))
+    return ExitCode.OK
 
 
 if __name__ == "__main__":

@@ -11,24 +11,18 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from base.processors import last_level_cache
+
 T = TypeVar("T")
-CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 LEAST_BYTES = 128 << 20
 TIMES_L3 = 4
 MEMORY_SHARE = 8
 """At most this part of the machine's memory goes into each array."""
-
-
-def last_level_cache(caches: Path = CACHES) -> int:
-    """Bytes of the largest cache of a processor; 0 where the system does not tell."""
-    sizes = [_bytes((index / "size").read_text()) for index in caches.glob("index[0-9]*")]
-    return max(sizes, default=0)
 
 
 class Bandwidth:
@@ -68,10 +62,3 @@ class Bandwidth:
 
 def _maximum(array: NDArray[np.uint8]) -> int:
     return int(array.max())
-
-
-def _bytes(text: str) -> int:
-    """A cache's size as the kernel writes it, such as ``512K``."""
-    text = text.strip()
-    unit = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:], 1)
-    return int(text.rstrip("KMG") or 0) * unit

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from base.processors import cache_bytes
 from models.program import Convolution, Linear, Operation, Program, Tensor
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.batches import filled
 from netrun.engines.onednn.compiler import packed
 from netrun.engines.onednn.executor import Executor
-from netrun.engines.onednn.stages import cache_bytes, cut
+from netrun.engines.onednn.stages import cut
 from netrun.roofline.layers import Passes, useful_macs
 
 ROWS = 256

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from base.errors import ConfigError
 from bench.simulated.machine import Machine
 from bench.simulated.serving import late_share, offline_rate
 from bench.tuning import RECORDINGS, Model, Noisy
 from launch.topology import read_topology
 from launch.tree import Recorded
 from launch.tune.space import Choice, Layout
-from netrun.config import ConfigError, NetrunConfig, SimulatedService
+from netrun.config import NetrunConfig, SimulatedService
 from netrun.engines.sim import SimulatedEngine
 
 SERVICE = SimulatedService(base_ms=1.0, sample_ms=4.0, jitter=0.0)

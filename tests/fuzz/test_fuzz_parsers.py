@@ -20,18 +20,16 @@ import pytest
 from mutants import mutants
 from PIL import Image
 
-from loadrun.config import ConfigError as LoadrunConfigError
+from base.errors import ConfigError, InputError
 from loadrun.config import LoadrunConfig
 from loadrun.library import LibraryError, open_samples
 from loadrun.logs import LogError, parse_result
 from loadrun.user_conf import UserConfError, parse_user_conf
 from loadrun.verdict import explain
 from models import artifact, program
-from models.errors import InputError
 from models.imagenet.accuracy import accuracy
 from models.imagenet.labels import read_labels
 from models.imagenet.preprocess import decode, opencv_square, torchvision_square
-from netrun.config import ConfigError as NetrunConfigError
 from netrun.config import NetrunConfig
 from shm import control
 from shm.arena import SampleArena
@@ -135,8 +133,8 @@ CASES = [
     Case("labels.txt", LABELS, read_labels, InputError),
     Case("mlperf_log_detail.txt", DETAIL, _result, LogError),
     Case("mlperf_log_accuracy.json", ANSWERS, lambda p: accuracy(p, [0, 1, 2]), InputError),
-    Case("loadrun.config.json", _loadrun_config(), LoadrunConfig.load, LoadrunConfigError),
-    Case("netrun.config.json", _netrun_config(), NetrunConfig.load, NetrunConfigError),
+    Case("loadrun.config.json", _loadrun_config(), LoadrunConfig.load, ConfigError),
+    Case("netrun.config.json", _netrun_config(), NetrunConfig.load, ConfigError),
     Case("samples.npy", _npy(), lambda p: open_samples(p, 4), LibraryError),
     Case("image.png", _png(format="png"), _squares, InputError, 40),
     Case("image.jpeg", _png(format="jpeg"), _squares, InputError, 40),

@@ -14,7 +14,7 @@ import pytest
 
 from launch.environment import PACKAGE_ROOT, base_environment
 
-PACKAGES = ("launch", "loadrun", "models", "netrun", "shm")
+PACKAGES = ("base", "launch", "loadrun", "models", "netrun", "shm")
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "shelve", "marshal", "joblib", "cloudpickle"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "os.system", "os.popen", "subprocess.getoutput"}
 

@@ -13,9 +13,10 @@ from PIL import Image
 
 import models
 import netrun.build
+from base.errors import InputError
 from launch import assets
-from launch.assets import AssetsConfig, build
-from launch.building import cache_trouble, run
+from launch.assets import build
+from launch.building import AssetsConfig, cache_trouble, run
 from netrun.engines import EngineError
 
 
@@ -83,7 +84,7 @@ def test_calibration_images_are_known_by_their_content(tmp_path: Path, edited: b
     assert after.files == before.files
 
 
-@pytest.mark.parametrize("error", [models.InputError, EngineError, models.WeightsError])
+@pytest.mark.parametrize("error", [InputError, EngineError, models.WeightsError])
 def test_what_the_user_chose_is_refused_in_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

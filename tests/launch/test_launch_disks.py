@@ -9,7 +9,7 @@ import pytest
 from cli_process import Cli
 from private_shm import in_private_shm
 
-from launch.errors import InputError
+from base.errors import InputError
 from launch.space import LOGS_BYTES, need_space, results_bytes
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from base.errors import InputError
 from launch.download import download
 from launch.environment import PACKAGE_ROOT
-from launch.errors import InputError
 from models.published import PublishedFile
 
 CONTENT = bytes(range(256)) * 8000  # 2 MB

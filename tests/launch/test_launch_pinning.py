@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from base.errors import RunError
 from launch.environment import base_environment, instance_environment
-from launch.errors import RunError
 from launch.pinning import Pinning, find_pinning, read_binding
 from launch.processes import describe_end, end_all, error_line, last_lines, start, wait_all
 from launch.signals import Signals

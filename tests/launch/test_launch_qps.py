@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from base.errors import InputError
 from launch.cli import main
-from launch.errors import InputError
 from launch.qps.search import Stopped, search_peak
 from launch.qps.section import BEGIN, END, overridden, with_setting, write_setting
 from loadrun.user_conf import parse_user_conf

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from machines import MACHINES, RECORDINGS
 
+from base.errors import InputError
 from launch.cli import main
 from launch.drawing import draw
-from launch.errors import InputError
 from launch.lists import format_list
 from launch.plan import Plan, make_plan
 from launch.topology import Topology, read_topology

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from base.errors import InputError
 from launch.environment import PACKAGE_ROOT
-from launch.errors import InputError
 from launch.results import UNWRITTEN_S, Staging, file_abandoned, write_json
 
 EMPTY_ACCURACY_LOG = "[\n]\n"

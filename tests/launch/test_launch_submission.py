@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from cli_process import Cli
 
+from base.errors import InputError, RunError
 from launch.cli import main
 from launch.commands import run as run_command
 from launch.compliance.folder import LOGS
-from launch.errors import InputError, RunError
 from launch.options import RunOptions
 from launch.results import ACCURACY_LOG
 from launch.run import planned_record

@@ -16,8 +16,8 @@ import numpy as np
 import psutil
 import pytest
 
+from base.errors import InputError, InterruptedRunError, RunError
 from launch.environment import base_environment, instance_environment
-from launch.errors import InputError, InterruptedRunError, RunError
 from launch.pinning import find_pinning
 from launch.signals import Signals
 from launch.supervisor import Command, Supervisor

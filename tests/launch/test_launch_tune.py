@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from machines import RECORDINGS
 
+from base.errors import InputError
 from launch.cli import Parser, main
 from launch.commands import run as run_command
-from launch.errors import InputError
 from launch.options import POLICIES, RunOptions
 from launch.plan import make_plan
 from launch.topology import Topology, read_topology

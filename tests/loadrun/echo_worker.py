@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import signal
 import time
 from pathlib import Path
 
 import numpy as np
 
+from base.parent import signal_when_parent_dies
 from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import Rings
@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--fail-loading", action="store_true")
     parser.add_argument("--hold", type=Path, help="keep one batch, make this file, never answer")
     options = parser.parse_args()
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+    signal_when_parent_dies(signal.SIGKILL)
 
     control = attach(options.run_id)
     record = control.instance(options.instance)

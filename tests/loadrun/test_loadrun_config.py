@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from loadrun_harness import make_config
 
-from loadrun.config import ConfigError, LoadrunConfig, Overrides
+from base.errors import ConfigError
+from loadrun.config import LoadrunConfig, Overrides
 from loadrun.scenarios import UnknownNameError, parse_mode, parse_scenario
 from loadrun.user_conf import UserConfError, parse_user_conf
 

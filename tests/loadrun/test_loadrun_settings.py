@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from loadrun_harness import make_config
 
+from base.errors import ConfigError
 from loadrun.capacity import server_qps, waiting_tail
-from loadrun.config import ConfigError, LoadrunConfig, Overrides
+from loadrun.config import LoadrunConfig, Overrides
 from loadrun.settings import (
     SettingsError,
     as_dict,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from base.files import written_aside
 from models import artifact
-from models.files import written_aside
 
 
 def say(text: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.errors import InputError
+from base.errors import InputError
 from models.imagenet.accuracy import Accuracy, ClassResult, accuracy, by_class
 from models.imagenet.labels import read_labels
 

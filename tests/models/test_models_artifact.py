@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from base.errors import InputError
+from base.files import written_aside
 from models import artifact
 from models.artifact import ArtifactError
-from models.errors import InputError
-from models.files import written_aside
 
 ARRAYS: dict[str, NDArray[Any]] = {
     "weight": np.arange(-60, 60, dtype=np.int8).reshape(2, 3, 4, 5),

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from base.files import locked
 from models import artifact
-from models.files import locked
 
 ROOT = Path(__file__).resolve().parents[2]
 

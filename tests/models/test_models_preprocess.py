@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import models
-from models.errors import InputError
+from base.errors import InputError
 from models.imagenet.area import opencv_area
 from models.imagenet.preprocess import (
     decode,

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import program
-from models.model import SampleFormat
 from models.program import Convolution, Linear, MaxPool
 from models.quantize.calibrate import pixels, quantize, reference_graph
 from models.quantize.correct import correct_bias, float_weights
@@ -19,6 +18,7 @@ from models.quantize.deploy import UnsupportedNetworkError, export_network
 from models.quantize.lower import lower
 from models.quantize.rounding import pairs_are_exact
 from models.quantize.statistics import InputStatistics
+from models.sample import SampleFormat
 
 SAMPLE = SampleFormat(
     height=32,

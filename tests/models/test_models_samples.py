@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import models
-from models.errors import InputError
-from models.files import folder_written_aside, written_aside
+from base.errors import InputError
+from base.files import folder_written_aside, written_aside
 from models.imagenet.dataset import image_folder, listed_images
 from models.imagenet.samples import prepare_samples
 

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from base.processors import cache_bytes
 from models import program
 from netrun.engines.onednn import compiler, library
 from netrun.engines.onednn.batches import as_they_are
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.primitives import make_kernel
-from netrun.engines.onednn.stages import cache_bytes, cut, sizes
+from netrun.engines.onednn.stages import cut, sizes
 
 MOST = 16
 RUN = (1, 2, 3, 4, 7, 8, 11, 16)

@@ -14,11 +14,13 @@ import torch
 from torch import nn
 
 import models
+from base.errors import InputError
 from launch.environment import base_environment
 from models.artifact import Artifact, read
 from netrun.build import ensure_artifact
 from netrun.config import NetrunConfig
-from netrun.engines import EngineError, create
+from netrun.engines import EngineError
+from netrun.engines.create import create
 from netrun.engines.onednn.pack import KIND
 
 MODEL = models.get("mobilenet")
@@ -132,7 +134,7 @@ def test_int8_without_calibration_is_refused(weights: Path, cache: Path) -> None
 def test_too_few_calibration_samples_are_refused(
     weights: Path, samples: np.ndarray, cache: Path
 ) -> None:
-    with pytest.raises(models.InputError, match=r"at least 8 .*--calibration DIR") as caught:
+    with pytest.raises(InputError, match=r"at least 8 .*--calibration DIR") as caught:
         build(weights, samples[:7], cache)
     assert "\n" not in str(caught.value)
 

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import models
+from base.processors import processor_identity
 from models import artifact
 from netrun import build
 from netrun.engines.onednn import library, pack
@@ -47,7 +48,7 @@ class Setting:
         self.monkeypatch = monkeypatch
         monkeypatch.setattr(importlib.metadata, "version", lambda name: self.versions[name])
         monkeypatch.setattr(library, "load", lambda: self.library)
-        monkeypatch.setattr(pack, "processor", lambda: self.processor)
+        monkeypatch.setattr(pack, "processor_identity", lambda: self.processor)
         monkeypatch.setattr(artifact, "ensure", lambda path, *rest: False)
 
     def files(self) -> list[str]:
@@ -159,5 +160,5 @@ def test_the_processor_is_told_by_its_model_and_cache(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     first = "vendor_id\t: M\ncpu family\t: 6\nmodel\t\t: 1\nmodel name\t: X\ncache size\t: 9 KB\n"
     cpuinfo.write_text(f"processor\t: 0\n{first}cpu MHz\t: 2000\n\nprocessor\t: 1\nmodel\t: 2\n")
-    assert pack.processor(cpuinfo) == ["M", "6", "1", "9 KB"]
-    assert pack.processor(tmp_path / "absent") == []
+    assert processor_identity(cpuinfo) == ["M", "6", "1", "9 KB"]
+    assert processor_identity(tmp_path / "absent") == []

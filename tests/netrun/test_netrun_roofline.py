@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from netrun_programs import residual_program
 
+from base.processors import last_level_cache
 from launch.environment import PACKAGE_ROOT, instance_environment
 from models.program import Convolution, Operation, Program, Tensor
 from netrun.engines.onednn import compiler
-from netrun.roofline.bandwidth import last_level_cache
 from netrun.roofline.config import RooflineConfig
 from netrun.roofline.layers import touched_bytes, useful_macs
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from base.processors import cache_bytes
 from models import artifact
 from models.program import Convolution, Linear, Program
 from netrun.engines.onednn import library as dnn
@@ -40,7 +41,7 @@ from netrun.engines.onednn.measure import (
 )
 from netrun.engines.onednn.pack import KIND, machine_facts
 from netrun.engines.onednn.primitives import Kernel, folded_constants, make_kernel
-from netrun.engines.onednn.stages import Stage, cache_bytes, describe, sizes, ways_to_cut
+from netrun.engines.onednn.stages import Stage, describe, sizes, ways_to_cut
 
 
 def compile_program(

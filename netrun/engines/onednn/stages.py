@@ -16,15 +16,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from models.program import Convolution, Operation, Program
 
 LINE = 64
-CACHE = 1 << 20  # assumed where the system does not tell
-CACHE_FOLDER = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 @dataclass(frozen=True)
@@ -48,19 +45,6 @@ class Buffers:
     size: int
     at_source: frozenset[str]
     at_output: frozenset[str]
-
-
-def cache_bytes(threads: int) -> int:
-    """Bytes of the second-level caches of `threads` cores, as the kernel reports them."""
-    for index in sorted(CACHE_FOLDER.glob("index*")):
-        try:
-            level = (index / "level").read_text().strip()
-            size = (index / "size").read_text().strip()
-        except OSError:
-            continue
-        if level == "2" and size.endswith("K"):
-            return threads * int(size[:-1]) << 10
-    return threads * CACHE
 
 
 def cut(program: Program, batch: int, cache: int) -> list[Stage]:

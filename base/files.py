@@ -1,17 +1,17 @@
-"""Files and folders that are built once and appear whole or not at all."""
+"""Files and folders that appear whole or not at all: written aside, then renamed."""
 
 from __future__ import annotations
 
 import fcntl
 import glob
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from models.errors import InputError
+from base.errors import InputError
 
 
 @contextmanager
@@ -39,26 +39,45 @@ def locked(target: Path, waiting: Callable[[], None] | None = None) -> Iterator[
 
 @contextmanager
 def written_aside(target: Path) -> Iterator[Path]:
-    """Yield the path of a file to write; it takes target's place when all went well."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=_aside(target), dir=target.parent)
-    os.close(handle)
-    aside = Path(name)
+    """Yield the path of an empty file to write; it takes target's place when all went well.
+
+    Its permissions are those of any new file. Where something goes wrong, nothing is left; an
+    OSError that is about the file names `target`. The folder must exist.
+    """
+    aside = _new_name(target)
     try:
+        aside.touch(exist_ok=False)
         yield aside
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(target)
-    except BaseException:
-        aside.unlink(missing_ok=True)
+        put_in_place(aside, target)
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename == str(aside):
+            error.filename = str(target)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise
+
+
+def put_in_place(aside: Path, target: Path) -> None:
+    """Rename a file that is written to `target`, which may exist, once it is on the disk.
+
+    The other way round, a machine that loses its power could keep the name without the contents.
+    """
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(target)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write `text` as UTF-8 to `target`: aside, then renamed."""
+    with written_aside(target) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def folder_written_aside(target: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; it becomes `target`, which must not exist, at the end."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=_aside(target), dir=target.parent))
+    aside = _new_name(target)
+    aside.mkdir()
     try:
         yield aside
         aside.rename(target)
@@ -87,3 +106,7 @@ def reserve(file: Path, size: int, target: Path) -> None:
 
 def _aside(target: Path) -> str:
     return f".{target.name}.aside-"
+
+
+def _new_name(target: Path) -> Path:
+    return target.with_name(f"{_aside(target)}{secrets.token_hex(4)}")
