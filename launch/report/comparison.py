@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
+from launch.charts.chart import Axis, Chart, figure
+from launch.charts.markup import Child, Markup, scroller, tag
 from launch.report import tables
-from launch.report.axes import Linear, Logarithmic, Nines, duration, number, percent
-from launch.report.charts import Axis, Chart, figure
 from launch.report.figures import COLOURS, FEW
 from launch.report.history import PERCENTILES, SETTINGS, facts, higher_is_better
-from launch.report.markup import Child, Markup, scroller, tag
 from launch.report.page import badge, document, model_title, section
 from launch.report.series import Histogram, windows
 from launch.report.sources import Source, page_beside

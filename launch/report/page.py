@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import models
+from launch.charts.axes import duration, number, percent
+from launch.charts.markup import Child, Markup, join, scroller, tag
 from launch.report import figures, tables
-from launch.report.axes import duration, number, percent
 from launch.report.history import PERCENTILES, same_kind, served_s
 from launch.report.machine import machine
-from launch.report.markup import Child, Markup, join, scroller, tag
 from launch.results import COMPLETE
 
 LOGS = ("run.json", "mlperf_log_summary.txt", "mlperf_log_detail.txt")

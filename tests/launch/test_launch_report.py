@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from cli_process import Cli
 
+from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
+from launch.charts.chart import LETTER, WIDTH, Chart
+from launch.charts.markup import Markup, join, tag
 from launch.cli import main
-from launch.report.axes import Linear, Logarithmic, Nines, duration, number, percent
-from launch.report.charts import LETTER, WIDTH, Chart
 from launch.report.comparison import comparison_page
 from launch.report.history import KEPT, facts, history_after, same_kind
 from launch.report.index import COLUMNS, cells, index_page, without_copies
 from launch.report.machine import as_rows, from_rows
-from launch.report.markup import Markup, join, tag
 from launch.report.page import run_page
 from launch.report.series import Histogram, windows
 from launch.report.sources import Source, write_report

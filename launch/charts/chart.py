@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
-from launch.report.axes import Scale
-from launch.report.markup import Markup, tag
+from launch.charts.axes import Scale
+from launch.charts.markup import Markup, tag
 
 WIDTH = 480.0
 LETTER = 10.2
