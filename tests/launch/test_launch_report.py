@@ -12,7 +12,7 @@ import pytest
 from cli_process import Cli
 
 from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
-from launch.charts.chart import LETTER, WIDTH, Chart
+from launch.charts.chart import PAGE, Chart
 from launch.charts.markup import Markup, join, tag
 from launch.cli import main
 from launch.report.comparison import comparison_page
@@ -250,7 +250,7 @@ def test_labels_of_marks_do_not_lie_on_each_other() -> None:
     assert rows["p50 5 ms"] != rows["p90 6 ms"]
     assert rows["p50 5 ms"] == rows["limit 15 ms"]
     for x, _, text in found:
-        assert LETTER * len(text) / 2 <= float(x) <= WIDTH - LETTER * len(text) / 2
+        assert PAGE.letter * len(text) / 2 <= float(x) <= PAGE.width - PAGE.letter * len(text) / 2
 
 
 def test_a_histogram_tells_shares_and_percentiles() -> None:
