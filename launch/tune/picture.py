@@ -99,11 +99,11 @@ def parallel(trials: Sequence[Trial], space: Space, unit: str) -> Panel:
     for at, (_, values) in enumerate(axes):
         chart.line([(at, 0), (at, 1)], "c0", "thin")
         for place, value in enumerate(values):
-            chart.text((at, _height(place, len(values))), value, "label", "start", by=(5, 4))
+            chart.text((at, _height(place, len(values))), value, "label", "start", by=(5, -5))
     chart.line([(len(axes), 0), (len(axes), 1)], "c0", "thin")
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         text = number(low + share * (high - low), 4)
-        chart.text((len(axes), share), text, "label", "start", by=(5, 4))
+        chart.text((len(axes), share), text, "label", "start", by=(5, -5))
     return Panel(
         f"{len(trials)} trials: the dimensions of each, and its figure",
         chart,
