@@ -15,7 +15,7 @@ from launch.roofline.options import STANDARD_OUTPUT, RooflineOptions
 SUMMARY = "show where a model's time goes: each layer against the machine's peak and memory"
 DESCRIPTION = """\
 Measures this machine's int8 peak and memory bandwidth and, on the same cores, every layer of MODEL
-as an instance executes it; prints a table and draws a picture (pip install 'loadrun[report]').
+as an instance executes it; prints a table and draws a picture.
 Without --weights and --images the embedded synthetic model and images are used.
 """
 EPILOG = f"""\
@@ -25,7 +25,7 @@ examples:
   loadrun roofline resnet50 --json - | jq .total
 
 {EXIT_CODES}"""
-PICTURES = (".png", ".svg")
+PICTURE = ".svg"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--picture",
         metavar="FILE",
-        help=".png or .svg; default: RESULTS/roofline/MODEL.png, where matplotlib is installed",
+        help="an .svg file; default: RESULTS/roofline/MODEL.svg",
     )
     group.add_argument(
         "--json",
@@ -71,14 +71,8 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
     picture = None
     if arguments.picture is not None:
         picture = Path(arguments.picture).expanduser().absolute()
-        if picture.suffix not in PICTURES:
-            raise InputError(
-                f"--picture {arguments.picture}: give a name that ends in {' or '.join(PICTURES)}"
-            )
-        from launch.roofline.picture import CURE, available
-
-        if not available():
-            raise InputError(f"--picture {arguments.picture} needs matplotlib: {CURE}")
+        if picture.suffix != PICTURE:
+            raise InputError(f"--picture {arguments.picture}: give a name that ends in {PICTURE}")
     options = RooflineOptions(
         model=models.get(arguments.model).name,
         sources=find_sources(

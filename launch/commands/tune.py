@@ -35,7 +35,7 @@ examples:
   loadrun tune mobilenet --scenario server --budget 20
   loadrun tune resnet50 --scenario server --max-latency 100
 
-results: RESULTS/tune/SCENARIO/MODEL holds study.db (Optuna's), trials.csv, tune.json and plots.
+results: RESULTS/tune/SCENARIO/MODEL holds study.db (Optuna's), trials.csv, tune.json, pictures.
 
 {EXIT_CODES}"""
 

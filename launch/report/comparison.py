@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
+from launch.charts.chart import Axis
+from launch.charts.lines import COLOURS, Series, line_chart, line_figure, series_colour
+from launch.charts.markup import Child, Markup, scroller, tag
 from launch.report import tables
-from launch.report.axes import Linear, Logarithmic, Nines, duration, number, percent
-from launch.report.charts import Axis, Chart, figure
-from launch.report.figures import COLOURS, FEW
+from launch.report.figures import FEW
 from launch.report.history import PERCENTILES, SETTINGS, facts, higher_is_better
-from launch.report.markup import Child, Markup, scroller, tag
 from launch.report.page import badge, document, model_title, section
 from launch.report.series import Histogram, windows
 from launch.report.sources import Source, page_beside
@@ -26,7 +27,7 @@ def comparison_page(sources: Sequence[Source], place: Path) -> str:
     heads = [
         tag(
             "span",
-            tag("i", class_=f"key {_colour(at)}", aria_hidden="true"),
+            tag("i", class_=f"key {series_colour(at)}", aria_hidden="true"),
             tag("a", name, href=os.path.relpath(page_beside(source).absolute(), place.parent)),
         )
         for at, (name, source) in enumerate(zip(names, sources, strict=True))
@@ -51,10 +52,6 @@ def comparison_page(sources: Sequence[Source], place: Path) -> str:
             tag("div", _table(_settings(runs), heads), class_="card"),
         ),
     )
-
-
-def _colour(run: int) -> str:
-    return f"l{run % COLOURS}"
 
 
 def _name(run: dict[str, Any], number: int) -> str:
@@ -137,60 +134,53 @@ def _settings(runs: Sequence[dict[str, Any]]) -> list[tuple[str, Sequence[Child]
 
 
 def _throughput(sources: Sequence[Source], names: Sequence[str]) -> Markup | None:
-    series = [
+    found = [
         (at, windows(source.record["timeline"]))
         for at, source in enumerate(sources)
         if source.record.get("timeline")
     ]
-    series = [(at, found) for at, found in series if found]
+    series = [
+        Series(names[at], [((w.start_s + w.end_s) / 2, w.rate) for w in run], series_colour(at))
+        for at, run in found
+        if run
+    ]
     if not series:
         return None
-    end_s = max(found[-1].end_s for _, found in series)
-    high = max(window.rate for _, found in series for window in found)
-    chart = Chart(
-        "samples/s",
-        "s since the first query",
-        partial(Linear, 0.0, end_s),
-        partial(Linear, 0.0, 1.08 * high, count=4),
-        height=220,
-    )
-    for at, found in series:
-        middles = [((w.start_s + w.end_s) / 2, w.rate) for w in found]
-        chart.line(middles, _colour(at))
-    return figure(
-        "Throughput",
-        chart.svg("Throughput over time", "One line for each run."),
-        legend=[(_colour(at), names[at]) for at, _ in series],
-    )
+    end_s = max(run[-1].end_s for _, run in found if run)
+    x = partial(Linear, 0.0, end_s)
+    chart = line_chart(series, "samples/s", "s since the first query", x, dotted=False)
+    return line_figure("Throughput", chart, series, "Throughput over time, one line for each run.")
 
 
 def _latencies(sources: Sequence[Source], names: Sequence[str]) -> Markup | None:
-    series = []
+    found: list[tuple[int, Histogram]] = []
     for at, source in enumerate(sources):
         timeline = source.record.get("timeline")
-        found = Histogram.of(timeline) if timeline else None
-        if found is not None:
-            series.append((at, found))
-    if not series:
+        histogram = Histogram.of(timeline) if timeline else None
+        if histogram is not None:
+            found.append((at, histogram))
+    if not found:
         return None
     offline = any(source.record["scenario"] == "Offline" for source in sources)
-    high = max(found.edges[-1] for _, found in series)
+    high = max(run.edges[-1] for _, run in found)
     x: Axis
     y: Axis
     if offline:
         x = partial(Linear, 0.0, high, label=duration, count=4)
         y = partial(Linear, 0.0, 1.0, label=percent, count=4)
-        series = [(at, found.even(FEW, high)) for at, found in series]
+        found = [(at, run.even(FEW, high)) for at, run in found]
     else:
-        low = min(found.edges[0] for _, found in series)
+        low = min(run.edges[0] for _, run in found)
         x = partial(Logarithmic, low, high, label=duration)
         y = partial(Nines, 3)
-    chart = Chart("as quick or quicker", "latency", x, y, height=220)
-    for at, found in series:
-        points = [(e, n / found.total) for e, n in zip(found.edges, found.below, strict=True)]
-        chart.line(points, _colour(at))
-    return figure(
-        "Latency",
-        chart.svg("Cumulative distribution of latencies", "One line for each run."),
-        legend=[(_colour(at), names[at]) for at, _ in series],
-    )
+    series = [
+        Series(
+            names[at],
+            [(e, n / run.total) for e, n in zip(run.edges, run.below, strict=True)],
+            series_colour(at),
+        )
+        for at, run in found
+    ]
+    chart = line_chart(series, "as quick or quicker", "latency", x, y, dotted=False)
+    words = "Cumulative distribution of latencies, one line for each run."
+    return line_figure("Latency", chart, series, words)

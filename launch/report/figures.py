@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from launch.report.axes import Linear, Logarithmic, Nines, duration, number, percent
-from launch.report.charts import Axis, Chart, figure
+from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
+from launch.charts.chart import Axis, Chart, figure
+from launch.charts.markup import Markup
 from launch.report.history import PERCENTILES, served_s
-from launch.report.markup import Markup
 from launch.report.series import Histogram, Window, batch_sizes, windows
 
 COLOURS = 7

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from launch.charts.axes import duration, number
+from launch.charts.chart import spark
+from launch.charts.markup import Child, Markup, scroller, tag
 from launch.report import tables
-from launch.report.axes import duration, number
-from launch.report.charts import spark
 from launch.report.history import facts, higher_is_better, same_kind
-from launch.report.markup import Child, Markup, scroller, tag
 from launch.report.page import badge, document, model_title
 from launch.report.sources import Source, page_beside
 from launch.results import COMPLETE

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
+from launch.charts.markup import Markup, tag
 from launch.report.figures import instance_colour
-from launch.report.markup import Markup, tag
 from launch.topology import Processor, Topology
 
 _COLUMNS = ("id", "core", "socket", "node", "l3", "thread", "allowed", "efficient")

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import models
+from launch.charts.axes import duration, number, percent
+from launch.charts.markup import Child, Markup, join, scroller, tag
+from launch.charts.picture import stylesheet
 from launch.report import figures, tables
-from launch.report.axes import duration, number, percent
 from launch.report.history import PERCENTILES, same_kind, served_s
 from launch.report.machine import machine
-from launch.report.markup import Child, Markup, join, scroller, tag
 from launch.results import COMPLETE
 
 LOGS = ("run.json", "mlperf_log_summary.txt", "mlperf_log_detail.txt")
@@ -54,7 +55,7 @@ def run_page(record: dict[str, Any]) -> str:
 
 def document(title: str, *content: Child, script: str | None = None, shape: str = "") -> str:
     """A whole page around its content, with nothing that lies elsewhere; `shape` is a class."""
-    style = Path(__file__).with_name("style.css").read_text()
+    style = stylesheet() + Path(__file__).with_name("style.css").read_text()
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

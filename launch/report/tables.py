@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
-from launch.report.axes import duration, number, percent
+from launch.charts.axes import duration, number, percent
+from launch.charts.markup import Child, Markup, scroller, tag
 from launch.report.history import PERCENTILES, SETTINGS, facts, higher_is_better, served_s
-from launch.report.markup import Child, Markup, scroller, tag
 
 Row = tuple[str, Child]
 DIGEST = 12

@@ -11,6 +11,7 @@ from typing import Any
 
 import models
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError
+from base.files import write_text
 from launch.assets import Assets
 from launch.environment import MAX_CPU_ISA, instance_environment
 from launch.host import host, versions
@@ -20,9 +21,9 @@ from launch.plan import InstancePlan, make_plan
 from launch.prepare import prepare
 from launch.processes import Child, describe_end, end_all, error_line, start
 from launch.results import write_json
-from launch.roofline import picture
 from launch.roofline.figures import from_measurement
 from launch.roofline.options import RooflineOptions
+from launch.roofline.picture import draw as picture
 from launch.roofline.table import draw, limits, totals
 from launch.signals import Signals
 from launch.tail import Tail
@@ -75,11 +76,8 @@ def roofline(options: RooflineOptions) -> ExitCode:
     terminal.lines(totals(found))
     if _synthetic(assets):
         terminal.line("synthetic weights: another network's numbers, the same work and times")
-    if picture.available():
-        picture.write(found, options.picture_path, title, machine)
-        terminal.line(f"picture: {options.picture_path}")
-    else:
-        terminal.line(f"picture not written: {picture.CURE}")
+    write_text(options.picture_path, picture(found, title, machine))
+    terminal.line(f"picture: {options.picture_path}")
     if options.json_on_stdout:
         print(json.dumps(record, indent=1))
     else:

@@ -37,7 +37,7 @@ class RooflineOptions:
     @property
     def picture_path(self) -> Path:
         """Where the picture goes."""
-        return self.picture or self.results / "roofline" / f"{self.model}.png"
+        return self.picture or self.results / "roofline" / f"{self.model}.svg"
 
     @property
     def json_path(self) -> Path:

@@ -3,247 +3,203 @@
 from __future__ import annotations
 
 import math
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
 
-import numpy as np
-
-from base.files import written_aside
-from launch.roofline.figures import Roofline
+from launch.charts.axes import Categories, Linear, Logarithmic, number
+from launch.charts.chart import ROW, Chart, Point, heat
+from launch.charts.picture import Panel, picture, sheet
+from launch.roofline.figures import Layer, Roofline
 from launch.roofline.table import slowest, widest_gaps
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
-
-CURE = "pip install 'loadrun[report]'"
+LEFT, RIGHT = sheet(620.0), sheet(540.0)
 NAMED = 5
-LARGEST_POINT = 800.0
-COLOURS = "viridis"
-DARK, GREY, NO_WORK, MARK = "#222222", "#777777", "#cccccc", "#d55e00"
+LARGEST_DOT = 16.0
+GAP_ROW, LAYER_ROW = 27.0, 15.5
+ROOF_HEIGHTS = 360.0, 800.0
+AROUND = 107.0
+"""Height of what stands in the left column beside the roof and the gap's bars."""
+NUMBER = 13.0
+"""Height of a number."""
+MARK = "c2"
+"""Colour of what the limits allow."""
 
 
-def available() -> bool:
-    """Whether matplotlib is installed; it is not imported just to ask."""
-    return find_spec("matplotlib") is not None
-
-
-def write(roofline: Roofline, path: Path, title: str, machine: str) -> None:
-    """Draw `roofline` into `path`, whose suffix decides the format: aside, then renamed.
+def draw(roofline: Roofline, title: str, machine: str) -> str:
+    """The picture as the text of an SVG file.
 
     Left: rate over intensity, both logarithmic, an area for each layer's part of the time, below
     the roof that peak and memory make; under it the whole batch against its limits. Right: a bar
     for each layer's time with a mark where the roof would let it end. Colours are shares of the
-    peak (viridis and vermilion: fit for colour-blind readers).
+    peak.
     """
-    figure = draw(roofline, title, machine)
-    with written_aside(path) as aside:
-        figure.savefig(aside, format=path.suffix.removeprefix("."), dpi=110)
-
-
-def draw(roofline: Roofline, title: str, machine: str) -> Figure:
-    """The figure; no window and no global state of matplotlib is involved."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.figure import Figure
-
-    height = max(8.5, 2.2 + 0.165 * len(roofline.layers))
-    figure = Figure(figsize=(16, height), layout="constrained")
-    grid = figure.add_gridspec(2, 2, width_ratios=(1.1, 1), height_ratios=(height - 2.6, 1.6))
-    _draw_roof(figure.add_subplot(grid[0, 0]), roofline)
-    _draw_gap(figure.add_subplot(grid[1, 0]), roofline)
-    times = figure.add_subplot(grid[:, 1])
-    _draw_times(times, roofline)
-    figure.colorbar(
-        ScalarMappable(_normalise(), COLOURS),
-        ax=times,
-        label="share of the int8 peak in %",
-        aspect=45,
-        pad=0.02,
-    )
-    figure.suptitle(
+    kernels, whole = roofline.kernels_s * 1e3, roofline.whole_s * 1e3
+    times, gap = _times(roofline), _gap(roofline)
+    least, most = ROOF_HEIGHTS
+    height = min(max(times.size[1] - gap.size[1] - AROUND, least), most)
+    heats = ("heat", "share of int8 peak, 0 to 100%")
+    idle = [("fill c3", "no MACs")] if any(not layer.macs for layer in roofline.layers) else []
+    return picture(
         f"{title}: {roofline.samples_per_s:.1f} samples/s, {100 * roofline.share_of_peak:.0f}% of"
-        f" the int8 peak\n{machine}",
-        fontsize=13,
+        " the int8 peak",
+        machine,
+        [
+            Panel(
+                "Layers below the roof",
+                _roof(roofline, height),
+                "Each layer's rate over its intensity, below what peak and memory allow.",
+                [
+                    heats,
+                    ("dot h5", "area: time"),
+                    (f"dot whole {MARK}", f"whole batch, {number(_rate(roofline))} GMAC/s"),
+                ],
+            ),
+            Panel(
+                "The whole batch",
+                gap,
+                f"{whole:.2f} ms where the limits allow {roofline.limit_s * 1e3:.2f} ms.",
+            ),
+        ],
+        [
+            Panel(
+                f"Layers in execution order: kernels {kernels:.2f} ms of {whole:.2f} ms"
+                f" ({100 * roofline.kernels_share:.0f}%)",
+                times,
+                "The time of each layer, and what the roof allows.",
+                [heats, *idle, (f"line {MARK}", "the roof allows")],
+            )
+        ],
     )
-    return figure
 
 
-def _draw_roof(axes: Axes, roofline: Roofline) -> None:
-    layers = slowest(roofline, len(roofline.layers))
-    longest = layers[0].seconds
-    layers = [layer for layer in layers if layer.macs]
+def _rate(roofline: Roofline) -> float:
+    """The rate of the whole batch in GMAC/s."""
+    return roofline.macs / roofline.whole_s / 1e9
+
+
+def _roof(roofline: Roofline, height: float) -> Chart:
+    layers = [layer for layer in slowest(roofline, len(roofline.layers)) if layer.macs]
     peak, bandwidth = roofline.peak / 1e9, roofline.bandwidth / 1e9
+    ridge = peak / bandwidth
     intensities = [layer.intensity for layer in layers]
-    low, high = min(intensities) / 2, max(*intensities, peak / bandwidth) * 2.5
-    x = np.geomspace(low, high, 400)
-    roof = np.minimum(peak, bandwidth * x)
-    axes.plot(x, roof, color=DARK, linewidth=2)
-    axes.fill_between(x, roof, peak * 2, color="#eeeeee", linewidth=0)
-    axes.scatter(
-        intensities,
-        [layer.rate / 1e9 for layer in layers],
-        s=[LARGEST_POINT * layer.seconds / longest for layer in layers],
-        c=[100 * layer.rate / roofline.peak for layer in layers],
-        norm=_normalise(),
-        cmap=COLOURS,
-        alpha=0.8,
-        edgecolors=DARK,
-        linewidths=0.6,
-        zorder=3,
+    low, high = min(*intensities, ridge / 2) / 2, max(*intensities, ridge) * 2.5
+    bottom = min(*(layer.rate / 1e9 for layer in layers), peak / 2) / 2
+    chart = Chart(
+        "rate in GMAC/s",
+        "intensity in MAC per byte of activations and weights",
+        partial(Logarithmic, low, high),
+        partial(Logarithmic, bottom, peak * 2),
+        height=height,
+        sheet=LEFT,
+        rules="xy",
     )
-    whole = roofline.macs / roofline.whole_s / 1e9
-    axes.plot(
-        *(roofline.macs / sum(layer.bytes for layer in roofline.layers), whole),
-        marker="*",
-        markersize=17,
-        linestyle="none",
-        color=MARK,
-        markeredgecolor="white",
-        zorder=5,
-        label=f"whole batch, {whole:.1f} GMAC/s",
-    )
-    axes.set(xscale="log", yscale="log", xlim=(low, high))
-    axes.set_ylim(min(layer.rate for layer in layers) / 1e9 / 2, peak * 2)
-    axes.set_xlabel("intensity in MAC per byte of activations and weights")
-    axes.set_ylabel("rate in GMAC/s")
-    axes.set_title("Layers below the roof (area: share of the time)", fontsize=11)
-    _plain_ticks(axes)
-    axes.grid(which="major", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.annotate(
-        f"int8 peak {peak:.1f} GMAC/s",
-        *((high, peak), (-8, 6)),
-        textcoords="offset points",
-        ha="right",
-        fontweight="bold",
-    )
-    _label_slope(axes, f"memory {bandwidth:.1f} GB/s", bandwidth, low, peak)
-    axes.legend(loc="upper left", framealpha=0.9)
-    _name_gaps(axes, roofline)
-
-
-def _label_slope(axes: Axes, text: str, bandwidth: float, low: float, peak: float) -> None:
-    """Write along the memory's roof, at the middle of what is seen of it."""
-    left = max(low, axes.get_ylim()[0] / bandwidth)
-    x = math.sqrt(left * peak / bandwidth)
-    axes.text(
-        *(x, bandwidth * x * 1.12),
-        text,
-        rotation=math.degrees(math.atan(bandwidth)),
-        rotation_mode="anchor",
-        transform_rotates_text=True,
-        ha="center",
-        va="bottom",
-        fontweight="bold",
-    )
-
-
-def _name_gaps(axes: Axes, roofline: Roofline) -> None:
-    """Name the layers that lose the most time against the roof, each with a line to its point."""
-    named = [layer for layer in widest_gaps(roofline, NAMED) if layer.macs]
-    # From the left upwards, so that the lines do not cross.
-    named.sort(key=lambda layer: layer.intensity)
-    white = {"facecolor": "white", "edgecolor": "none", "pad": 2}
-    for place, layer in enumerate(named):
-        lost = (layer.seconds - roofline.limit_of(layer)) * 1e6
-        axes.annotate(
-            f"{layer.name}  +{lost:.0f} us",
-            xy=(layer.intensity, layer.rate / 1e9),
-            xytext=(0.97, 0.03 + 0.042 * place),
-            textcoords=axes.transAxes,
-            ha="right",
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.7, "relpos": (0, 0.5)},
-            bbox=white,
-            zorder=4,
+    start = max(low, bottom / bandwidth)
+    roof = [(start, bandwidth * start), (ridge, peak), (high, peak)]
+    chart.band(roof, "c3", above=True)
+    chart.line(roof, "c0")
+    chart.text((high, peak), f"int8 peak {peak:.1f} GMAC/s", anchor="end", by=(-6, -8))
+    _label_slope(chart, f"memory {bandwidth:.1f} GB/s", roof[0], roof[1])
+    # The longest first, so that no dot hides a smaller one.
+    for layer in layers:
+        share = layer.rate / roofline.peak
+        tip = (
+            f"{layer.name}: {layer.seconds * 1e6:.0f} µs, {layer.rate / 1e9:.1f} GMAC/s,"
+            f" {100 * share:.0f}% of the peak"
         )
-    axes.text(
-        *(0.97, 0.03 + 0.042 * len(named)),
-        "furthest above what the roof allows",
-        transform=axes.transAxes,
-        ha="right",
-        fontweight="bold",
-        bbox=white,
-        zorder=6,
-    )
+        chart.dots([(*_place(layer), True, tip)], heat(share), _radius(layer, roofline))
+    rate = _rate(roofline)
+    moved = sum(layer.bytes for layer in roofline.layers)
+    chart.diamond(roofline.macs / moved, rate, f"whole batch: {rate:.1f} GMAC/s", MARK)
+    _name_gaps(chart, roofline, (high, bottom))
+    return chart
 
 
-def _draw_gap(axes: Axes, roofline: Roofline) -> None:
+def _place(layer: Layer) -> Point:
+    """Intensity and rate, in the units of the axes."""
+    return layer.intensity, layer.rate / 1e9
+
+
+def _radius(layer: Layer, roofline: Roofline) -> float:
+    """Of a dot whose area is the layer's share of the time."""
+    return LARGEST_DOT * math.sqrt(layer.seconds / slowest(roofline, 1)[0].seconds)
+
+
+def _name_gaps(chart: Chart, roofline: Roofline, corner: Point) -> None:
+    """Number the layers that lose the most time against the roof, and list them in a corner."""
+    layers = [layer for layer in widest_gaps(roofline, NAMED) if layer.macs]
+    taken: list[Point] = []
+    for layer in sorted(layers, key=lambda layer: -layer.rate):
+        x, y = chart.x(layer.intensity), chart.y(layer.rate / 1e9)
+        radius = _radius(layer, roofline)
+        right = 0.0 if radius > NUMBER / 2 else radius + NUMBER / 2
+        # From the top down, one below the other where dots lie on each other.
+        near = [up + NUMBER for left, up in taken if abs(x + right - left) < NUMBER]
+        lower = max([y, *near])
+        taken.append((x + right, lower))
+        rank = str(layers.index(layer) + 1)
+        chart.text(_place(layer), rank, "label", by=(right, lower - y + 4))
+    for at, layer in enumerate(layers):
+        entry = f"{at + 1}  {layer.name}  +{_lost(roofline, layer):.0f} µs"
+        chart.text(corner, entry, "unit", "end", (-10, -12 - ROW * (len(layers) - 1 - at)))
+    heading = "furthest above what the roof allows"
+    chart.text(corner, heading, "name", "end", (-10, -14 - ROW * len(layers)))
+
+
+def _lost(roofline: Roofline, layer: Layer) -> float:
+    """The time beyond what the limits allow, in µs."""
+    return (layer.seconds - roofline.limit_of(layer)) * 1e6
+
+
+def _label_slope(chart: Chart, text: str, start: Point, end: Point) -> None:
+    """Write along the memory's roof, at the middle of what is seen of it."""
+    right, down = chart.x(end[0]) - chart.x(start[0]), chart.y(end[1]) - chart.y(start[1])
+    middle = (math.sqrt(start[0] * end[0]), math.sqrt(start[1] * end[1]))
+    chart.text(middle, text, by=(0, -8), turn=math.degrees(math.atan2(down, right)))
+
+
+def _gap(roofline: Roofline) -> Chart:
     """The whole batch in one glance: as measured, its kernels, and what the limits allow."""
     bars = (
-        ("measured", roofline.whole_s, DARK),
-        ("kernels alone", roofline.kernels_s, GREY),
+        ("measured", roofline.whole_s, "c0"),
+        ("kernels alone", roofline.kernels_s, "c3"),
         ("peak and memory allow", roofline.limit_s, MARK),
         ("the peak allows", roofline.macs / roofline.peak, MARK),
     )
-    places = np.arange(len(bars))
-    axes.barh(places, [s * 1e3 for _, s, _ in bars], color=[c for _, _, c in bars], height=0.7)
-    for place, (_, seconds, _) in enumerate(bars):
-        axes.annotate(
-            f"{seconds * 1e3:.2f} ms  ({roofline.batch_size / seconds:.1f} samples/s)",
-            *((seconds * 1e3, place), (4, 0)),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-        )
-    axes.set_yticks(places, [name for name, _, _ in bars])
-    axes.set_ylim(len(bars) - 0.5, -0.5)
-    axes.set_xlim(0, roofline.whole_s * 1e3 * 1.5)
-    axes.set_xlabel("time of a batch in ms")
-    _frame(axes)
-
-
-def _plain_ticks(axes: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())
-
-
-def _draw_times(axes: Axes, roofline: Roofline) -> None:
-    from matplotlib import colormaps
-
-    layers = roofline.layers
-    places = np.arange(len(layers))
-    times = [layer.seconds * 1e6 for layer in layers]
-    limits = [roofline.limit_of(layer) * 1e6 for layer in layers]
-    colours = colormaps[COLOURS]
-    fills = [colours(layer.rate / roofline.peak) if layer.macs else NO_WORK for layer in layers]
-    axes.barh(places, times, color=fills, height=0.8)
-    for colour, width in (("white", 3.2), (MARK, 1.8)):
-        marks = axes.vlines(limits, places - 0.42, places + 0.42, color=colour, linewidth=width)
-    for place, time, limit in zip(places, times, limits, strict=True):
-        axes.annotate(
-            f"{time:.0f}",
-            *((max(time, limit), place), (3, 0)),
-            textcoords="offset points",
-            va="center",
-            fontsize=7.5,
-            color=GREY,
-        )
-    axes.set_yticks(places, [layer.name for layer in layers], fontsize=8)
-    axes.set_ylim(len(layers) - 0.4, -0.6)
-    axes.set_xlim(0, max(*times, *limits) * 1.08)
-    axes.set_xlabel("time in us" + ("" if all(x.macs for x in layers) else " (grey: no MACs)"))
-    axes.set_title(
-        f"Layers in execution order: kernels {roofline.kernels_s * 1e3:.2f} ms of"
-        f" {roofline.whole_s * 1e3:.2f} ms ({100 * roofline.kernels_share:.0f}%)",
-        fontsize=11,
+    longest = max(seconds for _, seconds, _ in bars) * 1e3
+    chart = Chart(
+        "",
+        "time of a batch in ms",
+        partial(Linear, 0.0, longest * 1.65),
+        partial(Categories, [name for name, *_ in bars]),
+        height=GAP_ROW * len(bars),
+        sheet=LEFT,
+        rules="x",
     )
-    axes.legend([marks], ["what the roof allows"], loc="lower right", framealpha=0.9)
-    _frame(axes)
+    for place, (name, seconds, colour) in enumerate(bars):
+        text = f"{seconds * 1e3:.2f} ms ({roofline.batch_size / seconds:.1f} samples/s)"
+        chart.box((0, seconds * 1e3), (place - 0.36, place + 0.36), f"{name}: {text}", colour)
+        chart.text((seconds * 1e3, place), text, "unit", "start", by=(6, 4))
+    return chart
 
 
-def _frame(axes: Axes) -> None:
-    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _normalise() -> Normalize:
-    from matplotlib.colors import Normalize
-
-    return Normalize(0, 100)
+def _times(roofline: Roofline) -> Chart:
+    layers = roofline.layers
+    limits = [roofline.limit_of(layer) * 1e6 for layer in layers]
+    chart = Chart(
+        "",
+        "time in µs",
+        partial(Linear, 0.0, max(*(layer.seconds * 1e6 for layer in layers), *limits) * 1.1),
+        partial(Categories, [layer.name for layer in layers]),
+        height=LAYER_ROW * len(layers),
+        sheet=RIGHT,
+        rules="x",
+    )
+    for place, (layer, limit) in enumerate(zip(layers, limits, strict=True)):
+        time = layer.seconds * 1e6
+        colour = heat(layer.rate / roofline.peak) if layer.macs else "c3"
+        tip = f"{layer.name}: {time:.0f} µs; the roof allows {limit:.0f} µs"
+        chart.box((0, time), (place - 0.4, place + 0.4), tip, colour)
+        ends = [(limit, place - 0.45), (limit, place + 0.45)]
+        chart.line(ends, MARK, "edge")
+        chart.line(ends, MARK)
+        chart.text((max(time, limit), place), f"{time:.0f}", "", "start", by=(5, 4))
+    return chart

@@ -32,5 +32,5 @@ class TuneOptions:
 
     @property
     def home(self) -> Path:
-        """Where the study, the tables and the plots stand."""
+        """Where the study, the tables and the pictures stand."""
         return self.results / "tune" / self.scenario.lower() / self.model.lower()

@@ -2,137 +2,168 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from base.files import written_aside
+from base.files import write_text
+from launch.charts.axes import Categories, Linear, number
+from launch.charts.chart import Chart, heat
+from launch.charts.picture import Panel, picture, sheet
 from launch.tune.search import Trial
 from launch.tune.space import Space
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-COLOURS = "viridis"
-DARK, GREY, MARK = "#222222", "#999999", "#d55e00"
-NAMES = ("throughput.png", "parallel.png", "progress.png")
+CELL, CELL_ROW, NAMES = 66.0, 30.0, 110.0
+"""Width and height of a cell of the table, and the room left of it."""
+WIDTH, HEIGHT = 900.0, 420.0
 
 
 def write_all(
-    trials: Sequence[Trial], space: Space, title: str, unit: str, directory: Path
+    trials: Sequence[Trial], space: Space, title: str, machine: str, unit: str, directory: Path
 ) -> list[Path]:
     """Draw three pictures into `directory`, aside and then renamed; returns their paths."""
-    figures = (
-        throughput(trials, space, title, unit),
-        parallel(trials, space, title, unit),
-        progress(trials, title, unit),
-    )
+    panels = {
+        "throughput": throughput(trials, space, unit),
+        "parallel": parallel(trials, space, unit),
+        "progress": progress(trials, unit),
+    }
     paths = []
-    for figure, name in zip(figures, NAMES, strict=True):
-        path = directory / name
-        with written_aside(path) as aside:
-            figure.savefig(aside, format="png", dpi=110)
+    for name, panel in panels.items():
+        path = directory / f"{name}.svg"
+        write_text(path, picture(title, machine, [panel]))
         paths.append(path)
     return paths
 
 
-def throughput(trials: Sequence[Trial], space: Space, title: str, unit: str) -> Figure:
+def throughput(trials: Sequence[Trial], space: Space, unit: str) -> Panel:
     """The best figure of every layout and batch size; cells that were not tried stay empty."""
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    rows, columns = len(space.layouts), len(space.batch_sizes)
-    best = np.full((rows, columns), np.nan)
+    best: dict[tuple[int, int], float] = {}
     for trial in trials:
         layout, batch, *_ = space.point(trial.choice)
-        best[layout, batch] = np.nanmax([best[layout, batch], trial.figure])
-    figure = Figure(figsize=(2.5 + 0.9 * columns, 2 + 0.45 * rows), layout="constrained")
-    axes = figure.add_subplot()
-    image = axes.imshow(best, aspect="auto", cmap=COLOURS)
-    middle = (np.nanmin(best) + np.nanmax(best)) / 2 if len(trials) else 0
-    for row in range(rows):
-        for column in range(columns):
-            value = best[row, column]
-            if not np.isnan(value):
-                colour = "white" if value < middle else DARK
-                axes.text(column, row, f"{value:.4g}", ha="center", va="center", color=colour)
-    axes.set_xticks(range(columns), [str(size) for size in space.batch_sizes])
-    axes.set_yticks(range(rows), [str(layout) for layout in space.layouts])
-    axes.set_xlabel("batch size")
-    axes.set_ylabel("instances x cores of each")
-    axes.set_title(title)
-    figure.colorbar(image, ax=axes, label=unit)
-    return figure
+        best[layout, batch] = max(best.get((layout, batch), 0.0), trial.figure)
+    low, high = _range(best.values())
+    layouts, sizes = [str(x) for x in space.layouts], [str(size) for size in space.batch_sizes]
+    chart = Chart(
+        "instances x cores of each",
+        "batch size",
+        partial(Categories, sizes),
+        partial(Categories, layouts),
+        height=CELL_ROW * len(layouts),
+        left=NAMES,
+        sheet=sheet(max(NAMES + CELL * len(sizes), 480.0)),
+        rules="",
+    )
+    for (layout, batch), value in sorted(best.items(), key=lambda cell: cell[1]):
+        colour = heat(_share(value, low, high))
+        tip = f"{layouts[layout]}, batch size {sizes[batch]}: {number(value, 4)} {unit}"
+        style = f"{colour} best" if value == high else colour
+        chart.box((batch - 0.48, batch + 0.48), (layout - 0.46, layout + 0.46), tip, style)
+        chart.text((batch, layout), number(value, 4), f"on {colour}", by=(0, 4))
+    return Panel(
+        "The best figure of each layout and batch size that was tried",
+        chart,
+        f"{len(best)} of {len(layouts) * len(sizes)} were tried.",
+        [_scale(low, high, unit), (f"fill {heat(1)} best", "the best")],
+    )
 
 
-def parallel(trials: Sequence[Trial], space: Space, title: str, unit: str) -> Figure:
+def parallel(trials: Sequence[Trial], space: Space, unit: str) -> Panel:
     """A line for every trial over the dimensions, coloured by its figure; pruned ones are thin."""
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
-
-    labels = (
+    axes = (
         ("instances x cores", [str(layout) for layout in space.layouts]),
         ("batch size", [str(size) for size in space.batch_sizes]),
         ("policy", list(space.policies)),
         ("in flight", [str(depth) for depth in space.depths]),
     )
-    figures = [trial.figure for trial in trials] or [0.0, 1.0]
-    scale = Normalize(min(figures), max(figures))
-    figure = Figure(figsize=(10, 6), layout="constrained")
-    axes = figure.add_subplot()
+    low, high = _range(trial.figure for trial in trials)
+    chart = Chart(
+        "",
+        "",
+        partial(Categories, [*(name for name, _ in axes), "figure"]),
+        partial(Linear, -0.05, 1.05, count=0),
+        height=HEIGHT,
+        sheet=sheet(WIDTH),
+    )
+    # The best last, so that it lies on the others.
     for trial in sorted(trials, key=lambda t: t.figure):
-        heights = [
-            at / max(size - 1, 1)
-            for at, size in zip(space.point(trial.choice), space.sizes, strict=True)
-        ]
-        pruned = trial.value is None
-        axes.plot(
-            [*range(4), 4],
-            [*heights, float(scale(trial.figure))],
-            color=colormaps[COLOURS](scale(trial.figure)),
-            linewidth=0.8 if pruned else 2,
-            alpha=0.5 if pruned else 0.9,
-        )
-    for at, (_, values) in enumerate(labels):
-        axes.axvline(at, color=GREY, linewidth=0.8)
-        for number, value in enumerate(values):
-            height = number / max(len(values) - 1, 1)
-            axes.text(at + 0.02, height, value, fontsize=8, color=DARK, va="bottom")
-    axes.axvline(4, color=GREY, linewidth=0.8)
-    axes.set_xticks(range(5), [*(name for name, _ in labels), unit])
-    axes.set_yticks([])
-    axes.set_title(f"{title}: {len(trials)} trials")
-    figure.colorbar(ScalarMappable(scale, COLOURS), ax=axes, label=unit)
-    return figure
+        share = _share(trial.figure, low, high)
+        point = zip(space.point(trial.choice), space.sizes, strict=True)
+        heights = [_height(at, size) for at, size in point]
+        line = [*enumerate([*heights, share])]
+        if trial.value is None:
+            chart.line(line, heat(share), "thin")
+        else:
+            # Light colours need one.
+            chart.line(line, "c0", "outline")
+            chart.line(line, heat(share))
+    for at, (_, values) in enumerate(axes):
+        chart.line([(at, 0), (at, 1)], "c0", "thin")
+        for place, value in enumerate(values):
+            chart.text((at, _height(place, len(values))), value, "label", "start", by=(5, -5))
+    chart.line([(len(axes), 0), (len(axes), 1)], "c0", "thin")
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        text = number(low + share * (high - low), 4)
+        chart.text((len(axes), share), text, "label", "start", by=(5, -5))
+    return Panel(
+        f"{len(trials)} trials: the dimensions of each, and its figure",
+        chart,
+        "A line for each trial.",
+        [_scale(low, high, unit), ("line thin c0", "pruned after the short test")],
+    )
 
 
-def progress(trials: Sequence[Trial], title: str, unit: str) -> Figure:
+def progress(trials: Sequence[Trial], unit: str) -> Panel:
     """Every trial's figure and the best so far, over the minutes spent measuring."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axes = figure.add_subplot()
     minutes, spent, best, so_far = [], 0.0, 0.0, []
     for trial in trials:
         spent += trial.seconds / 60
         minutes.append(spent)
-        best = max(best, trial.value or 0.0)
-        so_far.append(best)
-    for pruned, colour, label in ((False, DARK, "measured longer"), (True, GREY, "pruned")):
-        mine = [i for i, trial in enumerate(trials) if (trial.value is None) == pruned]
-        axes.plot(
-            [minutes[i] for i in mine],
-            [trials[i].figure for i in mine],
-            linestyle="none",
-            marker="x" if pruned else "o",
-            color=colour,
-            label=label,
-        )
-    axes.step(minutes, so_far, where="post", color=MARK, linewidth=2, label="best so far")
-    axes.set_xlabel("minutes of measuring")
-    axes.set_ylabel(unit)
-    axes.set_title(title)
-    axes.legend()
-    return figure
+        if trial.value is not None and trial.value > best:
+            so_far += [(spent, best)] if best else []
+            best = trial.value
+            so_far.append((spent, best))
+    if best:
+        so_far.append((spent, best))
+    low, high = _range(trial.figure for trial in trials)
+    margin = 0.06 * (high - low)
+    chart = Chart(
+        unit,
+        "minutes of measuring",
+        partial(Linear, 0.0, spent * 1.02),
+        partial(Linear, max(low - margin, 0.0), high + margin),
+        height=HEIGHT,
+        sheet=sheet(WIDTH),
+    )
+    chart.line(so_far, "c2")
+    chart.dots(
+        (at, trial.figure, trial.value is not None, f"{trial.choice}: {number(trial.figure, 4)}")
+        for at, trial in zip(minutes, trials, strict=True)
+    )
+    return Panel(
+        "The figure of each trial, and the best so far",
+        chart,
+        f"The best of {len(trials)} trials reached {number(best, 4)} {unit}.",
+        [
+            ("dot c1", "measured longer"),
+            ("dot c1 hollow", "pruned after the short test"),
+            ("line c2", "best so far"),
+        ],
+    )
+
+
+def _range(figures: Iterable[float]) -> tuple[float, float]:
+    found = [*figures]
+    return (min(found), max(found)) if found else (0.0, 0.0)
+
+
+def _share(value: float, low: float, high: float) -> float:
+    return (value - low) / (high - low) if high > low else 1.0
+
+
+def _height(at: int, size: int) -> float:
+    """The place of the first value at the bottom, that of the last at the top."""
+    return at / max(size - 1, 1)
+
+
+def _scale(low: float, high: float, unit: str) -> tuple[str, str]:
+    return "heat", f"{unit}, from {number(low, 4)} to {number(high, 4)}"

@@ -14,13 +14,13 @@ from launch.engine import check_engine
 from launch.options import BATCH_SIZES, IN_FLIGHT, POLICIES
 from launch.plan import make_plan
 from launch.results import write_json
-from launch.roofline.picture import available as can_draw
 from launch.signals import Signals
 from launch.terminal import Terminal
 from launch.topology import Topology, read_topology
 from launch.tune.evaluate import RunEvaluator
 from launch.tune.evidence import LEAST_REPEATS, Summary, Verdict, judge
 from launch.tune.options import TuneOptions
+from launch.tune.picture import write_all
 from launch.tune.search import Search, Trial, open_study
 from launch.tune.space import Choice, Layout, Space, make_space
 from launch.tune.table import finalists_table, trials_csv, trials_table
@@ -231,11 +231,6 @@ class _Session:
             "verdict": asdict(verdict) if verdict else None,
         }
         write_json(home / "tune.json", values)
-        if not can_draw():
-            self._terminal.line("no plots: pip install 'loadrun[report]' draws them")
-            return
-        from launch.tune.picture import write_all
-
-        title = f"{self._options.model} {self._options.scenario}, {self._topology.name}"
-        for path in write_all(trials, self._space, title, self._unit, home):
-            self._terminal.line(f"plot: {path}")
+        title, machine = f"{self._options.model} {self._options.scenario}", self._topology.name
+        for path in write_all(trials, self._space, title, machine, self._unit, home):
+            self._terminal.line(f"picture: {path}")

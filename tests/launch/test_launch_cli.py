@@ -70,7 +70,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["single-stream", "resnet50", "--instances", "2"], "SingleStream has one query"),
         (["roofline", "resnet5"], "unknown model 'resnet5'"),
         (["roofline", "resnet50", "--cores", "999"], "--cores 999: this machine has"),
-        (["roofline", "resnet50", "--picture", "x.jpg"], "ends in .png or .svg"),
+        (["roofline", "resnet50", "--picture", "x.png"], "ends in .svg"),
         (["roofline", "resnet50", "--json", "docs"], "docs: is a directory"),
         (["roofline", "resnet50", "--weights", "/no/such"], "--weights /no/such: no such file"),
         (["calibrate"], "MODEL"),

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from cli_process import Cli
 
+from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
+from launch.charts.chart import PAGE, Chart
+from launch.charts.markup import Markup, join, tag
 from launch.cli import main
-from launch.report.axes import Linear, Logarithmic, Nines, duration, number, percent
-from launch.report.charts import LETTER, WIDTH, Chart
 from launch.report.comparison import comparison_page
 from launch.report.history import KEPT, facts, history_after, same_kind
 from launch.report.index import COLUMNS, cells, index_page, without_copies
 from launch.report.machine import as_rows, from_rows
-from launch.report.markup import Markup, join, tag
 from launch.report.page import run_page
 from launch.report.series import Histogram, windows
 from launch.report.sources import Source, write_report
@@ -250,7 +250,7 @@ def test_labels_of_marks_do_not_lie_on_each_other() -> None:
     assert rows["p50 5 ms"] != rows["p90 6 ms"]
     assert rows["p50 5 ms"] == rows["limit 15 ms"]
     for x, _, text in found:
-        assert LETTER * len(text) / 2 <= float(x) <= WIDTH - LETTER * len(text) / 2
+        assert PAGE.letter * len(text) / 2 <= float(x) <= PAGE.width - PAGE.letter * len(text) / 2
 
 
 def test_a_histogram_tells_shares_and_percentiles() -> None:

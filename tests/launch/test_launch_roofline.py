@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+from drawings import Drawing
 
-from launch.cli import main
 from launch.instructions import features
-from launch.roofline import picture
 from launch.roofline.figures import Layer, Roofline, from_measurement
+from launch.roofline.picture import draw as draw_picture
 from launch.roofline.table import draw, limits, rows, slowest, totals, widest_gaps
 from launch.terminal import Terminal
 
@@ -141,41 +141,59 @@ def test_slowest_and_widest_gap_are_not_the_same() -> None:
     assert widest_gaps(both, 1) == [far]
 
 
-@pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG"), (".svg", b"<?xml")])
-def test_the_picture_is_written_whole(tmp_path: Path, suffix: str, magic: bytes) -> None:
-    path = tmp_path / f"picture{suffix}"
-    picture.write(FOUND, path, "MobileNet", "a processor")
-    assert path.read_bytes().startswith(magic)
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_the_picture_names_what_it_shows() -> None:
-    figure = picture.draw(FOUND, "MobileNet", "a processor")
-    roof, gap, times, bar = figure.axes
-    assert (roof.get_xscale(), roof.get_yscale()) == ("log", "log")
-    labels = [axis.get_xlabel() for axis in (roof, gap, times)]
-    assert all(unit in label for unit, label in zip(("MAC", "ms", "us"), labels, strict=True))
-    assert "GMAC/s" in roof.get_ylabel()
-    assert "int8 peak" in bar.get_ylabel()
-    assert [label.get_text() for label in times.get_yticklabels()] == ["wide", "pool", "thin"]
-    texts = " ".join(text.get_text() for text in roof.texts)
+    drawing = Drawing(draw_picture(FOUND, "MobileNet", "a processor"))
+    texts = drawing.texts()
+    assert "MobileNet: 1600.0 samples/s, 34% of the int8 peak" in texts
+    for axis in (
+        "rate in GMAC/s",
+        "intensity in MAC per byte of activations and weights",
+        "time of a batch in ms",
+        "time in µs",
+        "share of int8 peak, 0 to 100%",
+    ):
+        assert axis in texts
+    assert [text for text in texts if text in ("wide", "pool", "thin")] == ["wide", "pool", "thin"]
     assert "int8 peak 100.0 GMAC/s" in texts
     assert "memory 10.0 GB/s" in texts
-    # Only layers with work have a place below the roof.
-    assert np.shape(roof.collections[-1].get_offsets()) == (2, 2)
+    assert "1.25 ms (1600.0 samples/s)" in texts
+    assert "1  wide  +400 µs" in texts
 
 
-def test_a_picture_without_matplotlib_is_refused_before_measuring(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.setattr(picture, "available", lambda: False)
-    path = tmp_path / "picture.png"
-    assert main(["roofline", "mobilenet", "--picture", str(path)]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err == (
-        f"loadrun: error: --picture {path} needs matplotlib: pip install 'loadrun[report]'\n"
+def test_dots_and_bars_of_the_picture_are_the_layers() -> None:
+    drawing = Drawing(draw_picture(FOUND, "MobileNet", "a processor"))
+    # Only layers with work have a place below the roof; areas are to one another as the times.
+    assert drawing.tips("circle") == [
+        "wide: 800 µs, 50.0 GMAC/s, 50% of the peak",
+        "thin: 125 µs, 16.0 GMAC/s, 16% of the peak",
+    ]
+    wide, thin = (dot for dot in drawing.find("circle", "dot") if dot.find("{*}title") is not None)
+    area = (float(wide.attrib["r"]) / float(thin.attrib["r"])) ** 2
+    assert area == pytest.approx(800 / 125, rel=0.01)
+    assert "h5" in wide.attrib["class"].split()
+    assert "h1" in thin.attrib["class"].split()
+    # Both axes are logarithmic: from 4 to 100 MAC a byte, the roof's ridge at 10.
+    roof = next(iter(drawing.find("polyline", "c0"))).attrib["points"].split()
+    _, ridge, end = ([float(value) for value in point.split(",")] for point in roof)
+    x, first = float(wide.attrib["cx"]), float(thin.attrib["cx"])
+    assert (ridge[0] - first) / (x - first) == pytest.approx(
+        math.log(10 / 4) / math.log(100 / 4), abs=0.01
     )
+    assert ridge[1] == end[1] < float(wide.attrib["cy"]) < float(thin.attrib["cy"])
+    bars = [tip for tip in drawing.tips("rect") if "the roof allows" in tip]
+    assert bars == [
+        "wide: 800 µs; the roof allows 400 µs",
+        "pool: 75 µs; the roof allows 100 µs",
+        "thin: 125 µs; the roof allows 50 µs",
+    ]
+    # A mark for each, and the one that parts it from its bar.
+    assert len(drawing.find("polyline", "c2")) == 6
+
+
+def test_a_long_network_is_drawn_whole() -> None:
+    layers = [replace(WIDE, name=f"encoder.layer.{k}.attention.output") for k in range(300)]
+    drawing = Drawing(draw_picture(replace(FOUND, layers=tuple(layers)), "BERT", "a processor"))
+    assert len([tip for tip in drawing.tips("rect") if "the roof allows" in tip]) == 300
 
 
 def test_features_are_read_from_the_processor(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from drawings import Drawing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from machines import RECORDINGS
@@ -22,7 +24,7 @@ from launch.topology import Topology, read_topology
 from launch.tree import Recorded
 from launch.tune.evidence import Summary, chance, judge
 from launch.tune.picture import write_all
-from launch.tune.search import PATIENCE, Search, open_study
+from launch.tune.search import PATIENCE, Search, Trial, open_study
 from launch.tune.space import Choice, Layout, Space, make_space
 from launch.tune.table import trials_csv
 from launch.tune.tuned import Tuned, machine_key, tuned_path, write_tuned
@@ -251,8 +253,32 @@ def test_tables_and_pictures_of_a_search(tmp_path: Path) -> None:
     lines = trials_csv(search.trials).splitlines()
     assert lines[0].startswith("trial,instances,cores_each,batch,policy,in_flight,short,long")
     assert len(lines) == 9
-    paths = write_all(search.trials, SPACE, "a title", "samples/s", tmp_path)
-    assert [path.read_bytes()[:4] for path in paths] == [b"\x89PNG"] * 3
+    paths = write_all(search.trials, SPACE, "a title", "a machine", "samples/s", tmp_path)
+    assert [path.name for path in paths] == ["throughput.svg", "parallel.svg", "progress.svg"]
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    table, parallel, progress = (Drawing(path.read_text()) for path in paths)
+    best: dict[tuple[int, int], float] = {}
+    for trial in search.trials:
+        layout, batch, *_ = SPACE.point(trial.choice)
+        best[layout, batch] = max(best.get((layout, batch), 0.0), trial.figure)
+    # A cell, its name and its figure for whatever was tried; the rest stays empty.
+    assert len(table.tips("rect")) == len(best)
+    assert f"{max(best.values()):.4g}" in table.texts()
+    assert {"batch size", "instances x cores of each", "1 x 8", "16"} <= {*table.texts()}
+    assert len(parallel.find("polyline", "h")) == 8
+    assert {"policy", "in flight", "round_robin", "figure"} <= {*parallel.texts()}
+    assert len(progress.tips("circle")) == 8
+    assert {"minutes of measuring", "samples/s"} <= {*progress.texts()}
+    for drawing in (table, parallel, progress):
+        assert {"a title", "a machine"} <= {*drawing.texts()}
+
+
+@pytest.mark.parametrize("figures", [(), (0.0, 0.0), (5.0,)])
+def test_pictures_of_a_search_that_found_little(tmp_path: Path, figures: Sequence[float]) -> None:
+    trials = [Trial(k, DEFAULT, found, None, "start", 1.0) for k, found in enumerate(figures)]
+    for path in write_all(trials, SPACE, "a title", "a machine", "samples/s", tmp_path):
+        assert "nan" not in path.read_text()
+        Drawing(path.read_text())
 
 
 def tuned_here(**changes: object) -> Tuned:
@@ -407,7 +433,7 @@ def test_a_session_writes_what_runs_then_use(
     found = json.loads((home / "tune.json").read_text())
     assert found["trials"] == 5
     assert found["verdict"]["gain"] == pytest.approx(0.1, abs=0.03)
-    assert {p.suffix for p in home.iterdir()} >= {".png", ".csv", ".db", ".json"}
+    assert {p.suffix for p in home.iterdir()} >= {".svg", ".csv", ".db", ".json"}
     used = options("--engine", "sim")
     assert used.batch_size > 8
     assert used.tuned.path == tuned_path("resnet50", "Offline", "sim", "int8")

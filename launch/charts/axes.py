@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 Tick = tuple[float, str]
@@ -48,7 +48,7 @@ def percent(share: float) -> str:
 
 
 class Linear:
-    """Equal steps; `whole` keeps ticks to whole numbers."""
+    """Equal steps; `whole` keeps ticks to whole numbers. `count`: ticks at most, about."""
 
     def __init__(
         self,
@@ -68,6 +68,8 @@ class Linear:
 
     def ticks(self) -> list[Tick]:
         """Multiples of 1, 2 or 5 times a power of ten."""
+        if not self._count:
+            return []
         step = nice_step((self.high - self.low) / self._count)
         if self._whole:
             step = max(step, 1.0)
@@ -77,7 +79,7 @@ class Linear:
 
 
 class Logarithmic:
-    """Equal ratios."""
+    """Equal ratios; `stops` are the values to write along the axis, where only these occur."""
 
     def __init__(
         self,
@@ -85,9 +87,10 @@ class Logarithmic:
         high: float,
         ends: tuple[float, float],
         label: Callable[[float], str] = number,
+        stops: Sequence[float] = (),
     ) -> None:
         self.low, self.high, self.ends = low, max(high, low * 1.01), ends
-        self._label = label
+        self._label, self._stops = label, stops
 
     def __call__(self, value: float) -> float:
         """The place of a value."""
@@ -96,6 +99,8 @@ class Logarithmic:
 
     def ticks(self) -> list[Tick]:
         """Powers of ten, with 2 and 5 or all digits between them where there are few."""
+        if self._stops:
+            return [(value, self._label(value)) for value in self._stops]
         decades = math.log10(self.high / self.low)
         digits: tuple[int, ...] = (1,)
         if decades < 0.7:
@@ -111,6 +116,21 @@ class Logarithmic:
             first, last = math.ceil(self.low / step), math.floor(self.high / step)
             shown = [k * step for k in range(first, last + 1)]
         return [(value, self._label(value)) for value in shown]
+
+
+class Categories:
+    """Names in equal steps, the first at the left or at the top; the k-th has k as its value."""
+
+    def __init__(self, names: Sequence[str], ends: tuple[float, float]) -> None:
+        self.names, self.ends = names, (min(ends), max(ends))
+
+    def __call__(self, value: float) -> float:
+        """The place of a value; the k-th name has the room from k - 0.5 to k + 0.5."""
+        return _between((value + 0.5) / max(len(self.names), 1), self.ends)
+
+    def ticks(self) -> list[Tick]:
+        """Every name."""
+        return [(float(at), name) for at, name in enumerate(self.names)]
 
 
 class Nines:
