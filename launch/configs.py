@@ -9,6 +9,7 @@ from launch.assets import Assets
 from launch.options import FAST_DURATION_S, RunOptions
 from launch.plan import InstancePlan, Plan
 from loadrun.config import LoadrunConfig, Overrides
+from models import artifact
 from netrun.config import NetrunConfig
 
 START_TIMEOUT_S = 180.0
@@ -109,9 +110,17 @@ def loadrun_config(
         round=options.round,
         processors=None if options.in_process else list(plan.loadrun),
         spin_us=loadrun_spin_us(plan.spins, options.scenario),
+        batch_ms=measured_batch_ms(assets),
         overrides=overrides(options),
         start_timeout_s=START_TIMEOUT_S,
     )
+
+
+def measured_batch_ms(assets: Assets) -> list[float]:
+    """What batches of 1, 2, ... samples took when the artifact was compiled; none where unknown."""
+    if assets.artifact is None:
+        return []
+    return list(artifact.read_facts(Path(assets.artifact)).get("batch_ms", ()))
 
 
 def netrun_config(

@@ -36,6 +36,7 @@ class LoadrunConfig(Config):
     are the data set. `response_bytes` is the capacity of one sample's answer. `in_flight` bounds
     the batches an instance holds at a time. `processors` is the affinity of this process.
     `spin_us` is how long loadrun looks for answers before it sleeps.
+    `batch_ms` is what batches of 1, 2, ... samples take an instance, as far as it was measured.
     `report` is the JSON file written (whole, by rename) when the test starts and when it ends.
     `round` is the MLPerf round whose seeds hold; None leaves LoadGen's own.
     """
@@ -60,6 +61,7 @@ class LoadrunConfig(Config):
     round: str | None = None
     processors: list[int] | None = None
     spin_us: float = 100.0
+    batch_ms: list[float] = field(default_factory=list)
     overrides: Overrides = field(default_factory=Overrides)
     start_timeout_s: float = 120.0
     stop_timeout_s: float = 10.0

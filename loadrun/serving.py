@@ -139,7 +139,8 @@ class RingServing:
         config = self._config
         policy = make_policy(config.policy, config.instances, config.in_flight)
         rule = make_rule(
-            config.scenario, config.batch_size, config.in_flight, settings.latency_limit_s
+            *(config.scenario, config.batch_size, config.in_flight, settings.latency_limit_s),
+            config.batch_ms,
         )
         self._dispatcher = Dispatcher(
             [self._rings.request_producer(i) for i in range(config.instances)],

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from loadrun.dispatch.service import ServiceTimes
 
 _PREFETCH_SHARE = 16
 """Server queues behind a busy instance only what is served in 1/16 of the latency limit."""
@@ -124,34 +127,34 @@ class LatencyRule(BatchRule):
     learns = True
     queues_behind = False
 
-    def __init__(self, batch_size: int, in_flight: int, limit_ns: float) -> None:
+    def __init__(
+        self, batch_size: int, in_flight: int, limit_ns: float, batch_ms: Sequence[float] = ()
+    ) -> None:
         super().__init__(batch_size, in_flight)
         self.limit_ns = limit_ns
-        self._sample_ns = self._around_ns = 0.0
-        # What follows from them: a sample's share of the limit, and what is left for all of them.
-        self._margin_ns, self._left_ns = 0.0, limit_ns
+        self._times = ServiceTimes(batch_size, batch_ms)
+        self._around_ns = 0.0
+        self._around_known = False
+        self._left_ns = limit_ns  # for the service: the limit without the way there and back
         self._pressed = False
         self._window_ns = int(_WINDOW * limit_ns)
         self._busy_ns = self._since_ns = 0  # the window that has not ended
 
     def served(self, samples: int, service_ns: int, around_ns: int | None) -> None:
-        """Keep moving averages, over about 16 batches, of the time per sample and of the rest."""
+        """Keep moving averages, over about 16 batches, of the service and of the rest."""
         self._busy_ns += service_ns
-        measured = service_ns / samples
-        sample_ns, rest_ns = self._sample_ns, self._around_ns
-        if sample_ns:
-            sample_ns += (measured - sample_ns) / 16
-            if around_ns is not None:
-                rest_ns += (around_ns - rest_ns) / 16
-        else:
-            sample_ns, rest_ns = measured, around_ns or 0
-        self._sample_ns, self._around_ns = sample_ns, rest_ns
-        self._margin_ns, self._left_ns = sample_ns * _SPREAD, self.limit_ns - rest_ns
-        self.queues_behind = self.in_flight > 1 and sample_ns >= _LONG * rest_ns
+        self._times.learn(samples, service_ns)
+        if around_ns is not None:
+            first = not self._around_known
+            self._around_ns += around_ns if first else (around_ns - self._around_ns) / 16
+            self._around_known = True
+        rest_ns = self._around_ns
+        self._left_ns = self.limit_ns - rest_ns
+        self.queues_behind = self.in_flight > 1 and self._times.of(1) >= _LONG * rest_ns
 
     def expected_ns(self, samples: int) -> float:
         """Return the mean service time of a batch."""
-        return self._sample_ns * samples
+        return self._times.of(samples)
 
     def next(self, backlog: Backlog, shares: bool) -> tuple[int, int]:
         """Return what has accumulated, for an idle instance; a full batch may queue behind."""
@@ -165,7 +168,7 @@ class LatencyRule(BatchRule):
             return (min(largest, waiting), 2) if soon else (0, 1)
         # Behind a quick instance a batch is worth queueing when it could not grow further and
         # its turn comes soon: another instance may be free sooner.
-        if waiting >= largest and self._sample_ns * largest * _PREFETCH_SHARE <= self.limit_ns:
+        if waiting >= largest and self._times.of(largest) * _PREFETCH_SHARE <= self.limit_ns:
             return largest, self.in_flight
         return 0, 1
 
@@ -175,33 +178,43 @@ class LatencyRule(BatchRule):
         if window_ns >= self._window_ns:
             self._pressed = self._busy_ns >= _PRESSED * window_ns * max(1, alive)
             self._busy_ns, self._since_ns = 0, now_ns
-        margin_ns, left_ns = self._margin_ns, self._left_ns
-        if not 0 < margin_ns <= left_ns:
+        times, left_ns = self._times, self._left_ns
+        if not times.scale_ns or left_ns < 0:
             return math.inf
-        if not self._pressed:
-            return left_ns - margin_ns
-        fits = left_ns / margin_ns
-        return left_ns - min(self.batch_size, int(fits), max(2, round(fits / 2))) * margin_ns
+        fits = times.fitting(left_ns, _SPREAD)
+        if not fits:
+            return math.inf
+        fewest = 1
+        if self._pressed:
+            fewest = min(fits, max(2, times.nearest(left_ns / 2, _SPREAD)))
+        return left_ns - _SPREAD * times.of(fewest)
 
     def room(self, backlog: Backlog) -> int:
         """Return what the oldest sample's limit allows; nothing when pressed."""
         return 0 if self._pressed else self._largest(backlog)
 
     def _largest(self, backlog: Backlog) -> int:
-        margin_ns, most = self._margin_ns, self.batch_size
-        if backlog.late or not margin_ns:
-            return most
-        fits = (self._left_ns - backlog.oldest_wait_ns - backlog.ahead_ns) / margin_ns
+        if backlog.late or not self._times.scale_ns:
+            return self.batch_size
+        left_ns = self._left_ns - backlog.oldest_wait_ns - backlog.ahead_ns
         # Nothing fits at all where one sample takes longer than the limit.
-        return int(fits) if 1 <= fits < most else most
+        return self._times.fitting(left_ns, _SPREAD) or self.batch_size
 
 
 def make_rule(
-    scenario: str, batch_size: int, in_flight: int, latency_limit_s: float | None
+    scenario: str,
+    batch_size: int,
+    in_flight: int,
+    latency_limit_s: float | None,
+    batch_ms: Sequence[float] = (),
 ) -> BatchRule:
-    """Return the rule of a scenario; `latency_limit_s` is Server's limit in s."""
+    """Return the rule of a scenario.
+
+    `latency_limit_s` is Server's limit in s; `batch_ms` what batches of 1, 2, ... samples take, as
+    far as that was measured.
+    """
     if scenario == "Offline":
         return ThroughputRule(batch_size, in_flight)
     if scenario == "Server" and latency_limit_s is not None:
-        return LatencyRule(batch_size, in_flight, latency_limit_s * 1e9)
+        return LatencyRule(batch_size, in_flight, latency_limit_s * 1e9, batch_ms)
     return SplitRule(batch_size, in_flight)
