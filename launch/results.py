@@ -30,6 +30,12 @@ from typing import Any
 from launch.compliance.settings import AUDITS
 from launch.errors import InputError
 from loadrun.report import as_text
+from loadrun.scenarios import (
+    ACCURACY_ONLY,
+    FIND_PEAK_PERFORMANCE,
+    PERFORMANCE_ONLY,
+    SUBMISSION_RUN,
+)
 
 STAGING = ".staging-"
 COPY = ".copy"
@@ -50,10 +56,10 @@ LOGS = (
     REPORT,
 )
 PLACES = {
-    "PerformanceOnly": ("performance/run_1",),
-    "AccuracyOnly": ("accuracy",),
-    "SubmissionRun": ("performance/run_1", "accuracy"),
-    "FindPeakPerformance": ("findpeak",),
+    PERFORMANCE_ONLY.name: ("performance/run_1",),
+    ACCURACY_ONLY.name: ("accuracy",),
+    SUBMISSION_RUN.name: ("performance/run_1", "accuracy"),
+    FIND_PEAK_PERFORMANCE.name: ("findpeak",),
 }
 
 

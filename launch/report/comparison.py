@@ -12,7 +12,7 @@ from launch.report import tables
 from launch.report.axes import Linear, Logarithmic, Nines, duration, number, percent
 from launch.report.charts import Axis, Chart, figure
 from launch.report.figures import COLOURS, FEW
-from launch.report.history import PERCENTILES, SETTINGS, facts, higher_is_better
+from launch.report.history import PERCENTILES, SETTINGS, facts, higher_is_better, recorded_scenario
 from launch.report.markup import Child, Markup, scroller, tag
 from launch.report.page import badge, document, model_title, section
 from launch.report.series import Histogram, windows
@@ -106,7 +106,7 @@ def _figures(
         ]
         if len(ratios) == len(runs) - 1:
             rows.append(("ratio", ["1", *ratios], False))
-    offline = all(run["scenario"] == "Offline" for run in runs)
+    offline = all(recorded_scenario(run).at_once for run in runs)
     # There they only say how long the test took.
     for name in () if offline else PERCENTILES:
         found = [run["latencies_ns"].get(name) for run in runs]
@@ -173,7 +173,7 @@ def _latencies(sources: Sequence[Source], names: Sequence[str]) -> Markup | None
             series.append((at, found))
     if not series:
         return None
-    offline = any(source.record["scenario"] == "Offline" for source in sources)
+    offline = any(recorded_scenario(source.record).at_once for source in sources)
     high = max(found.edges[-1] for _, found in series)
     x: Axis
     y: Axis

@@ -10,7 +10,7 @@ from typing import Any
 from launch.report import tables
 from launch.report.axes import duration, number
 from launch.report.charts import spark
-from launch.report.history import facts, higher_is_better, same_kind
+from launch.report.history import facts, higher_is_better, recorded_scenario, same_kind
 from launch.report.markup import Child, Markup, scroller, tag
 from launch.report.page import badge, document, model_title
 from launch.report.sources import Source, page_beside
@@ -92,7 +92,7 @@ def cells(source: Source, place: Path) -> list[Cell]:
     link = os.path.relpath(page_beside(source), place.parent)
     mode = " ".join(filter(None, (record["mode"], record.get("audit"))))
     earlier = same_kind(record)
-    p99 = run["latencies_ns"].get("p99") if record["scenario"] != "Offline" else None
+    p99 = run["latencies_ns"].get("p99") if not recorded_scenario(record).at_once else None
     made = f"{run['engine']} {run['precision']}" + (
         ", synthetic" if record.get("synthetic") else ""
     )

@@ -10,6 +10,8 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from loadrun.scenarios import SCENARIOS, Batching
+
 _PREFETCH_SHARE = 16
 """Server queues behind a busy instance only what is served in 1/16 of the latency limit."""
 
@@ -200,8 +202,9 @@ def make_rule(
     scenario: str, batch_size: int, in_flight: int, latency_limit_s: float | None
 ) -> BatchRule:
     """Return the rule of a scenario; `latency_limit_s` is Server's limit in s."""
-    if scenario == "Offline":
+    batching = SCENARIOS[scenario].batching
+    if batching is Batching.THROUGHPUT:
         return ThroughputRule(batch_size, in_flight)
-    if scenario == "Server" and latency_limit_s is not None:
+    if batching is Batching.LATENCY and latency_limit_s is not None:
         return LatencyRule(batch_size, in_flight, latency_limit_s * 1e9)
     return SplitRule(batch_size, in_flight)
