@@ -29,10 +29,10 @@ from loadrun.expected import expected_samples
 from loadrun.library import LibraryError, SampleLibrary, Samples, open_samples
 from loadrun.logs import LogError, parse_result
 from loadrun.report import PhaseClock, Report
+from loadrun.run_test import LogDirError, run_test
 from loadrun.scenarios import SCENARIOS
 from loadrun.scheduling import ask_for_short_slices
 from loadrun.serving import Engine, InProcessServing, RingServing, Serving
-from loadrun.session import LogDirError, run_test
 from loadrun.settings import (
     Settings,
     SettingsError,

@@ -17,17 +17,17 @@ from loadrun.dispatch.dispatcher import Dispatcher
 from loadrun.dispatch.policies import make_policy
 from loadrun.library import SampleLibrary, Samples
 from loadrun.report import InstanceReport
+from loadrun.run_test import OnFailure
 from loadrun.scenarios import SCENARIOS, Collects
-from loadrun.session import (
+from loadrun.settings import Settings
+from loadrun.sut import (
     Answer,
     HelpingRingSUT,
     InProcessSUT,
-    OnFailure,
     RingSUT,
     SystemUnderTest,
     WaitingRingSUT,
 )
-from loadrun.settings import Settings
 from loadrun.timeline import Timeline
 from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceState, RunState
