@@ -28,6 +28,7 @@ from launch.tune.evidence import judge
 from launch.tune.search import Search, open_study
 from launch.tune.space import Choice, Layout, Space, make_space
 from loadrun.config import Overrides
+from loadrun.scenarios import SCENARIOS
 
 RECORDINGS = Path(__file__).parent.parent / "tests/launch/recordings"
 SPEEDS = {"desktop": (32.0, 25.0), "dual_28": (38.5, 70.0), "nps4": (32.0, 30.0)}
@@ -54,7 +55,7 @@ class Model:
     def truth(self, choice: Choice) -> float:
         """Samples/s or the highest queries/s, without noise."""
         if choice not in self.known:
-            offline = self.scenario == "Offline"
+            offline = SCENARIOS[self.scenario].at_once
             self.known[choice] = self._offline(choice) if offline else self._server(choice)
         return self.known[choice]
 
@@ -143,7 +144,7 @@ def _machine(
     model = Model(Machine(topology, l3_mb, node_gb_s), scenario)
     plan = make_plan(topology)
     layout = Layout(len(plan.instances), plan.cores_per_instance)
-    default = Choice(layout, 8 if scenario == "Offline" else 4, "pull", 2)
+    default = Choice(layout, SCENARIOS[scenario].batch_size, "pull", 2)
     space = replace(make_space(topology, scenario, default), policies=POLICIES, depths=DEPTHS)
     started = time.monotonic()
     truth = {point: model.truth(space.choice(point)) for point in space.points()}
@@ -196,7 +197,7 @@ def _real(model: Model, choice: Choice, seconds: float) -> dict[str, Any]:
     """The same choice by loadrun and netrun processes that wait the modelled times."""
     layout, truth = choice.layout, model.truth(choice)
     service = model.machine.service(layout, choice.batch_size)
-    offline = model.scenario == "Offline"
+    offline = SCENARIOS[model.scenario].at_once
     target = truth if offline else 0.9 * truth
     workload = Workload(
         model.scenario,

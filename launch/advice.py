@@ -6,6 +6,7 @@ from typing import Any
 
 from launch.announcement import SERVED_IMAGES
 from launch.assets import WITHOUT_ARTIFACT
+from loadrun.scenarios import MODES, SCENARIOS
 
 MOST = 3
 """More than this is not read."""
@@ -18,7 +19,7 @@ def advice(record: dict[str, Any]) -> list[str]:
 
     Cures of what made a run INVALID stand with the reasons and are not repeated.
     """
-    if record["mode"] in ("AccuracyOnly", "FindPeakPerformance") or record.get("audit"):
+    if not MODES[record["mode"]].performance or record.get("audit"):
         return [*_calibrate(record)]
     return [
         *_doctor(record),
@@ -42,7 +43,7 @@ def _calibrate(record: dict[str, Any]) -> list[str]:
 
 
 def _find_qps(record: dict[str, Any]) -> list[str]:
-    if record["scenario"] != "Server" or record["engine"] in WITHOUT_ARTIFACT:
+    if not SCENARIOS[record["scenario"]].scheduled or record["engine"] in WITHOUT_ARTIFACT:
         return []
     command = f"loadrun find-qps {record['model']}"
     if record["result"]["valid"] is False:
@@ -55,10 +56,11 @@ def _find_qps(record: dict[str, Any]) -> list[str]:
 
 def limit_share(record: dict[str, Any]) -> float | None:
     """Server's latency at the percentile that counts, over its limit; None elsewhere."""
-    settings = record.get("settings") or {}
-    limit_ns = settings.get("server_target_latency_ns")
-    percentile = settings.get("server_target_latency_percentile")
-    if record["scenario"] != "Server" or not limit_ns or not percentile:
+    settings, scenario = record.get("settings") or {}, SCENARIOS[record["scenario"]]
+    if scenario.limit is None or scenario.percentile is None:
+        return None
+    limit_ns, percentile = settings.get(scenario.limit), settings.get(scenario.percentile)
+    if not limit_ns or not percentile:
         return None
     reached = record["result"]["latencies_ns"].get(f"p{100 * percentile:g}")
     return None if reached is None else float(reached / limit_ns)

@@ -9,6 +9,7 @@ from launch.assets import Assets
 from launch.options import FAST_DURATION_S, RunOptions
 from launch.plan import InstancePlan, Plan
 from loadrun.config import LoadrunConfig, Overrides
+from loadrun.scenarios import SCENARIOS
 from models import artifact
 from netrun.config import NetrunConfig
 
@@ -67,7 +68,7 @@ def loadrun_spin_us(spins: bool, scenario: str) -> float:
 
     In Offline an instance has its next batch long before it needs it.
     """
-    return LOADRUN_OWN_CORE_SPIN_US if spins and scenario != "Offline" else SPIN_US
+    return LOADRUN_OWN_CORE_SPIN_US if spins and not SCENARIOS[scenario].at_once else SPIN_US
 
 
 def instance_spin_us(spins: bool, oversubscribed: bool) -> float:

@@ -9,17 +9,9 @@ from pathlib import Path
 
 from base.errors import InputError
 from launch.environment import PACKAGE_ROOT
+from loadrun.scenarios import MODES, SCENARIOS
 
 FAST_DURATION_S = 60.0
-BATCH_SIZES = {"SingleStream": 1, "MultiStream": 8, "Server": 4, "Offline": 8}
-"""Default batch size of each scenario; dispatch sends smaller batches where that answers sooner."""
-POLICIES = {
-    "SingleStream": "pull",
-    "MultiStream": "pull",
-    "Server": "pull",
-    "Offline": "least_loaded",
-}
-"""Default policy of each scenario: the one that won on the same tests (docs/benchmarks.md)."""
 IN_FLIGHT = 2
 
 
@@ -100,12 +92,12 @@ class RunOptions:
     @property
     def in_process(self) -> bool:
         """SingleStream runs in one process, as there is never a second query to serve."""
-        return self.scenario == "SingleStream" and not self.through_ring
+        return SCENARIOS[self.scenario].one_sample and not self.through_ring
 
     @property
     def accuracy_only(self) -> bool:
         """Whether the run measures accuracy alone."""
-        return self.mode == "AccuracyOnly"
+        return MODES[self.mode].accuracy_only
 
 
 def find_sources(

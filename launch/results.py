@@ -31,6 +31,12 @@ from base.errors import InputError
 from base.files import write_text, written_aside
 from launch.compliance.settings import AUDITS
 from loadrun.report import as_text
+from loadrun.scenarios import (
+    ACCURACY_ONLY,
+    FIND_PEAK_PERFORMANCE,
+    PERFORMANCE_ONLY,
+    SUBMISSION_RUN,
+)
 
 STAGING = ".staging-"
 COPY = ".copy"
@@ -51,10 +57,10 @@ LOGS = (
     REPORT,
 )
 PLACES = {
-    "PerformanceOnly": ("performance/run_1",),
-    "AccuracyOnly": ("accuracy",),
-    "SubmissionRun": ("performance/run_1", "accuracy"),
-    "FindPeakPerformance": ("findpeak",),
+    PERFORMANCE_ONLY.name: ("performance/run_1",),
+    ACCURACY_ONLY.name: ("accuracy",),
+    SUBMISSION_RUN.name: ("performance/run_1", "accuracy"),
+    FIND_PEAK_PERFORMANCE.name: ("findpeak",),
 }
 
 

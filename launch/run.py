@@ -47,6 +47,7 @@ from launch.terminal import Terminal
 from launch.topology import Topology, read_topology
 from launch.watch import RunWatcher, Watched
 from loadrun.logs import LogError, parse_result
+from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.user_conf import UserConfError, parse_user_conf
 from loadrun.verdict import Serving, explain
 from models.imagenet.accuracy import accuracy
@@ -127,7 +128,7 @@ def planned_record(options: RunOptions) -> dict[str, Any]:
 def plan_for(options: RunOptions, topology: Topology) -> Plan:
     """The plan of a run; SingleStream has one instance, by default as wide as a memory node."""
     instances, cores = options.instances, options.cores
-    if options.scenario == "SingleStream":
+    if SCENARIOS[options.scenario].one_sample:
         if instances is not None and instances > 1:
             raise InputError(
                 f"--instances {instances}: SingleStream has one query at a time, so one instance"
@@ -179,7 +180,8 @@ class _Test:
         assets = prepare(options, threads, self._directory, self._terminal, self._signals)
         record.assets(assets)
         record.lap("prepared")
-        if options.mode in ("AccuracyOnly", "SubmissionRun"):
+        measures_accuracy = MODES[options.mode].accuracy
+        if measures_accuracy:
             response_bytes = models.get(options.model).response_bytes
             needed = results_bytes(assets.sample_count, response_bytes)
             need_space(self._directory, needed, RESULTS, CHOOSE)
@@ -199,7 +201,7 @@ class _Test:
                 options, assets.sample_count, record.values["synthetic"], report["unofficial"]
             )
         )
-        if options.mode in ("AccuracyOnly", "SubmissionRun"):
+        if measures_accuracy:
             self._measure_accuracy(assets)
 
     def _supervise(self, assets: Assets) -> None:

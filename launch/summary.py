@@ -8,10 +8,10 @@ from typing import Any
 
 from launch.advice import advice, limit_share
 from launch.spread import spread
+from loadrun.scenarios import MODES
 
 PERCENTILES = ("p50", "p90", "p99")
 """All that LoadGen computes are in run.json."""
-ACCURACY_MODES = ("AccuracyOnly", "SubmissionRun")
 
 
 def summary(record: dict[str, Any], places: Sequence[Path] = ()) -> list[str]:
@@ -106,7 +106,7 @@ def _instances(record: dict[str, Any]) -> Iterable[str]:
 def _accuracy(record: dict[str, Any]) -> Iterable[str]:
     accuracy = record.get("accuracy")
     if accuracy is None:
-        if record["mode"] in ACCURACY_MODES:
+        if MODES[record["mode"]].accuracy:
             yield "  note: the images have no labels: no accuracy (cure: --labels)"
         return
     if accuracy["target"] is not None:

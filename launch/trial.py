@@ -15,6 +15,7 @@ from launch.options import Sources
 from launch.processes import describe_end, end_all, error_line, start
 from launch.results import RUN_JSON, home, places
 from launch.signals import Signals
+from loadrun.scenarios import PERFORMANCE_ONLY
 
 POLL_S = 0.5
 LEAVE_S = 15.0
@@ -26,7 +27,7 @@ def run_once(
     words: Sequence[str],
     directory: Path,
     signals: Signals,
-    mode: str = "PerformanceOnly",
+    mode: str = PERFORMANCE_ONLY.name,
 ) -> dict[str, Any]:
     """Run a test below `directory` (emptied before) and return its run.json.
 

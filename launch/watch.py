@@ -18,6 +18,7 @@ from launch.live.view import Latencies, rows_that_fit, view
 from launch.plan import InstancePlan
 from launch.results import read_json
 from launch.terminal import Bar, Terminal
+from loadrun.scenarios import SCENARIOS, SERVER
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import Rings
 from shm.segment import ShmError
@@ -160,7 +161,7 @@ class RunWatcher:
             self._arrange(rows_that_fit(height))
             rows = [row(group, reading.instances) for group in self._groups]
             rate = reading.rate
-            target = self._said.get("settings", {}).get("server_target_qps")
+            target = self._said.get("settings", {}).get(SERVER.target.setting)
             measured = self._said.get("measured_rate")
             notes = attention(self._run.scenario, progress, measured, target)
         head = (self._title(), progress, rate)
@@ -171,8 +172,9 @@ class RunWatcher:
         told_ns = self._control.latencies_ns if self._control is not None else ()
         if not any(told_ns):
             return None
-        limit_ns = self._said.get("settings", {}).get("server_target_latency_ns", 0)
-        return Latencies(told_ns, limit_ns if self._run.scenario == "Server" else 0)
+        limit = SCENARIOS[self._run.scenario].limit
+        limit_ns = self._said.get("settings", {}).get(limit, 0) if limit is not None else 0
+        return Latencies(told_ns, limit_ns)
 
     def _title(self) -> str:
         if self._test_began is not None:

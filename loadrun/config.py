@@ -7,7 +7,13 @@ from dataclasses import dataclass, field, fields
 from base.configs import Config
 from base.errors import ConfigError, quoted
 from loadrun.rounds import UnknownRoundError, parse_round
-from loadrun.scenarios import UnknownNameError, parse_mode, parse_scenario
+from loadrun.scenarios import (
+    MODES,
+    SCENARIOS,
+    UnknownNameError,
+    parse_mode,
+    parse_scenario,
+)
 from shm.segment import segment_name
 
 
@@ -89,9 +95,9 @@ class LoadrunConfig(Config):
                 f"performance_sample_count is {quoted(self.performance_sample_count)}; "
                 "leave it out or make it at least 1"
             )
-        if self.mode == "FindPeakPerformance" and self.scenario != "Server":
+        if MODES[self.mode].searches and not SCENARIOS[self.scenario].scheduled:
             raise ConfigError(
-                f"mode FindPeakPerformance exists for Server only, not {self.scenario}; "
+                f"mode {self.mode} exists for Server only, not {self.scenario}; "
                 "choose scenario Server or mode PerformanceOnly"
             )
         self._check_overrides()
@@ -102,9 +108,10 @@ class LoadrunConfig(Config):
             lowest = 0 if item.name.startswith(("min_", "max_")) else None
             if value is not None and (value < 0 or (lowest is None and value == 0)):
                 raise ConfigError(f"overrides.{item.name} is {quoted(value)}; it must be positive")
-        if self.overrides.samples_per_query is not None and self.scenario != "MultiStream":
+        scenario = SCENARIOS[self.scenario]
+        if self.overrides.samples_per_query is not None and scenario.samples_per_query is None:
             raise ConfigError(
                 f"overrides.samples_per_query applies to MultiStream, not {self.scenario}"
             )
-        if self.overrides.target_latency_ms is not None and self.scenario == "Offline":
-            raise ConfigError("overrides.target_latency_ms: Offline has no latency limit")
+        if self.overrides.target_latency_ms is not None and scenario.at_once:
+            raise ConfigError(f"overrides.target_latency_ms: {self.scenario} has no latency limit")

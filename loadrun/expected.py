@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from loadrun.config import LoadrunConfig
+from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.settings import Settings, offline_samples
 
 
@@ -13,13 +14,13 @@ def expected_samples(settings: Settings, config: LoadrunConfig) -> int | None:
 
     Server's number is that of the average schedule: LoadGen draws the times of its queries.
     """
-    mode = settings.mode
-    if mode == "FindPeakPerformance":
+    mode = MODES[settings.mode]
+    if mode.searches:
         return None
     total = 0
-    if mode in ("AccuracyOnly", "SubmissionRun"):
+    if mode.accuracy:
         total += settings.effective.accuracy_sample_count_override or config.sample_count
-    if mode in ("PerformanceOnly", "SubmissionRun"):
+    if mode.performance:
         samples = _performance_samples(settings)
         if samples is None:
             return None
@@ -28,15 +29,15 @@ def expected_samples(settings: Settings, config: LoadrunConfig) -> int | None:
 
 
 def _performance_samples(settings: Settings) -> int | None:
-    test = settings.effective
-    if settings.scenario == "Offline":
+    test, scenario = settings.effective, SCENARIOS[settings.scenario]
+    if scenario.at_once:
         return int(offline_samples(test))
-    if settings.scenario == "Server":
+    if scenario.scheduled:
         scheduled = math.ceil(test.min_duration_ms / 1e3 * test.server_target_qps)
         queries = max(test.min_query_count, scheduled)
         return int(min(queries, test.max_query_count or queries))
     # One query after the other until both minima are met: with a duration the clock decides.
     if test.min_duration_ms:
         return None
-    per_query = test.multi_stream_samples_per_query if settings.scenario == "MultiStream" else 1
-    return int(test.min_query_count * per_query)
+    several = scenario.samples_per_query
+    return int(test.min_query_count * (getattr(test, several) if several else 1))

@@ -9,25 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import quoted
+from loadrun.scenarios import SCENARIOS, LoggedMetric, Scenario
 
 _LINE = re.compile(r"^:::MLLOG (\{.*\})\s*$")
 _PERCENTILE = re.compile(r"^result_([0-9.]+)_percentile_(?:per_query_)?latency_ns$")
-_METRICS = {
-    # The names that MLPerf's submission checker reads, by scenario: key, wording, unit, factor.
-    "SingleStream": ("early_stopping_latency_ss", "90th percentile latency", "ms", 1e-6),
-    "MultiStream": ("early_stopping_latency_ms", "99th percentile latency", "ms", 1e-6),
-    "Server": ("result_completed_samples_per_sec", "completed samples", "samples/s", 1.0),
-    "Offline": ("result_samples_per_second", "samples", "samples/s", 1.0),
-}
-METRIC_KEYS = {scenario: key for scenario, (key, *_) in _METRICS.items()}
-"""The keys of the detail log by which scenarios are judged."""
-_FALLBACK = {
-    # Where too few queries ran for the early-stopping estimate LoadGen writes 0 for it.
-    "SingleStream": "result_90.00_percentile_latency_ns",
-    "MultiStream": "result_99.00_percentile_per_query_latency_ns",
-}
-
-
 _NUMBERS = (
     "effective_target_latency_percentile",
     "effective_target_latency_ns",
@@ -92,17 +77,18 @@ def _result(
     for key in _NUMBERS:
         if not isinstance(fields.get(key, 0.0), (int, float)):
             raise LogError(f"{path}: {key} is {quoted(fields[key])}, expected a number")
-    scenario = fields.get("effective_scenario") or fields.get("requested_scenario")
+    name = fields.get("effective_scenario") or fields.get("requested_scenario")
     mode = fields.get("effective_test_mode") or fields.get("requested_test_mode")
-    if scenario not in _METRICS or not isinstance(mode, str):
+    if name not in SCENARIOS or not isinstance(mode, str):
         raise LogError(f"{path}: no test in this log; LoadGen did not start or did not finish")
+    scenario = SCENARIOS[name]
     validity = fields.get("result_validity")
     reason = fields.get("result_invalid_reason", "")
     return LoadgenResult(
         valid=None if validity is None else validity == "VALID",
-        scenario=scenario,
+        scenario=name,
         mode=mode,
-        metric=None if validity is None else _metric(scenario, fields),
+        metric=None if validity is None else _metric(scenario.metric, fields),
         latencies_ns=_latencies(scenario, fields),
         perf_constraints_met=fields.get("result_perf_constraints_met"),
         min_duration_met=fields.get("result_min_duration_met"),
@@ -144,16 +130,15 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str], list[str]]:
     return fields, errors, warnings
 
 
-def _metric(scenario: str, fields: dict[str, Any]) -> Metric | None:
-    key, name, unit, factor = _METRICS[scenario]
-    value = fields.get(key)
-    if not value and scenario in _FALLBACK:
-        value = fields.get(_FALLBACK[scenario])
-    return None if value is None else Metric(name, float(value) * factor, unit)
+def _metric(logged: LoggedMetric, fields: dict[str, Any]) -> Metric | None:
+    value = fields.get(logged.key)
+    if not value and logged.fallback is not None:
+        value = fields.get(logged.fallback)
+    return None if value is None else Metric(logged.name, float(value) * logged.factor, logged.unit)
 
 
-def _latencies(scenario: str, fields: dict[str, Any]) -> dict[str, int]:
-    per_query = scenario == "MultiStream"
+def _latencies(scenario: Scenario, fields: dict[str, Any]) -> dict[str, int]:
+    per_query = scenario.samples_per_query is not None
     found = {}
     for statistic in ("min", "mean", "max"):
         middle = "query_" if per_query else ""

@@ -31,9 +31,10 @@ from loadrun.expected import expected_samples
 from loadrun.library import LibraryError, SampleLibrary, Samples, open_samples
 from loadrun.logs import LogError, parse_result
 from loadrun.report import PhaseClock, Report
+from loadrun.run_test import LogDirError, run_test
+from loadrun.scenarios import SCENARIOS
 from loadrun.scheduling import ask_for_short_slices
 from loadrun.serving import Engine, InProcessServing, RingServing, Serving
-from loadrun.session import LogDirError, run_test
 from loadrun.settings import (
     Settings,
     SettingsError,
@@ -207,7 +208,7 @@ class _Run:
         report.timeline = serving.timeline()
         result = parse_result(self._config.log_dir)
         report.loadgen = {key: value for key, value in asdict(result).items() if key != "fields"}
-        if result.scenario == "Offline" and result.metric and report.measured_rate:
+        if SCENARIOS[result.scenario].at_once and result.metric and report.measured_rate:
             report.harness_efficiency = result.metric.value / report.measured_rate
         report.status = "COMPLETE"
         report.write()

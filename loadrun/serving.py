@@ -17,16 +17,17 @@ from loadrun.dispatch.dispatcher import Dispatcher
 from loadrun.dispatch.policies import make_policy
 from loadrun.library import SampleLibrary, Samples
 from loadrun.report import InstanceReport
-from loadrun.session import (
+from loadrun.run_test import OnFailure
+from loadrun.scenarios import SCENARIOS, Collects
+from loadrun.settings import Settings
+from loadrun.sut import (
     Answer,
     HelpingRingSUT,
     InProcessSUT,
-    OnFailure,
     RingSUT,
     SystemUnderTest,
     WaitingRingSUT,
 )
-from loadrun.settings import Settings
 from loadrun.timeline import Timeline
 from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceState, RunState
@@ -87,7 +88,8 @@ class RingServing:
         self._dispatcher: Dispatcher | None = None
         self._completion: CompletionThread | None = None
         self._rates = [0.0] * config.instances
-        self._timeline = Timeline(timed=config.scenario != "Offline")
+        self._scenario = SCENARIOS[config.scenario]
+        self._timeline = Timeline(timed=not self._scenario.at_once)
         # A ring never holds more than the batches in flight; one slot more keeps a worker that
         # is about to release its slot from ever holding one up.
         geometry = RingGeometry(
@@ -146,15 +148,16 @@ class RingServing:
             [self._rings.request_producer(i) for i in range(config.instances)],
             policy,
             rule,
-            sort_samples=config.sort_samples and config.scenario == "Offline",
+            sort_samples=config.sort_samples and self._scenario.at_once,
         )
         collector = Collector(self._rings, self._control, self._dispatcher, self._timeline)
         self._control.run_state = RunState.RUNNING
-        if config.scenario in ("SingleStream", "MultiStream"):
+        collects = self._scenario.collects
+        if collects is Collects.ISSUING:
             wait = self._rings.wait_responses
             return WaitingRingSUT(library, self._dispatcher, collector, wait)
         sut: RingSUT
-        if config.scenario == "Server":
+        if collects is Collects.ISSUING_OR_COMPLETION:
             sut = helping = HelpingRingSUT(library, self._dispatcher, collector)
             calls = helping.count
         else:

@@ -19,7 +19,14 @@ import mlperf_loadgen as lg
 from loadrun.capacity import fits_limit, server_qps, service_time_s
 from loadrun.config import LoadrunConfig
 from loadrun.rounds import ROUNDS
-from loadrun.scenarios import MODES, SCENARIOS, TARGETS, parse_mode, parse_scenario
+from loadrun.scenarios import (
+    HARNESS_SAMPLES_S,
+    MODES,
+    SCENARIOS,
+    Scenario,
+    parse_mode,
+    parse_scenario,
+)
 from loadrun.user_conf import UserConf, UserConfError, parse_user_conf
 
 __all__ = [
@@ -46,9 +53,6 @@ _OFFLINE_SLACK = 1.1
 """LoadGen issues this much more than target_qps * min_duration in Offline."""
 _OFFLINE_MARGIN = 1.1
 """A warm-up is short and may read low; a query issued too small makes a run INVALID."""
-_HARNESS_SAMPLES_S, _HARNESS_QUERIES_S = 1e6, 2e4
-"""What this process is expected to carry, Offline and Server. An engine measured alone can be far
-quicker (one that computes nothing is), and LoadGen would make all the samples beforehand."""
 _LATENCY_MARGIN = 0.5
 """LoadGen makes queries for twice min_duration at the expected latency and then runs dry."""
 _MOST_QUERIES = 8_000_000
@@ -106,9 +110,8 @@ class Settings:
     @property
     def latency_limit_s(self) -> float | None:
         """Server's latency limit in s; None in the other scenarios."""
-        if self.scenario != "Server":
-            return None
-        return float(self.effective.server_target_latency_ns / 1e9)
+        limit = SCENARIOS[self.scenario].limit
+        return None if limit is None else float(getattr(self.effective, limit) / 1e9)
 
 
 def build_settings(config: LoadrunConfig, measured_rate: float | None = None) -> Settings:
@@ -127,7 +130,7 @@ def load_settings(config: LoadrunConfig) -> Settings:
     # Queries whose time has passed come in one call: LoadGen's thread catches up with its schedule
     # instead of falling further behind. Their latencies count from their own times all the same
     # (mlcommons/inference pull request 618; official submissions set it, the default is off).
-    test.server_coalesce_queries = config.scenario == "Server"
+    test.server_coalesce_queries = SCENARIOS[config.scenario].scheduled
     if user_conf is not None:
         _from_config(test, user_conf.path, config, conf_type=1)
     # user.conf can carry a `mode`; the command line decides.
@@ -157,23 +160,23 @@ def apply_measured_rate(settings: Settings, config: LoadrunConfig, rate: float) 
 
     Raises SettingsError when the rate is needed and not positive.
     """
-    test = settings.test
+    test, scenario = settings.test, SCENARIOS[config.scenario]
     if settings.target_source == "measured":
         if rate <= 0:
             raise SettingsError(
                 "no rate was measured at warm-up; give --qps or set target_qps in user.conf"
             )
         target = _measured_target(settings, config, rate)
-        most = {"Offline": _HARNESS_SAMPLES_S, "Server": _HARNESS_QUERIES_S}.get(config.scenario)
+        most = scenario.most_target
         if most is not None and target > most:
             settings.notes.append(
                 f"the rate of the engines alone, {rate:.3g} samples/s, is more than loadrun is "
                 f"expected to carry; target_qps is {most:g} (--qps sets another)"
             )
             target = most
-        setattr(test, TARGETS[config.scenario], target)
+        setattr(test, scenario.target.setting, target)
     _bound_offline(test, config)
-    if config.mode == "FindPeakPerformance":
+    if MODES[config.mode].searches:
         # A tenth of a query per second is noise on all but the slowest machines, and every
         # binary digit costs a whole test.
         test.server_find_peak_qps_decimals_of_precision = 1 if test.server_target_qps < 20 else 0
@@ -188,10 +191,10 @@ def apply_measured_rate(settings: Settings, config: LoadrunConfig, rate: float) 
 
 
 def _measured_target(settings: Settings, config: LoadrunConfig, rate: float) -> float:
-    test = settings.test
-    if config.scenario == "Offline":
+    test, scenario = settings.test, SCENARIOS[config.scenario]
+    if scenario.at_once:
         return _OFFLINE_MARGIN * rate
-    if config.scenario == "Server":
+    if scenario.scheduled:
         qps = server_qps(
             rate,
             config.instances,
@@ -199,13 +202,9 @@ def _measured_target(settings: Settings, config: LoadrunConfig, rate: float) -> 
             test.server_target_latency_percentile,
         )
         # The search starts from a load that must hold and doubles it.
-        return qps / 2 if config.mode == "FindPeakPerformance" else qps
-    if config.scenario == "SingleStream":
-        latency_s = config.instances / rate
-    else:
-        latency_s = test.multi_stream_samples_per_query / rate
+        return qps / 2 if MODES[config.mode].searches else qps
     shortest_s = 2 * test.min_duration_ms / 1e3 / _MOST_QUERIES
-    return float(max(_LATENCY_MARGIN * latency_s, shortest_s) * 1e9)
+    return float(max(_LATENCY_MARGIN * _query_s(test, config, rate), shortest_s) * 1e9)
 
 
 def _read(path: str | None, config: LoadrunConfig) -> UserConf | None:
@@ -227,7 +226,7 @@ def _base(config: LoadrunConfig) -> lg.TestSettings:
         test.performance_sample_count_override = (
             config.performance_sample_count or _DEFAULT_PERFORMANCE_SAMPLES
         )
-        if config.scenario == "Offline":
+        if SCENARIOS[config.scenario].at_once:
             test.min_query_count = OFFLINE_MIN_SAMPLES
     return test
 
@@ -240,26 +239,25 @@ def _from_config(test: lg.TestSettings, path: str, config: LoadrunConfig, conf_t
 
 
 def _apply_overrides(test: lg.TestSettings, config: LoadrunConfig) -> None:
-    overrides = config.overrides
+    overrides, scenario = config.overrides, SCENARIOS[config.scenario]
     if overrides.min_duration_s is not None:
         test.min_duration_ms = round(overrides.min_duration_s * 1e3)
     if overrides.min_query_count is not None:
         test.min_query_count = overrides.min_query_count
     if overrides.max_query_count is not None:
         # Offline has one query, however many samples: see _bound_offline.
-        test.max_query_count = 0 if config.scenario == "Offline" else overrides.max_query_count
-    if overrides.samples_per_query is not None:
-        test.multi_stream_samples_per_query = overrides.samples_per_query
+        test.max_query_count = 0 if scenario.at_once else overrides.max_query_count
+    if overrides.samples_per_query is not None and scenario.samples_per_query is not None:
+        setattr(test, scenario.samples_per_query, overrides.samples_per_query)
     if overrides.target_latency_ms is not None:
         nanoseconds = overrides.target_latency_ms * 1e6
-        if config.scenario == "Server":
-            test.server_target_latency_ns = round(nanoseconds)
+        if scenario.limit is not None:
+            setattr(test, scenario.limit, round(nanoseconds))
         else:
-            setattr(test, TARGETS[config.scenario], nanoseconds)
+            setattr(test, scenario.target.setting, nanoseconds)
     if overrides.target_qps is not None:
-        rate = config.scenario in ("Server", "Offline")
-        target = overrides.target_qps if rate else 1e9 / overrides.target_qps
-        setattr(test, TARGETS[config.scenario], target)
+        qps = overrides.target_qps
+        setattr(test, scenario.target.setting, 1e9 / qps if scenario.one_by_one else qps)
 
 
 def _bound_offline(test: lg.TestSettings, config: LoadrunConfig) -> None:
@@ -269,7 +267,7 @@ def _bound_offline(test: lg.TestSettings, config: LoadrunConfig) -> None:
     of its own: max_query_count counts queries there.
     """
     most = config.overrides.max_query_count
-    if config.scenario != "Offline" or not most:
+    if not SCENARIOS[config.scenario].at_once or not most:
         return
     test.min_query_count = min(test.min_query_count, most)
     if test.min_duration_ms:
@@ -278,11 +276,11 @@ def _bound_offline(test: lg.TestSettings, config: LoadrunConfig) -> None:
 
 
 def _target_source(config: LoadrunConfig, user_conf: UserConf | None) -> str:
-    stream = config.scenario in ("SingleStream", "MultiStream")
-    overrides = config.overrides
-    if overrides.target_qps is not None or (stream and overrides.target_latency_ms is not None):
+    overrides, scenario = config.overrides, SCENARIOS[config.scenario]
+    expected_latency = scenario.one_by_one and overrides.target_latency_ms is not None
+    if overrides.target_qps is not None or expected_latency:
         return "option"
-    key = "target_latency" if stream else "target_qps"
+    key = scenario.target.key
     if user_conf is not None and user_conf.get(config.model, config.scenario, key) is not None:
         return "user.conf"
     return "measured"
@@ -322,22 +320,22 @@ def expected_duration_s(settings: Settings, config: LoadrunConfig, rate: float) 
     """Return how long LoadGen will take at `rate` samples/s, in s; None when it cannot be said."""
     if rate <= 0:
         return None
-    rate = min(rate, _HARNESS_SAMPLES_S)
-    parts = {
-        "PerformanceOnly": ("performance",),
-        "AccuracyOnly": ("accuracy",),
-        "SubmissionRun": ("accuracy", "performance"),
-        "FindPeakPerformance": ("search",),
-    }[settings.mode]
-    estimates = {"performance": _performance_s, "accuracy": _accuracy_s, "search": _search_s}
-    return sum((estimates[part](settings, config, rate) for part in parts), 0.0)
+    rate, mode = min(rate, HARNESS_SAMPLES_S), MODES[settings.mode]
+    total = 0.0
+    if mode.accuracy:
+        total += _accuracy_s(settings, config, rate)
+    if mode.performance:
+        total += _performance_s(settings, config, rate)
+    if mode.searches:
+        total += _search_s(settings, config, rate)
+    return total
 
 
-def _query_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+def _query_s(test: lg.TestSettings, config: LoadrunConfig, rate: float) -> float:
     """Expected latency of one SingleStream or MultiStream query, in s."""
-    if config.scenario == "SingleStream":
-        return config.instances / rate
-    return float(settings.effective.multi_stream_samples_per_query / rate)
+    several = SCENARIOS[config.scenario].samples_per_query
+    # A lone sample has one instance work, at its share of the rate.
+    return float((config.instances if several is None else getattr(test, several)) / rate)
 
 
 def offline_samples(test: lg.TestSettings) -> int:
@@ -349,17 +347,17 @@ def offline_samples(test: lg.TestSettings) -> int:
 
 
 def _performance_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
-    test = settings.effective
+    test, scenario = settings.effective, SCENARIOS[config.scenario]
     duration_s = test.min_duration_ms / 1e3
-    if config.scenario == "Offline":
+    if scenario.at_once:
         return offline_samples(test) / rate
-    if config.scenario == "Server":
+    if scenario.scheduled:
         query_s = 1 / test.server_target_qps
         # Late queries still have to be answered.
         backlog = max(1.0, test.server_target_qps / rate)
         estimate = max(duration_s, test.min_query_count * query_s) * backlog
     else:
-        query_s = _query_s(settings, config, rate)
+        query_s = _query_s(test, config, rate)
         estimate = max(duration_s, test.min_query_count * query_s)
     if test.max_query_count:
         estimate = min(estimate, test.max_query_count * query_s)
@@ -369,11 +367,11 @@ def _performance_s(settings: Settings, config: LoadrunConfig, rate: float) -> fl
 
 
 def _accuracy_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
-    test = settings.effective
+    test, scenario = settings.effective, SCENARIOS[config.scenario]
     samples = test.accuracy_sample_count_override or config.sample_count
-    if config.scenario == "Server":
+    if scenario.scheduled:
         return float(samples / min(rate, test.server_target_qps))
-    if config.scenario == "SingleStream":
+    if scenario.one_sample:
         return float(samples * config.instances / rate)
     return float(samples / rate)
 
@@ -393,27 +391,27 @@ def unofficial(settings: Settings) -> list[str]:
     Held against LoadGen's mlperf.conf and the MLPerf Inference rules; data, weights and models are
     the caller's to judge.
     """
-    test, rules, scenario = settings.effective, settings.rules, settings.scenario
+    test, rules, mode = settings.effective, settings.rules, MODES[settings.mode]
     reasons = []
-    if settings.mode == "FindPeakPerformance":
-        reasons.append("FindPeakPerformance searches; its figure is not a result")
-    if settings.mode != "AccuracyOnly":
-        reasons += _unofficial_performance(test, rules, scenario)
+    if mode.searches:
+        reasons.append(f"{mode.name} searches; its figure is not a result")
+    if not mode.accuracy_only:
+        reasons += _unofficial_performance(test, rules, SCENARIOS[settings.scenario])
     if 0 < test.accuracy_sample_count_override < settings.sample_count:
         reasons.append(f"accuracy over {test.accuracy_sample_count_override} samples only")
     return reasons
 
 
 def _unofficial_performance(
-    test: lg.TestSettings, rules: lg.TestSettings, scenario: str
+    test: lg.TestSettings, rules: lg.TestSettings, scenario: Scenario
 ) -> list[str]:
     reasons = []
     if test.min_duration_ms < OFFICIAL_DURATION_MS:
         reasons.append(f"minimum duration {test.min_duration_ms / 1e3:g} s, below 600 s")
     # The count of Server and SingleStream is LoadGen's own default and no rule: early stopping
     # decides there.
-    if scenario in ("Offline", "MultiStream") and test.min_query_count < rules.min_query_count:
-        what = "samples" if scenario == "Offline" else "queries"
+    if scenario.counts and test.min_query_count < rules.min_query_count:
+        what = "samples" if scenario.at_once else "queries"
         reasons.append(f"minimum {test.min_query_count} {what}, below {rules.min_query_count}")
     if test.max_query_count:
         reasons.append(f"at most {test.max_query_count} queries")
@@ -424,18 +422,16 @@ def _unofficial_performance(
             f"performance set of {test.performance_sample_count_override} samples, below "
             f"{rules.performance_sample_count_override}"
         )
-    if scenario == "Server":
-        limit, official = test.server_target_latency_ns, rules.server_target_latency_ns
+    if scenario.limit is not None:
+        limit, official = getattr(test, scenario.limit), getattr(rules, scenario.limit)
         if limit != official:
             reasons.append(f"latency limit {limit / 1e6:g} ms instead of {official / 1e6:g} ms")
-    if scenario == "MultiStream":
-        count, official = test.multi_stream_samples_per_query, rules.multi_stream_samples_per_query
+    if (several := scenario.samples_per_query) is not None:
+        count, official = getattr(test, several), getattr(rules, several)
         if count != official:
             reasons.append(f"{count} samples per query instead of {official}")
-    names = {"SingleStream": "single_stream", "MultiStream": "multi_stream", "Server": "server"}
-    if scenario in names:
-        name = f"{names[scenario]}_target_latency_percentile"
-        chosen, official = getattr(test, name), getattr(rules, name)
+    if scenario.percentile is not None:
+        chosen, official = getattr(test, scenario.percentile), getattr(rules, scenario.percentile)
         if not math.isclose(chosen, official):
             reasons.append(f"latency percentile {100 * chosen:g} instead of {100 * official:g}")
     return reasons

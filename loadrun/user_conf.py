@@ -10,6 +10,7 @@ a comment is a line whose first word is `#`. `*` stands for every model or scena
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,7 +124,8 @@ def _entry(words: list[str], number: int, models: tuple[str, ...]) -> Entry:
 
 
 def _value(scenario: str, key: str, text: str) -> float:
-    expected_latency = key == "target_latency" and scenario in ("SingleStream", "MultiStream")
+    known = SCENARIOS.get(scenario)
+    expected_latency = key == "target_latency" and known is not None and known.one_by_one
     try:
         if not text.isascii():
             raise ValueError("LoadGen knows no other digits")
@@ -137,6 +139,6 @@ def _value(scenario: str, key: str, text: str) -> float:
     return value
 
 
-def _hint(word: str, names: tuple[str, ...]) -> str:
+def _hint(word: str, names: Iterable[str]) -> str:
     guess = nearest(word, names)
     return f" (nearest: {guess})" if guess else ""

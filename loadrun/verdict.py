@@ -13,6 +13,7 @@ from typing import Any
 
 from loadrun.capacity import LIMIT_SHARE, fits_limit, server_qps, service_time_s
 from loadrun.logs import LoadgenResult
+from loadrun.scenarios import SCENARIOS
 
 _MORE_QUERIES = re.compile(r"at least (\d+) more queries")
 _ENOUGH_QUERIES = re.compile(r"process at least (\d+) queries")
@@ -140,8 +141,8 @@ def _lengthen(result: LoadgenResult, count: int | None, duration_s: float) -> st
             f"raise --count from {count} to {enough:g}, or lower --time to {_down(took_s):g}: "
             f"the test ended after --count {count}"
         )
-    fields = result.fields
-    if result.scenario == "Offline":
+    fields, scenario = result.fields, SCENARIOS[result.scenario]
+    if scenario.at_once:
         rate, target = (
             _number(result, "result_samples_per_second"),
             _number(result, "effective_target_qps"),
@@ -151,7 +152,7 @@ def _lengthen(result: LoadgenResult, count: int | None, duration_s: float) -> st
             f"raise --qps (target_qps){to}, or leave it out: LoadGen issues "
             "min_duration * target_qps samples"
         )
-    if result.scenario == "Server":
+    if scenario.scheduled:
         needed = math.ceil(duration_s * _number(result, "effective_target_qps"))
         return (
             f"raise max_query_count to {needed} and max_duration above {duration_s:g} s in "
@@ -192,7 +193,7 @@ def _too_few_queries(result: LoadgenResult) -> tuple[str, str]:
 
 def _more_confidence(result: LoadgenResult, count: int | None) -> str:
     """How many queries would do, and how long they take."""
-    if result.scenario == "Server" and result.perf_constraints_met is False:
+    if SCENARIOS[result.scenario].scheduled and result.perf_constraints_met is False:
         late = result.fields.get("result_overlatency_query_count", "many")
         issued = result.fields.get("result_query_count", "all")
         return (
@@ -241,14 +242,14 @@ def _enough_on_time(percentile: float) -> int:
 
 def _took_s(result: LoadgenResult) -> float | None:
     """How long the test took, by its own rates and latencies; None where they do not tell."""
-    queries = _number(result, "result_query_count")
-    if result.scenario == "Offline":
+    queries, scenario = _number(result, "result_query_count"), SCENARIOS[result.scenario]
+    if scenario.at_once:
         samples, rate = (
             queries * (_number(result, "generated_samples_per_query") or 1),
             _number(result, "result_samples_per_second"),
         )
         return samples / rate if rate else None
-    if result.scenario == "Server":
+    if scenario.scheduled:
         rate = _number(result, "result_completed_samples_per_sec")
         return queries / rate if rate else None
     return queries * result.latencies_ns.get("mean", 0) / 1e9 or None

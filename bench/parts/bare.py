@@ -7,7 +7,7 @@ import sys
 from loadrun.config import LoadrunConfig
 from loadrun.library import Samples
 from loadrun.process import run_in_process
-from loadrun.session import Answer
+from loadrun.sut import Answer
 from netrun.engines.null import NullEngine
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import mlperf_loadgen as lg
 import numpy as np
 
-from loadrun.completion import set_ids
 from loadrun.config import LoadrunConfig
 from loadrun.library import SampleLibrary, open_samples
 from loadrun.logs import parse_result
 from loadrun.process import prepare_process, quiet_interpreter
 from loadrun.report import PhaseClock, Report
-from loadrun.session import run_test
+from loadrun.responses import set_ids
+from loadrun.run_test import run_test
 from loadrun.settings import apply_measured_rate, load_settings
 
 RATE = 1e6

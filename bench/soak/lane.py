@@ -18,10 +18,11 @@ import psutil
 
 from bench.soak.faults import INSTANCE_FAULTS, RUN_FAULTS, STALL_LIMIT_S, Fault, find
 from launch.environment import base_environment
+from loadrun.scenarios import MODES, OFFLINE, SCENARIOS, SERVER, SINGLE_STREAM
 from shm.reclaim import find_runs
 
-SCENARIOS = ("Offline", "Server", "MultiStream", "SingleStream", "SingleStream --through-ring")
-MODES = ("PerformanceOnly", "PerformanceOnly", "AccuracyOnly", "SubmissionRun")
+DRAWN_SCENARIOS = (*reversed(SCENARIOS), f"{SINGLE_STREAM.name} --through-ring")
+DRAWN_MODES = ("PerformanceOnly", "PerformanceOnly", "AccuracyOnly", "SubmissionRun")
 LONGEST_S = 90.0
 """A run of 2 s with all its faults ends within this; else it hangs."""
 LEAVE_S = 5.0
@@ -73,7 +74,7 @@ class Lane:
         self._number += 1
         self._home = self._directory / f"run{self._number}"
         self._home.mkdir(parents=True)
-        scenario, mode = draw.choice(SCENARIOS), draw.choice(MODES)
+        scenario, mode = draw.choice(DRAWN_SCENARIOS), draw.choice(DRAWN_MODES)
         self._log = self._home / "output.txt"
         self._label = f"{self._home.name} of {self._directory.name}: {scenario} {mode}"
         with self._log.open("wb") as log:
@@ -109,7 +110,7 @@ class Lane:
     def _command(self, scenario: str, mode: str) -> list[str]:
         draw = self._draw
         self._restarts = draw.choice((1000, 1000, 1000, 1))
-        single = scenario.startswith("SingleStream")
+        single = scenario.startswith(SINGLE_STREAM.name)
         instances = 1 if single else draw.randint(2, 4)
         words = ["run", "mobilenet", "--scenario", *scenario.split(), "--mode", mode, "--fast"]
         engine = draw.choice(("sim", "sim", "null"))
@@ -118,9 +119,9 @@ class Lane:
         words += ["--policy", draw.choice(("pull", "round_robin", "least_loaded"))]
         words += ["--instances", str(instances), "--cores", str(instances), "--oversubscribe"]
         words += ["--max-restarts", str(self._restarts), "--stall-limit", f"{STALL_LIMIT_S:g}"]
-        if scenario == "Server":
+        if scenario == SERVER.name:
             words += ["--qps", str(draw.choice((50, 150, 400)))]
-        elif scenario == "Offline" and engine == "null":
+        elif scenario == OFFLINE.name and engine == "null":
             # Alone, the engine is far quicker than loadrun: its rate would make a long test.
             words += ["--qps", "5000"]
         return [sys.executable, "-m", "launch.cli", *words, "--images", str(self._images_dir)]
@@ -131,7 +132,7 @@ class Lane:
         """Do random harm at random moments; returns the faults, whether one came before the test,
         the last one if it ends the run, and when that was."""
         draw, made = self._draw, []
-        in_process = scenario == "SingleStream"
+        in_process = scenario == SINGLE_STREAM.name
         faults = [] if in_process else draw.choices(INSTANCE_FAULTS, k=draw.randint(1, 6))
         if in_process or draw.random() < 0.3:
             faults.append(draw.choice(RUN_FAULTS))
@@ -210,18 +211,18 @@ class Lane:
         """Every sample that LoadGen issued was answered once, and none else."""
         fields = record["result"]["fields"]
         per_query = fields["effective_samples_per_query"]
-        offline = record["scenario"] == "Offline"
+        offline = SCENARIOS[record["scenario"]].at_once
         issued = 0
-        if mode != "AccuracyOnly":
+        if MODES[mode].performance:
             issued += fields["result_query_count"] * per_query
-        if mode != "PerformanceOnly":
+        if MODES[mode].accuracy:
             issued += self._images if offline else math.ceil(self._images / per_query) * per_query
         answered = sum(instance["samples"] for instance in record["instances"])
         self.tally.answered += answered
         self._unequal(issued, answered)
         if record["result"]["errors"]:
             self._wrong(f"LoadGen errors: {record['result']['errors']}")
-        if mode != "PerformanceOnly":
+        if MODES[mode].accuracy:
             (log,) = self._home.glob("results/*/*/mlperf_log_accuracy.json")
             seen = Counter(entry["qsl_idx"] for entry in json.loads(log.read_text()))
             self._unequal(self._images, len(seen))

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import models
 from base.errors import InputError
+from loadrun.scenarios import OFFLINE, UnknownNameError, parse_scenario
 
 Number = TypeVar("Number", int, float)
 EXIT_CODES = """\
@@ -26,7 +27,7 @@ def add_scenario(group: argparse._ActionsContainer) -> None:
     """Add the scenario."""
     group.add_argument(
         "--scenario",
-        default="Offline",
+        default=OFFLINE.name,
         metavar="NAME",
         help="SingleStream, MultiStream, Server or Offline (default)",
     )
@@ -56,8 +57,6 @@ def add_results(group: argparse._ActionsContainer) -> None:
 
 def scenario_of(arguments: argparse.Namespace) -> str:
     """LoadGen's name of --scenario; InputError with the nearest one."""
-    from loadrun.scenarios import UnknownNameError, parse_scenario
-
     try:
         return parse_scenario(arguments.scenario)
     except UnknownNameError as error:

@@ -6,6 +6,7 @@ import argparse
 
 from launch.commands.arguments import add_scenario
 from launch.commands.run import add_run_arguments, read_options
+from loadrun.scenarios import PERFORMANCE_ONLY
 
 SUMMARY = "run MLPerf's compliance tests and judge them by the official rules"
 DESCRIPTION = """\
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="compliance tests, by commas (default: TEST01,TEST04)",
     )
-    parser.set_defaults(mode="PerformanceOnly", audit=None, json=False)
+    parser.set_defaults(mode=PERFORMANCE_ONLY.name, audit=None, json=False)
 
 
 def execute(arguments: argparse.Namespace) -> int:

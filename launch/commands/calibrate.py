@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import models
 from base.errors import InputError
 from launch.commands.arguments import EXIT_CODES, add_model, count, one_of
-from launch.options import BATCH_SIZES, CalibrateOptions, find_path
+from launch.options import CalibrateOptions, find_path
+from loadrun.scenarios import OFFLINE
 
 if TYPE_CHECKING:
     from launch.calibration import CacheFile, Calibration
@@ -61,9 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     engine.add_argument(
         "--batch-size",
         type=count,
-        default=BATCH_SIZES["Offline"],
+        default=OFFLINE.batch_size,
         metavar="N",
-        help=f"compile for batches of up to N samples (default {BATCH_SIZES['Offline']})",
+        help=f"compile for batches of up to N samples (default {OFFLINE.batch_size})",
     )
     engine.add_argument(
         "--threads",

@@ -23,13 +23,18 @@ from launch.commands.arguments import (
     whole,
 )
 from launch.options import (
-    BATCH_SIZES,
     IN_FLIGHT,
-    POLICIES,
     RunOptions,
     TunedUse,
     find_sources,
     find_user_conf,
+)
+from loadrun.scenarios import (
+    MODES,
+    PERFORMANCE_ONLY,
+    SCENARIOS,
+    UnknownNameError,
+    parse_mode,
 )
 
 if TYPE_CHECKING:
@@ -87,7 +92,7 @@ def add_mode(groups: Groups) -> None:
     """Add what says which kind of test it is, and how it is told."""
     groups.test.add_argument(
         "--mode",
-        default="PerformanceOnly",
+        default=PERFORMANCE_ONLY.name,
         metavar="NAME",
         help="PerformanceOnly (default), AccuracyOnly, SubmissionRun (both) or"
         " FindPeakPerformance (Server)",
@@ -141,7 +146,7 @@ def _add_plan(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_engine(group: argparse._ArgumentGroup) -> None:
-    sizes = ", ".join(f"{scenario} {size}" for scenario, size in BATCH_SIZES.items())
+    sizes = ", ".join(f"{name} {scenario.batch_size}" for name, scenario in SCENARIOS.items())
     group.add_argument(
         "--engine",
         metavar="NAME",
@@ -228,29 +233,29 @@ def execute(arguments: argparse.Namespace) -> int:
 def read_options(arguments: argparse.Namespace) -> RunOptions:
     """The checked options of one run; InputError names the option, its value and the cure."""
     from loadrun.dispatch.policies import NAMES
-    from loadrun.scenarios import UnknownNameError, parse_mode
 
     scenario = scenario_of(arguments)
+    known = SCENARIOS[scenario]
     try:
         mode = parse_mode(arguments.mode)
     except UnknownNameError as error:
         raise InputError(str(error)) from None
     model = models.get(arguments.model)
-    if mode == "FindPeakPerformance" and scenario != "Server":
+    if MODES[mode].searches and not known.scheduled:
         raise InputError(f"--mode {mode} exists for --scenario Server only, not {scenario}")
-    if arguments.through_ring and scenario != "SingleStream":
+    if arguments.through_ring and not known.one_sample:
         raise InputError(
             f"--through-ring is for SingleStream; {scenario} always runs through rings"
         )
-    if arguments.max_latency is not None and scenario == "Offline":
-        raise InputError("--max-latency: Offline has no latency limit")
+    if arguments.max_latency is not None and known.at_once:
+        raise InputError(f"--max-latency: {scenario} has no latency limit")
     if arguments.strict and arguments.oversubscribe:
         raise InputError("--strict and --oversubscribe exclude each other: leave one out")
     if arguments.audit is not None:
         from launch.compliance.settings import audit_config
 
         audit_config(arguments.audit)
-        if mode != "PerformanceOnly":
+        if mode != PERFORMANCE_ONLY.name:
             raise InputError(f"--audit {arguments.audit} runs in PerformanceOnly, not {mode}")
     engine, precision = engine_of(arguments)
     choice, tuned = _find_tuned(arguments, model.name, scenario, engine, precision)
@@ -268,10 +273,8 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         ),
         engine=engine,
         precision=precision,
-        policy=one_of(
-            "--policy", (arguments.policy or POLICIES[scenario]).replace("-", "_"), NAMES
-        ),
-        batch_size=arguments.batch_size or BATCH_SIZES[scenario],
+        policy=one_of("--policy", (arguments.policy or known.policy).replace("-", "_"), NAMES),
+        batch_size=arguments.batch_size or known.batch_size,
         in_flight=arguments.in_flight or IN_FLIGHT,
         instances=arguments.instances,
         cores=arguments.cores,

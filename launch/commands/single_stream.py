@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from launch.commands import run
+from loadrun.scenarios import SINGLE_STREAM
 
 SUMMARY = "run the SingleStream scenario, in one process"
 DESCRIPTION = """\
@@ -26,7 +27,7 @@ and is INVALID; 4 the run failed; 130 interrupted.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `run` accepts, without the scenario."""
     run.add_mode(run.add_run_arguments(parser))
-    parser.set_defaults(scenario="SingleStream")
+    parser.set_defaults(scenario=SINGLE_STREAM.name)
 
 
 def execute(arguments: argparse.Namespace) -> int:

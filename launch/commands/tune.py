@@ -21,6 +21,7 @@ from launch.commands.arguments import (
 )
 from launch.options import find_sources, find_user_conf
 from launch.tune.options import TuneOptions
+from loadrun.scenarios import SCENARIOS
 
 SUMMARY = "search instances, cores, batch size, policy and depth that serve a model best"
 DESCRIPTION = """\
@@ -92,7 +93,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def read_options(arguments: argparse.Namespace) -> TuneOptions:
     """The checked options; InputError names the option, its value and the cure."""
     scenario = scenario_of(arguments)
-    if arguments.max_latency is not None and scenario != "Server":
+    if arguments.max_latency is not None and SCENARIOS[scenario].limit is None:
         raise InputError(f"--max-latency is Server's limit; {scenario} has none")
     engine, precision = engine_of(arguments)
     return TuneOptions(

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import InputError, RunError
-from launch.compliance.rules import LATENCIES
 from launch.options import RunOptions
 from launch.results import COMPLETE, RUN_JSON, home, places, read_json
-from loadrun.scenarios import TARGETS
+from loadrun.scenarios import ACCURACY_ONLY, PERFORMANCE_ONLY, SCENARIOS
 
-PERFORMANCE, ACCURACY = "PerformanceOnly", "AccuracyOnly"
+PERFORMANCE, ACCURACY = PERFORMANCE_ONLY.name, ACCURACY_ONLY.name
 SAME = (
     *("model", "scenario", "engine", "precision", "batch_size", "in_flight", "policy", "plan"),
     *("artifact", "data", "weights", "round"),
@@ -45,10 +44,11 @@ def at_same_load(audit: RunOptions) -> RunOptions:
     """
     reference = find_reference(replace(audit, audit=None), PERFORMANCE)
     settings = (reference or {}).get("settings") or {}
-    target = settings.get(TARGETS[audit.scenario])
+    scenario = SCENARIOS[audit.scenario]
+    target = settings.get(scenario.target.setting)
     if not target:
         return audit
-    return replace(audit, qps=1e9 / target if audit.scenario in LATENCIES else target)
+    return replace(audit, qps=1e9 / target if scenario.one_by_one else target)
 
 
 def difference(

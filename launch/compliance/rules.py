@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import RunError
-from loadrun.logs import METRIC_KEYS, LoadgenResult
+from loadrun.logs import LoadgenResult
+from loadrun.scenarios import SCENARIOS
 
 PASS, FAIL = "TEST PASS", "TEST FAIL"
-LATENCIES = ("SingleStream", "MultiStream")
-"""Scenarios whose score is a latency in ns."""
 TOLERANCE, SHORT_TOLERANCE = 0.10, 0.20
-SHORT = {"SingleStream": 200_000, "MultiStream": 1_600_000}
-"""Up to this score the larger tolerance holds: short latencies vary more."""
+"""The larger one holds for short latencies, which vary more."""
 
 
 @dataclass(frozen=True)
@@ -77,24 +75,22 @@ def verify_performance(test: str, reference: LoadgenResult, audited: LoadgenResu
     for name, result in (("reference", reference), ("audit", audited)):
         if not result.valid:
             return Verdict(False, f"the {name} run is INVALID", (f"{name} run: INVALID",))
-    scenario = reference.scenario
-    if audited.scenario != scenario:
-        figure = f"the audit run is {audited.scenario}, the reference {scenario}"
+    if audited.scenario != reference.scenario:
+        figure = f"the audit run is {audited.scenario}, the reference {reference.scenario}"
         return Verdict(False, figure, (figure,))
+    scenario = SCENARIOS[reference.scenario]
     limits = [r.fields.get("effective_target_latency_ns") for r in (reference, audited)]
-    if scenario == "Server" and limits[0] != limits[1]:
-        figure = f"Server latency limits differ: {limits[0]} and {limits[1]} ns"
+    if scenario.limit is not None and limits[0] != limits[1]:
+        figure = f"{scenario.name} latency limits differ: {limits[0]} and {limits[1]} ns"
         return Verdict(False, figure, (figure,))
-    scores = [
-        float(result.fields.get(METRIC_KEYS[scenario]) or 0) for result in (reference, audited)
-    ]
+    scores = [float(result.fields.get(scenario.metric.key) or 0) for result in (reference, audited)]
     if not all(scores):
         figure = "too few queries for an early-stopping estimate"
         return Verdict(False, figure, (figure,))
-    if test == "TEST04" and scenario in LATENCIES:
+    if test == "TEST04" and scenario.one_by_one:
         scores = [1e9 / score for score in scores]
     ratio = scores[1] / scores[0]
-    tolerance = SHORT_TOLERANCE if scores[0] <= SHORT.get(scenario, 0) else TOLERANCE
+    tolerance = SHORT_TOLERANCE if scores[0] <= scenario.short_ns else TOLERANCE
     passed = ratio < 1 + tolerance if test == "TEST04" else abs(ratio - 1) <= tolerance
     allowed = f"below {1 + tolerance:.2f}" if test == "TEST04" else f"1 +- {tolerance:.2f}"
     figure = f"audit run / performance run = {ratio:.3f} (allowed: {allowed})"

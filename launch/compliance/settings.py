@@ -9,8 +9,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from base.errors import InputError
-
-SCENARIOS = ("SingleStream", "MultiStream", "Server", "Offline")
+from loadrun.scenarios import SCENARIOS
 
 AUDITS: dict[str, dict[str, int]] = {
     # Accuracy in performance mode: the responses of a random subset are logged.

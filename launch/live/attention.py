@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from launch.live.progress import Progress
+from loadrun.scenarios import SCENARIOS
 
 SETTLED_S = 10.0
 """Before this a rate tells little: the first batches of a test are not its usual ones."""
@@ -23,12 +24,12 @@ def attention(
     if rate is None or progress.done is None or progress.gone_s < SETTLED_S:
         return []
     notes = []
-    if scenario == "Offline" and measured_rate and rate < SLOW * measured_rate:
+    if SCENARIOS[scenario].at_once and measured_rate and rate < SLOW * measured_rate:
         notes.append(
             f"{100 * rate / measured_rate:.0f}% of the {measured_rate:.4g} samples/s measured at"
             " warm-up: is the machine busy with something else? (loadrun doctor)"
         )
-    if scenario == "Server" and target_qps:
+    if SCENARIOS[scenario].scheduled and target_qps:
         waiting = target_qps * progress.gone_s - progress.done
         if waiting > BACKLOG_S * target_qps:
             notes.append(

@@ -15,6 +15,7 @@ from launch.results import write_json
 from launch.signals import Signals
 from launch.terminal import Terminal
 from launch.trial import run_once, source_words
+from loadrun.scenarios import FIND_PEAK_PERFORMANCE, PERFORMANCE_ONLY, SERVER, Mode
 from loadrun.user_conf import UserConfError, parse_user_conf
 
 GROWTH = 1.3
@@ -106,7 +107,7 @@ class _Finder:
         words = [f"--time={options.durations[0]:g}"]
         if options.start is not None:
             words.append(f"--qps={options.start:g}")
-        record = self._run(words, "FindPeakPerformance")
+        record = self._run(words, FIND_PEAK_PERFORMANCE)
         metric = record["result"]["metric"]
         if not metric or not metric["value"]:
             raise RunError("LoadGen's FindPeakPerformance found no rate")
@@ -134,7 +135,7 @@ class _Finder:
         """The rate that a run sets by itself; its verdict counts."""
         seconds = self._options.durations[0]
         record = self._run([f"--time={seconds:g}"])
-        qps = float(record["settings"]["server_target_qps"])
+        qps = float(record["settings"][SERVER.target.setting])
         self._known[qps] = self._judge(record, qps, seconds)
         return qps
 
@@ -161,13 +162,13 @@ class _Finder:
         self._terminal.line(f"  {qps:8.4g} queries/s, {seconds:4g} s: p99 {p99:.4g} ms  {word}")
         return held
 
-    def _run(self, words: list[str], mode: str = "PerformanceOnly") -> dict[str, Any]:
+    def _run(self, words: list[str], mode: Mode = PERFORMANCE_ONLY) -> dict[str, Any]:
         options = self._options
         words = [*options.words, *source_words(options.sources), "--fast", *words]
         if options.user_conf.exists():
             words.append(f"--user-conf={options.user_conf}")
         directory = options.home / "run"
-        return run_once(options.model, "Server", words, directory, self._signals, mode)
+        return run_once(options.model, SERVER.name, words, directory, self._signals, mode.name)
 
     def _record(self, peak: Peak) -> None:
         options = self._options
@@ -186,7 +187,7 @@ class _Finder:
         options = self._options
         if not options.keep:
             return
-        key = f"{options.mlperf_name}.Server.target_qps"
+        key = f"{options.mlperf_name}.{SERVER.name}.{SERVER.target.key}"
         # Rounded down: what is written is not more than what has held.
         digits = 10 ** max(0, 3 - len(str(int(qps))))
         value = f"{int(qps * digits) / digits:g}"

@@ -14,7 +14,7 @@ from launch.charts.lines import COLOURS, Series, line_chart, line_figure, series
 from launch.charts.markup import Child, Markup, scroller, tag
 from launch.report import tables
 from launch.report.figures import FEW
-from launch.report.history import PERCENTILES, SETTINGS, facts, higher_is_better
+from launch.report.history import PERCENTILES, SETTINGS, facts, higher_is_better, recorded_scenario
 from launch.report.page import badge, document, model_title, section
 from launch.report.series import Histogram, windows
 from launch.report.sources import Source, page_beside
@@ -103,7 +103,7 @@ def _figures(
         ]
         if len(ratios) == len(runs) - 1:
             rows.append(("ratio", ["1", *ratios], False))
-    offline = all(run["scenario"] == "Offline" for run in runs)
+    offline = all(recorded_scenario(run).at_once for run in runs)
     # There they only say how long the test took.
     for name in () if offline else PERCENTILES:
         found = [run["latencies_ns"].get(name) for run in runs]
@@ -161,7 +161,7 @@ def _latencies(sources: Sequence[Source], names: Sequence[str]) -> Markup | None
             found.append((at, histogram))
     if not found:
         return None
-    offline = any(source.record["scenario"] == "Offline" for source in sources)
+    offline = any(recorded_scenario(source.record).at_once for source in sources)
     high = max(run.edges[-1] for _, run in found)
     x: Axis
     y: Axis

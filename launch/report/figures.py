@@ -10,7 +10,7 @@ from typing import Any
 from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
 from launch.charts.chart import Axis, Chart, figure
 from launch.charts.markup import Markup
-from launch.report.history import PERCENTILES, served_s
+from launch.report.history import PERCENTILES, recorded_scenario, served_s
 from launch.report.series import Histogram, Window, batch_sizes, windows
 
 COLOURS = 7
@@ -28,9 +28,8 @@ def instance_colour(instance: int) -> str:
 
 def limit_ns(record: dict[str, Any]) -> float | None:
     """The latency limit of a Server test; None elsewhere."""
-    if record["scenario"] != "Server":
-        return None
-    limit = record["settings"].get("server_target_latency_ns")
+    name = recorded_scenario(record).limit
+    limit = record["settings"].get(name) if name is not None else None
     return float(limit) if limit else None
 
 
@@ -47,15 +46,15 @@ def latencies(record: dict[str, Any]) -> Markup | None:
         percentiles = {name: found.percentile(float(name[1:]) / 100) for name in PERCENTILES}
         source = "loadrun's"
     limit = limit_ns(record)
-    of = "query" if record["scenario"] == "MultiStream" else "sample"
+    scenario = recorded_scenario(record)
+    of = "query" if scenario.samples_per_query is not None else "sample"
     marks = [(value, f"{name} {duration(value)}", "c3") for name, value in percentiles.items()]
     if limit:
         marks.append((limit, f"limit {duration(limit)}", "c2"))
     marks.sort()
     values = [value for value, *_ in marks]
-    offline = record["scenario"] == "Offline"
     cumulative: Axis
-    if offline:
+    if scenario.at_once:
         end = max(found.percentile(1), *values)
         x: Axis = partial(Linear, 0.0, end, label=duration, count=4)
         # More would show how batches fall into bars.
@@ -120,8 +119,9 @@ def throughput(record: dict[str, Any]) -> Markup | None:
     if not found:
         return None
     levels = [("c3", "standalone rate of the instances", record.get("standalone_rate"))]
-    target = record["settings"].get("server_target_qps")
-    if record["scenario"] == "Server":
+    scenario = recorded_scenario(record)
+    if scenario.scheduled:
+        target = record["settings"].get(scenario.target.setting)
         levels.append(("c2", "target rate", target))
     drawn = [(colour, name, value) for colour, name, value in levels if value]
     high = max(window.rate for window in found)
@@ -158,9 +158,9 @@ def depth(record: dict[str, Any]) -> Markup | None:
     """Samples that wait or are in work, over the test."""
     found = _windows(record)
     # Elsewhere there is one query at a time, by definition.
-    if not found or record["scenario"] not in ("Server", "Offline"):
+    scenario = recorded_scenario(record)
+    if not found or scenario.one_by_one:
         return None
-    offline = record["scenario"] == "Offline"
     deepest = max(window.deepest for window in found)
     chart = Chart(
         "samples waiting or in work",
@@ -169,18 +169,18 @@ def depth(record: dict[str, Any]) -> Markup | None:
         partial(Linear, 0.0, max(1.08 * deepest, 2.0), count=4, whole=True),
         _deaths(record, found[-1].end_s),
     )
-    if offline:
+    if scenario.at_once:
         line = [(0.0, deepest), *((window.end_s, window.left) for window in found)]
         chart.band(line)
     else:
         line = _steps(found, [window.outstanding for window in found])
         chart.band(_steps(found, [window.deepest for window in found]), "c4")
     chart.line(line)
-    note = "Offline begins with all samples and works them off." if offline else ""
+    note = "Offline begins with all samples and works them off." if scenario.at_once else ""
     return figure(
         "Queue depth",
         chart.svg("Queue depth over time", f"At most {number(deepest)} samples."),
-        legend=[] if offline else [("c1", "mean"), ("area c4", "most")],
+        legend=[] if scenario.at_once else [("c1", "mean"), ("area c4", "most")],
         note=note,
     )
 

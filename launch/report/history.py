@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from loadrun.scenarios import SCENARIOS, SINGLE_STREAM, Scenario
+
 KEPT = 30
 """Earlier runs that a run.json names, the newest first."""
 PERCENTILES = ("p50", "p90", "p99")
@@ -28,6 +30,11 @@ SETTINGS = (
 """What can make two runs of a kind differ."""
 
 
+def recorded_scenario(record: dict[str, Any]) -> Scenario:
+    """The scenario of a run; of a name that is none, the one with nothing special to show."""
+    return SCENARIOS.get(record.get("scenario", ""), SINGLE_STREAM)
+
+
 def facts(record: dict[str, Any]) -> dict[str, Any]:
     """The figures and settings of a run, flat; what it does not have is None."""
     result = record.get("result") or {}
@@ -38,7 +45,7 @@ def facts(record: dict[str, Any]) -> dict[str, Any]:
     versions = record.get("versions") or {}
     seconds, each = served_s(record), record.get("instances") or []
     busy = sum(instance["busy_s"] for instance in each)
-    server = record.get("scenario") == "Server"
+    scenario = recorded_scenario(record)
     return {
         "run_id": record["run_id"],
         "started": record.get("started"),
@@ -60,7 +67,7 @@ def facts(record: dict[str, Any]) -> dict[str, Any]:
         "policy": record.get("policy"),
         "instances": len(instances),
         "cores": len(instances[0]["processors"]) if instances else None,
-        "target_qps": settings.get("server_target_qps") if server else None,
+        "target_qps": settings.get(scenario.target.setting) if scenario.scheduled else None,
         "weights": (record.get("weights") or {}).get("name"),
         "data": (record.get("data") or {}).get("name"),
         "host": (record.get("host") or {}).get("name"),

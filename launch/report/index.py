@@ -11,7 +11,7 @@ from launch.charts.axes import duration, number
 from launch.charts.chart import spark
 from launch.charts.markup import Child, Markup, scroller, tag
 from launch.report import tables
-from launch.report.history import facts, higher_is_better, same_kind
+from launch.report.history import facts, higher_is_better, recorded_scenario, same_kind
 from launch.report.page import badge, document, model_title
 from launch.report.sources import Source, page_beside
 from launch.results import COMPLETE
@@ -92,7 +92,7 @@ def cells(source: Source, place: Path) -> list[Cell]:
     link = os.path.relpath(page_beside(source), place.parent)
     mode = " ".join(filter(None, (record["mode"], record.get("audit"))))
     earlier = same_kind(record)
-    p99 = run["latencies_ns"].get("p99") if record["scenario"] != "Offline" else None
+    p99 = run["latencies_ns"].get("p99") if not recorded_scenario(record).at_once else None
     made = f"{run['engine']} {run['precision']}" + (
         ", synthetic" if record.get("synthetic") else ""
     )

@@ -10,7 +10,7 @@ from launch.charts.axes import duration, number, percent
 from launch.charts.markup import Child, Markup, join, scroller, tag
 from launch.charts.picture import stylesheet
 from launch.report import figures, tables
-from launch.report.history import PERCENTILES, same_kind, served_s
+from launch.report.history import PERCENTILES, recorded_scenario, same_kind, served_s
 from launch.report.machine import machine
 from launch.results import COMPLETE
 
@@ -163,13 +163,14 @@ def _tiles(record: dict[str, Any]) -> Markup:
     answered = sum(instance["samples"] for instance in record["instances"])
     tiles: list[tuple[str, str, str]] = []
     # Offline issues all samples at once: how long each took says nothing of its own.
-    if record["scenario"] != "Offline":
+    scenario = recorded_scenario(record)
+    if not scenario.at_once:
         tiles = [
             (f"{name} of latency", duration(told[name]), "") for name in PERCENTILES if name in told
         ]
     limit = figures.limit_ns(record)
     if limit:
-        share = record["settings"].get("server_target_latency_percentile") or 0
+        share = record["settings"].get(scenario.percentile) or 0
         tiles.append(("latency limit", duration(limit), f"for {percent(share)} of the queries"))
     efficiency = record.get("harness_efficiency")
     if efficiency is not None:

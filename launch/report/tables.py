@@ -8,7 +8,15 @@ from typing import Any
 
 from launch.charts.axes import duration, number, percent
 from launch.charts.markup import Child, Markup, scroller, tag
-from launch.report.history import PERCENTILES, SETTINGS, facts, higher_is_better, served_s
+from launch.report.history import (
+    PERCENTILES,
+    SETTINGS,
+    facts,
+    higher_is_better,
+    recorded_scenario,
+    served_s,
+)
+from loadrun.scenarios import Scenario
 
 Row = tuple[str, Child]
 DIGEST = 12
@@ -48,31 +56,24 @@ def settings(record: dict[str, Any]) -> Markup:
         ("calibration", record.get("calibration")),
     ]
     if given:
-        rows += _loadgen(record["scenario"], given, record.get("target_source"))
+        rows += _loadgen(recorded_scenario(record), given, record.get("target_source"))
     return pairs(rows)
 
 
-def _loadgen(scenario: str, given: dict[str, Any], source: str | None) -> list[Row]:
+def _loadgen(scenario: Scenario, given: dict[str, Any], source: str | None) -> list[Row]:
     """What LoadGen was told; a run that failed early has not told it anything."""
     said = f" (set by: {source})" if source else ""
+    expected = given.get(scenario.target.setting, 0)
     rows: list[Row]
-    if scenario == "Server":
-        rows = [
-            ("target rate", f"{number(given.get('server_target_qps', 0))} queries/s{said}"),
-            (
-                "latency limit",
-                f"{duration(given.get('server_target_latency_ns', 0))} for"
-                f" {percent(given.get('server_target_latency_percentile', 0))}",
-            ),
-        ]
-    elif scenario == "Offline":
-        rows = [
-            ("expected rate", f"{number(given.get('offline_expected_qps', 0))} samples/s{said}")
-        ]
+    if scenario.scheduled:
+        rows = [("target rate", f"{number(expected)} queries/s{said}")]
+    elif scenario.at_once:
+        rows = [("expected rate", f"{number(expected)} samples/s{said}")]
     else:
-        key = "single_stream" if scenario == "SingleStream" else "multi_stream"
-        expected = given.get(f"{key}_expected_latency_ns", 0)
         rows = [("expected latency", f"{duration(expected)}{said}")]
+    if scenario.limit is not None and scenario.percentile is not None:
+        limit_ns, share = given.get(scenario.limit, 0), given.get(scenario.percentile, 0)
+        rows.append(("latency limit", f"{duration(limit_ns)} for {percent(share)}"))
     return [
         *rows,
         ("least duration", f"{number(given.get('min_duration_ms', 0) / 1e3)} s"),
@@ -200,7 +201,7 @@ def _figures(
     unit = now["unit"]
     yield "figure", now["figure"], before.get("figure"), unit or "", higher_is_better(unit)
     # In Offline they only say how long the test took.
-    names = PERCENTILES if now["scenario"] != "Offline" else ()
+    names = () if recorded_scenario(now).at_once else PERCENTILES
     for name in names:
         past = (before.get("latencies_ns") or {}).get(name)
         yield f"{name} of latency", now["latencies_ns"].get(name), past, "ns", False

@@ -13,8 +13,7 @@ from launch.compliance.references import ACCURACY, SAME, difference
 from launch.configs import overrides
 from launch.options import RunOptions
 from launch.run import planned_record
-from launch.submission.texts import TARGET_KEYS
-from loadrun.scenarios import TARGETS
+from loadrun.scenarios import SCENARIOS
 from loadrun.user_conf import parse_user_conf
 from models.imagenet.dataset import image_folder
 from netrun.build import weights_hash
@@ -53,12 +52,11 @@ class Present:
         """Return what a performance run was asked for, where it is not what is asked for now."""
         if record is None or self._target is None:
             return ""
-        scenario = self._options.scenario
-        key, factor = TARGET_KEYS[scenario]
-        had = record["settings"][TARGETS[scenario]] * factor
+        target = SCENARIOS[self._options.scenario].target
+        had = record["settings"][target.setting] * target.factor
         if math.isclose(had, self._target, rel_tol=1e-4):
             return ""
-        return f"of another {key} ({had:.6g}, now {self._target:.6g})"
+        return f"of another {target.key} ({had:.6g}, now {self._target:.6g})"
 
     def _made_otherwise(self, record: dict[str, Any]) -> str:
         planned = self._planned
@@ -123,5 +121,5 @@ def _asked_target(options: RunOptions) -> float | None:
         return None
     benchmark = models.get(options.model).mlperf_name
     conf = parse_user_conf(Path(options.user_conf), models=(benchmark,))
-    entry = conf.get(benchmark, options.scenario, TARGET_KEYS[options.scenario][0])
+    entry = conf.get(benchmark, options.scenario, SCENARIOS[options.scenario].target.key)
     return None if entry is None else float(entry.value)

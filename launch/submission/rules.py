@@ -7,11 +7,12 @@ mlcommons/inference.
 from __future__ import annotations
 
 from base.errors import InputError
+from loadrun.scenarios import MULTI_STREAM, OFFLINE, SERVER, SINGLE_STREAM
 
 TESTS = ("TEST01", "TEST04")
 """Compliance tests of image classification, for the closed division."""
-EDGE = ("SingleStream", "MultiStream", "Offline")
-DATACENTER = ("Server", "Offline")
+EDGE = (SINGLE_STREAM.name, MULTI_STREAM.name, OFFLINE.name)
+DATACENTER = (SERVER.name, OFFLINE.name)
 SYSTEM_TYPES = ("edge", "datacenter", "datacenter,edge", "edge,datacenter")
 DIVISIONS = ("closed", "open")
 BENCHMARKS = ("resnet50",)

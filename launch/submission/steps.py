@@ -20,6 +20,7 @@ from launch.configs import overrides
 from launch.options import RunOptions
 from launch.results import ACCURACY_LOG
 from launch.submission.present import Present
+from loadrun.scenarios import SCENARIOS
 
 OFFICIAL_S = 600.0
 """Least seconds of an official performance test."""
@@ -129,7 +130,7 @@ def _verdict(
 
 def known_rate(options: RunOptions) -> float | None:
     """Return samples/s of the model as an earlier run here measured it, None where none did."""
-    for scenario in ("Offline", "Server", "MultiStream", "SingleStream"):
+    for scenario in reversed(SCENARIOS):
         for mode in (PERFORMANCE, ACCURACY):
             record = find_reference(replace(options, scenario=scenario, audit=None), mode)
             if record is not None and record.get("standalone_rate"):

@@ -8,15 +8,8 @@ import shlex
 from typing import Any
 
 import models
-from loadrun.scenarios import TARGETS
+from loadrun.scenarios import SCENARIOS
 
-TARGET_KEYS = {
-    "SingleStream": ("target_latency", 1e-6),
-    "MultiStream": ("target_latency", 1e-6),
-    "Server": ("target_qps", 1.0),
-    "Offline": ("target_qps", 1.0),
-}
-"""What user.conf calls LoadGen's target, and the factor to its unit (ms or 1/s), by scenario."""
 INPUT_TYPE = "uint8"
 """A sample in memory: raw pixels, whose normalisation is part of the first convolution."""
 TRANSFORMATIONS = {
@@ -32,9 +25,9 @@ TRANSFORMATIONS = {
 def user_conf(record: dict[str, Any]) -> str:
     """Return the settings that a person may choose, as LoadGen had them, in its format."""
     model, scenario, settings = record["model"], record["scenario"], record["settings"]
-    key, factor = TARGET_KEYS[scenario]
+    target = SCENARIOS[scenario].target
     benchmark = models.get(model).mlperf_name
-    values: dict[str, object] = {key: f"{settings[TARGETS[scenario]] * factor:.6g}"}
+    values: dict[str, object] = {target.key: f"{settings[target.setting] * target.factor:.6g}"}
     values["min_duration"] = settings["min_duration_ms"]
     values["min_query_count"] = settings["min_query_count"]
     if settings.get("server_coalesce_queries"):

@@ -10,6 +10,7 @@ from launch.signals import Signals
 from launch.trial import run_once, source_words
 from launch.tune.options import TuneOptions
 from launch.tune.space import Choice
+from loadrun.scenarios import SCENARIOS, SERVER
 
 PREPARE_S = 0.5
 GROWTH, PRECISION, MOST = 1.2, 0.06, 6
@@ -33,13 +34,13 @@ class RunEvaluator:
 
     def measure(self, choice: Choice, *, long: bool, goal: float | None) -> float:
         """Return samples/s, the highest queries/s within the limit, or queries/s by latency."""
-        options = self._options
-        if options.scenario == "Server":
+        options, scenario = self._options, SCENARIOS[self._options.scenario]
+        if scenario.scheduled:
             return self._server(choice, long, goal)
         record = self._run(choice, options.long_s if long else options.short_s)
         metric = record["result"]["metric"]
         value = float(metric["value"]) if metric else 0.0
-        if options.scenario == "Offline" or value <= 0:
+        if scenario.at_once or value <= 0:
             return value
         return 1e3 / value
 
@@ -49,7 +50,7 @@ class RunEvaluator:
         start = self._peaks.get(choice) or max(self._peaks.values(), default=0.0)
         if not start:
             record = self._run(choice, seconds)
-            start = float(record["settings"]["server_target_qps"])
+            start = float(record["settings"][SERVER.target.setting])
             known[start] = within_limit(record)
 
         def holds(qps: float, seconds: float) -> bool:

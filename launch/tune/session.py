@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from base.errors import ExitCode, InputError, InterruptedRunError
 from base.files import locked, write_text
 from launch.engine import check_engine
-from launch.options import BATCH_SIZES, IN_FLIGHT, POLICIES
+from launch.options import IN_FLIGHT
 from launch.plan import make_plan
 from launch.results import write_json
 from launch.signals import Signals
@@ -25,18 +25,13 @@ from launch.tune.search import Search, Trial, open_study
 from launch.tune.space import Choice, Layout, Space, make_space
 from launch.tune.table import finalists_table, trials_csv, trials_table
 from launch.tune.tuned import Tuned, machine_key, tuned_path, write_tuned
+from loadrun.scenarios import SCENARIOS
 
 CURE = "pip install 'loadrun[tune]'"
 SEARCH_SHARE = 0.6
 """Of the budget; the rest is for the finalists' repeats."""
 BUSY = 0.5
 """Load average per processor, before a session, above which figures are not to be trusted much."""
-UNITS = {"Offline": "samples/s", "Server": "queries/s within the limit"}
-
-
-def unit_of(scenario: str) -> str:
-    """What is made large."""
-    return UNITS.get(scenario, "queries/s at the percentile that counts")
 
 
 def tune(options: TuneOptions) -> ExitCode:
@@ -59,16 +54,17 @@ def tune(options: TuneOptions) -> ExitCode:
         return session.run(f"sqlite:///{storage}")
 
 
-def default_choice(scenario: str, topology: Topology) -> Choice:
+def default_choice(name: str, topology: Topology) -> Choice:
     """What `loadrun run` does without any option."""
-    if scenario == "SingleStream":
+    scenario = SCENARIOS[name]
+    if scenario.one_sample:
         from launch.run import single_stream_cores
 
         layout = Layout(1, single_stream_cores(topology))
     else:
         plan = make_plan(topology)
         layout = Layout(len(plan.instances), plan.cores_per_instance)
-    return Choice(layout, BATCH_SIZES[scenario], POLICIES[scenario], IN_FLIGHT)
+    return Choice(layout, scenario.batch_size, scenario.policy, IN_FLIGHT)
 
 
 def study_name(options: TuneOptions, topology: Topology, space: Space) -> str:
@@ -96,7 +92,8 @@ class _Session:
         self._default = default
         self._terminal = terminal
         self._signals = signals
-        self._unit = unit_of(options.scenario)
+        self._scenario = SCENARIOS[options.scenario]
+        self._unit = self._scenario.rate
         self._started = time.monotonic()
         self._best = 0.0
 
@@ -197,7 +194,7 @@ class _Session:
             engine=options.engine,
             precision=options.precision,
             machine=machine_key(self._topology),
-            max_latency_ms=options.max_latency_ms if options.scenario == "Server" else None,
+            max_latency_ms=options.max_latency_ms if self._scenario.limit is not None else None,
             instances=choice.layout.instances,
             cores=choice.layout.cores,
             batch_size=choice.batch_size,

@@ -10,13 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from launch.plan import make_plan
 from launch.topology import Topology
 from loadrun.dispatch.policies import NAMES as POLICIES
+from loadrun.scenarios import SCENARIOS
 
-BATCH_SIZES = {
-    "SingleStream": (1,),
-    "MultiStream": (1, 2, 4, 8),
-    "Server": (1, 2, 3, 4, 6, 8, 12, 16),
-    "Offline": (1, 2, 4, 6, 8, 11, 16, 24, 32),
-}
 IN_FLIGHT = (1, 2, 3, 4)
 LEAST_USED = 0.75
 """Layouts that leave more than a quarter of the cores idle are not tried."""
@@ -136,12 +131,12 @@ class Space:
 
 def make_space(topology: Topology, scenario: str, default: Choice) -> Space:
     """The space of a machine and a scenario; `default` is always part of it."""
-    single = scenario == "SingleStream"
+    single = SCENARIOS[scenario].one_sample
     layouts = _single(topology) if single else _layouts(topology)
     layouts.add(default.layout)
     space = Space(
         tuple(sorted(layouts, key=lambda x: (x.each, x.instances))),
-        tuple(sorted({*BATCH_SIZES[scenario], default.batch_size})),
+        tuple(sorted({*SCENARIOS[scenario].tried_batch_sizes, default.batch_size})),
         depths=tuple(sorted({*IN_FLIGHT, default.in_flight})),
     )
     # With one query at a time there is nothing to choose of policy and depth.

@@ -12,6 +12,7 @@ from base.files import write_text
 from launch.cache import cache_directory
 from launch.topology import Topology
 from launch.tune.space import Choice, Layout
+from loadrun.scenarios import SCENARIOS
 
 VERSION = 1
 
@@ -93,7 +94,7 @@ def why_not(tuned: Tuned, topology: Topology, max_latency_ms: float | None) -> s
     """Why a tuned configuration does not fit here; None where it does."""
     if tuned.machine != machine_key(topology):
         return "it was made on another machine or for other processors"
-    if tuned.scenario == "Server" and tuned.max_latency_ms != max_latency_ms:
+    if SCENARIOS[tuned.scenario].limit is not None and tuned.max_latency_ms != max_latency_ms:
         limit = tuned.max_latency_ms
         made = "the official limit" if limit is None else f"--max-latency {limit:g}"
         return f"it was made for {made}"

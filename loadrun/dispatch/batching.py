@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loadrun.dispatch.service import ServiceTimes
+from loadrun.scenarios import SCENARIOS, Batching
 
 _PREFETCH_SHARE = 16
 """Server queues behind a busy instance only what is served in 1/16 of the latency limit."""
@@ -213,8 +214,9 @@ def make_rule(
     `latency_limit_s` is Server's limit in s; `batch_ms` what batches of 1, 2, ... samples take, as
     far as that was measured.
     """
-    if scenario == "Offline":
+    batching = SCENARIOS[scenario].batching
+    if batching is Batching.THROUGHPUT:
         return ThroughputRule(batch_size, in_flight)
-    if scenario == "Server" and latency_limit_s is not None:
+    if batching is Batching.LATENCY and latency_limit_s is not None:
         return LatencyRule(batch_size, in_flight, latency_limit_s * 1e9, batch_ms)
     return SplitRule(batch_size, in_flight)

@@ -18,7 +18,7 @@ from machines import RECORDINGS
 from base.errors import InputError
 from launch.cli import Parser, main
 from launch.commands import run as run_command
-from launch.options import POLICIES, RunOptions
+from launch.options import RunOptions
 from launch.plan import make_plan
 from launch.topology import Topology, read_topology
 from launch.tree import Recorded
@@ -28,6 +28,7 @@ from launch.tune.search import PATIENCE, Search, Trial, open_study
 from launch.tune.space import Choice, Layout, Space, make_space
 from launch.tune.table import trials_csv
 from launch.tune.tuned import Tuned, machine_key, tuned_path, write_tuned
+from loadrun.scenarios import SCENARIOS
 
 SPACE = Space(
     tuple(Layout(instances, 8 // instances) for instances in (8, 4, 2, 1)),
@@ -343,7 +344,7 @@ def test_a_run_does_not_use_what_was_tuned_for_another(
 ) -> None:
     write_tuned(tuned_here())
     found = options(*words)
-    assert found.policy == POLICIES[found.scenario]
+    assert found.policy == SCENARIOS[found.scenario].policy
     assert found.tuned.path is None
     assert found.tuned.notice == said
 

@@ -1,16 +1,12 @@
-"""One LoadGen test around a system under test and a sample library.
+"""What LoadGen issues queries to: instances behind rings, by scenario, or an engine in its thread.
 
-LoadGen calls back in the thread that starts the test, with the GIL taken for the call; in between,
-and while it waits for the last answers, it does not hold the GIL. It cannot be stopped: a callback
-that fails can only tell, and the process has to end.
+LoadGen calls them in the thread that starts the test, with the GIL taken for the call.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import mlperf_loadgen as lg
@@ -19,6 +15,7 @@ import numpy as np
 from loadrun.completion import TELL_S, TOLD, WAIT_S, Collector
 from loadrun.dispatch.dispatcher import Dispatcher
 from loadrun.library import SampleLibrary
+from loadrun.responses import make_responses
 from loadrun.timeline import Timeline
 from shm.control import ControlBlock
 
@@ -27,7 +24,6 @@ Answer = tuple[Any, Sequence[int] | int]
 figure if all are equally long."""
 Infer = Callable[[list[int]], Answer]
 """Arena positions of a batch -> its answers."""
-OnFailure = Callable[[BaseException], None]
 
 _LOOK_NS = 20_000_000
 """How often the timeline has a look."""
@@ -189,76 +185,4 @@ def _complete(ids: list[int], payload: Any, lengths: Sequence[int] | int) -> Non
     each = [lengths] * len(ids) if isinstance(lengths, int) else lengths
     if sum(each) > answers.nbytes:
         raise ValueError(f"answers of {sum(each)} bytes in {answers.nbytes}")
-    address = answers.ctypes.data
-    responses = []
-    for response_id, length in zip(ids, each, strict=True):
-        responses.append(lg.QuerySampleResponse(response_id, address, length))
-        address += length
-    lg.QuerySamplesComplete(responses)
-
-
-class LogDirError(ValueError):
-    """LoadGen cannot write its logs there."""
-
-
-def run_test(
-    sut: SystemUnderTest,
-    library: SampleLibrary,
-    settings: lg.TestSettings,
-    log_dir: str | Path,
-    audit_config: str | None,
-    on_failure: OnFailure,
-) -> None:
-    """Run one test; LoadGen's logs go to `log_dir`, which is made.
-
-    An exception in a callback goes to `on_failure`; LoadGen then waits for answers that never
-    come, and this function does not return. Raises LogDirError beforehand.
-    """
-    directory = Path(log_dir)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / "mlperf_log_detail.txt").write_text("")
-    except OSError as error:
-        raise LogDirError(f"cannot write LoadGen's logs to {log_dir}: {error.strerror}") from None
-    guard = _Guard(on_failure)
-    log_settings = lg.LogSettings()
-    log_settings.log_output.outdir = str(directory)
-    log_settings.enable_trace = False
-    sut_handle = lg.ConstructFastSUT(guard(sut.issue), guard(sut.flush))
-    qsl_handle = lg.ConstructQSL(
-        library.total_sample_count,
-        library.performance_sample_count,
-        guard(library.load),
-        guard(library.unload),
-    )
-    try:
-        # An empty name: LoadGen would otherwise pick up any audit.config in the current directory.
-        lg.StartTestWithLogSettings(
-            sut_handle, qsl_handle, settings, log_settings, audit_config or ""
-        )
-    finally:
-        lg.DestroyQSL(qsl_handle)
-        lg.DestroyFastSUT(sut_handle)
-    # LoadGen opens this file whether or not it traces.
-    with contextlib.suppress(FileNotFoundError):
-        (directory / "mlperf_log_trace.json").unlink()
-
-
-class _Guard:
-    """Keeps exceptions out of LoadGen, which would end the process without a word."""
-
-    def __init__(self, on_failure: OnFailure) -> None:
-        self._on_failure = on_failure
-        self._failed = False
-
-    def __call__(self, callback: Callable[..., None]) -> Callable[..., None]:
-        def guarded(*arguments: Any) -> None:
-            if self._failed:
-                return
-            try:
-                callback(*arguments)
-            except BaseException as error:
-                self._failed = True
-                self._on_failure(error)
-
-        return guarded
+    lg.QuerySamplesComplete(make_responses(ids, answers.ctypes.data, each))
