@@ -25,6 +25,7 @@ from typing import Any
 
 from loadrun.config import ConfigError, LoadrunConfig
 from loadrun.dispatch.policies import UnknownPolicyError, make_policy
+from loadrun.dispatch.suspects import PoisonError
 from loadrun.expected import expected_samples
 from loadrun.library import LibraryError, SampleLibrary, Samples, open_samples
 from loadrun.logs import LogError, parse_result
@@ -234,6 +235,8 @@ class _Run:
         message = str(error) if isinstance(error, known) else f"{type(error).__name__}: {error}"
         self._report.status = "FAILED"
         self._report.error = message
+        if isinstance(error, PoisonError):
+            self._report.poison = {"samples": error.samples, "deaths": error.deaths}
         self._write_report()
         print(f"loadrun: error: {message}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, _BAD_INPUT) else EXIT_FAILED

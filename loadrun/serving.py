@@ -147,7 +147,9 @@ class RingServing:
             rule,
             sort_samples=config.sort_samples and config.scenario == "Offline",
         )
-        collector = Collector(self._rings, self._control, self._dispatcher, self._timeline)
+        collector = Collector(
+            self._rings, self._control, self._dispatcher, self._timeline, library.indices
+        )
         self._control.run_state = RunState.RUNNING
         if config.scenario in ("SingleStream", "MultiStream"):
             wait = self._rings.wait_responses
