@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch.assets import Assets
+from launch.deaths import alarm
 from launch.doctor.finding import Finding
 from launch.host import host, versions
 from launch.options import RunOptions
@@ -89,12 +90,17 @@ class Record:
         )
 
     def outcome(self, outcome: Outcome) -> None:
-        """Bindings read back from the kernel, deaths, phases (seconds since processes started)."""
+        """Bindings read back from the kernel, deaths, phases (seconds since processes started).
+
+        `alarm` is what the deaths say of the result, `poison` the samples that ended the run.
+        """
         self.values["bindings"] = {
             "loadrun": _binding(outcome.loadrun_binding),
             "instances": {str(i): _binding(b) for i, b in sorted(outcome.bindings.items())},
         }
         self.values["deaths"] = [asdict(death) for death in outcome.deaths]
+        self.values["alarm"] = alarm(outcome.deaths)
+        self.values["poison"] = outcome.poison.as_json() if outcome.poison else None
         self.values["removed_segments"] = outcome.removed_segments
         self.values["timings_s"]["phases"] = outcome.phases_s
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,8 +52,9 @@ from loadrun.logs import LogError, parse_result
 from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.user_conf import UserConfError, parse_user_conf
 from loadrun.verdict import Serving, explain
+from models.errors import InputError as ImageError
 from models.imagenet.accuracy import accuracy
-from models.imagenet.dataset import VALIDATION_IMAGES
+from models.imagenet.dataset import VALIDATION_IMAGES, image_folder
 from shm.reclaim import reclaim
 
 RESULTS = "results directory"
@@ -251,6 +254,8 @@ class _Test:
                 start_timeout_s=START_TIMEOUT_S,
                 listener=listener,
                 signals=self._signals,
+                report=directory / LOADRUN_REPORT,
+                names_of=self._files_of,
                 processors=aside_of(self._topology, self._plan),
             )
             watch = Watch(self._topology)
@@ -260,6 +265,15 @@ class _Test:
                 self._record.disturbance(watch.disturbance())
                 self._record.outcome(supervisor.outcome)
                 self._record.engines(self._engine_reports())
+
+    def _files_of(self, samples: Sequence[int]) -> list[str | None]:
+        """Name the images of sample indices; None for synthetic ones, and where they are gone."""
+        sources = self._options.sources
+        files: list[Path] = []
+        if sources.images is not None:
+            with contextlib.suppress(ImageError, OSError):
+                files = image_folder(sources.images, sources.labels).files
+        return [files[sample].name if sample < len(files) else None for sample in samples]
 
     def _engine_reports(self) -> dict[int, dict[str, Any]]:
         reports = {}

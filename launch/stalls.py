@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from launch.deaths import Cause, End
+
 PATIENCE = 20
 """A batch may take so many times its usual time: other work on its processors slows it."""
 LONGEST_STEP_S = 1.0
@@ -30,8 +32,8 @@ class Silence:
         self._silent_s = 0.0
         self._stopped_s = 0.0
 
-    def look(self, now: float, heartbeat: int | None, batch_s: float | None) -> str | None:
-        """What is wrong with the process, in words; None while nothing is.
+    def look(self, now: float, heartbeat: int | None, batch_s: float | None) -> End | None:
+        """What is wrong with the process, STOPPED or SILENT; None while nothing is.
 
         `now` is in seconds. `heartbeat` changes with every sign of life; None is never one.
         `batch_s` is how long a full batch usually takes; None where the process does not serve, so
@@ -46,9 +48,9 @@ class Silence:
         self._silent_s += step_s
         self._stopped_s = self._stopped_s + step_s if is_stopped(self._pid) else 0.0
         if self._stopped_s >= self._limit_s:
-            return f"was stopped for {self._stopped_s:.1f} s"
+            return End(Cause.STOPPED, f"was stopped for {self._stopped_s:.1f} s")
         if batch_s is not None and self._silent_s >= max(self._limit_s, PATIENCE * batch_s):
-            return f"gave no sign of life for {self._silent_s:.1f} s"
+            return End(Cause.SILENT, f"gave no sign of life for {self._silent_s:.1f} s")
         return None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from launch.advice import advice, limit_share
 from launch.spread import spread
+from launch.terminal import framed
 from loadrun.scenarios import MODES
 
 PERCENTILES = ("p50", "p90", "p99")
@@ -17,9 +18,11 @@ PERCENTILES = ("p50", "p90", "p99")
 def summary(record: dict[str, Any], places: Sequence[Path] = ()) -> list[str]:
     """The result of a complete run: figure, verdict with cures, latencies, instances, what next.
 
-    `places` are where its files stand. An accuracy in the official wording is the last line.
+    `places` are where its files stand. What makes the figures doubtful stands above them. An
+    accuracy in the official wording is the last line.
     """
-    lines = [f"results: {place}" for place in places]
+    lines = framed("SILENT INSTANCES", record["alarm"]) if record.get("alarm") else []
+    lines += [f"results: {place}" for place in places]
     lines += [heading(record), *_figures(record), *_verdict(record), *_latencies(record)]
     lines += [*_harness(record), *_instances(record)]
     lines += [f"  note: {text}" for text in record.get("not_quiet", [])]

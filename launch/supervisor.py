@@ -8,6 +8,7 @@ everything else is read from the control block. Life of an instance as seen from
           ends: the run fails     dies: state DEAD -> loadrun takes its batches back, resets its
                                   rings, generation + 1 -> started again, at most max_restarts
                                   times; when no instance is left, the run fails
+                      loadrun ends the run where it finds that they die of a sample
 
 A process that is stopped or gives no sign of life (launch.stalls) is killed, and dies thereby.
 However the loop is left, no process and no segment stays behind.
@@ -17,14 +18,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from base.errors import InputError, InterruptedRunError, RunError
 from launch.aside import Aside
+from launch.deaths import Cause, Death, End, end_of
+from launch.oom import OomKills
 from launch.pinning import Binding, Pinning, read_binding
+from launch.poison import NamesOf, Poison, read_poison
 from launch.processes import Child, describe_end, end_all, error_line, kill, start, wait_all
+from launch.results import read_json
 from launch.signals import Signals
 from launch.stalls import Silence
 from launch.tail import Tail
@@ -55,23 +60,13 @@ class Command:
 
 
 @dataclass
-class Death:
-    """An instance that died while the run went on; `at_s` counts from the run's start."""
-
-    instance: int
-    at_s: float
-    end: str
-    last_words: str
-    restarted: bool = False
-
-
-@dataclass
 class Outcome:
     """What the supervisor saw, for run.json; filled as the run goes, also when it fails."""
 
     bindings: dict[int, Binding] = field(default_factory=dict)
     loadrun_binding: Binding | None = None
     deaths: list[Death] = field(default_factory=list)
+    poison: Poison | None = None
     phases_s: dict[str, float] = field(default_factory=dict)
     removed_segments: list[str] = field(default_factory=list)
 
@@ -101,7 +96,7 @@ class _Instance:
     command: Command
     child: Child
     silence: Silence
-    verdict: str | None = None  # why it was killed by us
+    verdict: End | None = None  # why it was killed by us
     started: float = 0.0
     restarts: int = 0
     lost_generation: int | None = None  # set while loadrun still has to reset its rings
@@ -114,8 +109,9 @@ class Supervisor:
     `loadrun` is the process that creates the segments of `run_id`; `instances` the commands of
     the netrun processes, none for a scenario that runs in one process. Logs go to `directory`.
     `stall_limit_s` is how long a process may be stopped, `batch_size` what the rate of an instance
-    is measured with, `start_timeout_s` how long one that is restarted may take to be ready. This
-    process stays on `processors` meanwhile (none given: it may be anywhere).
+    is measured with, `start_timeout_s` how long one that is restarted may take to be ready.
+    `report` is what loadrun writes, `names_of` tells the files of samples. This process stays on
+    `processors` meanwhile (none given: it may be anywhere).
     """
 
     def __init__(
@@ -132,9 +128,14 @@ class Supervisor:
         start_timeout_s: float,
         listener: Listener,
         signals: Signals,
+        report: Path,
+        names_of: NamesOf,
         processors: Sequence[int] = (),
     ) -> None:
         self.outcome = Outcome()
+        self._report = report
+        self._names_of = names_of
+        self._oom_kills = OomKills()
         self._aside = Aside(processors)
         self._run_id = run_id
         self._directory = directory
@@ -244,13 +245,18 @@ class Supervisor:
         said = error_line(words)
         if code == InputError.code:
             raise InputError(said or "loadrun refused its configuration")
+        self.outcome.poison = read_poison(
+            read_json(self._report), self.outcome.deaths, self._names_of
+        )
+        if self.outcome.poison is not None:
+            raise RunError(str(self.outcome.poison))
         self._explain_from_instances()
         told = f": {said}" if said else f"; its last lines:\n{words}" if words and code > 0 else ""
         raise RunError(f"loadrun {describe_end(code)}{told}")
 
     def _explain_from_instances(self) -> None:
         """An instance that ended badly is the cause when loadrun gave up because of it."""
-        if self._state is RunState.RUNNING:
+        if RunState.RUNNING.name.lower() in self.outcome.phases_s:
             return
         # The instance's end may be noticed a moment after loadrun's, which was told of it first.
         wait_all([i.child for i in self._instances], self._signals, timeout_s=0.5)
@@ -283,7 +289,7 @@ class Supervisor:
                 if instance.verdict is not None:
                     kill(instance.child)
 
-    def _stalled(self, instance: _Instance, now: float) -> str | None:
+    def _stalled(self, instance: _Instance, now: float) -> End | None:
         heartbeat = batch_s = None
         if self._control is not None and instance.lost_generation is None:
             record = self._control.instance(instance.index)
@@ -294,9 +300,9 @@ class Supervisor:
             elif self._state is RunState.RUNNING and not ready:
                 took_s = now - instance.started
                 if took_s > self._start_timeout_s:
-                    return f"was not ready within {took_s:.0f} s"
+                    return End(Cause.LATE, f"was not ready within {took_s:.0f} s")
         verdict = instance.silence.look(now, heartbeat, batch_s)
-        return None if verdict is None else f"{verdict} and was killed"
+        return verdict and replace(verdict, text=f"{verdict} and was killed")
 
     def _look_after_instances(self) -> None:
         for instance in self._instances:
@@ -338,16 +344,19 @@ class Supervisor:
         assert self._control is not None
         record = self._control.instance(instance.index)
         instance.lost_generation = record.generation
-        end = instance.verdict or describe_end(code)
+        memory_ran_out = self._oom_kills.rose()
+        end = instance.verdict or end_of(code, memory_ran_out)
         self.outcome.deaths.append(
             Death(
                 instance.index,
                 self._elapsed(),
-                end,
+                end.text,
+                end.cause,
                 instance.child.last_words(),
                 restarted=instance.restarts < self._max_restarts,
             )
         )
+        record.blame = end.cause.blame
         # Last: loadrun acts on it at once.
         record.state = InstanceState.DEAD
         again = "restarting it" if self.outcome.deaths[-1].restarted else "not restarted any more"

@@ -43,6 +43,17 @@ class Nowhere(io.StringIO):
         return len(text)
 
 
+def framed(title: str, text: str) -> list[str]:
+    """Return the lines of a text in a frame of asterisks, which cannot be missed."""
+    wrapped = [
+        piece
+        for paragraph in text.splitlines()
+        for piece in textwrap.wrap(paragraph, WIDTH - 8) or [""]
+    ]
+    rule = "*" * WIDTH
+    return [rule, *(f"**  {line:<{WIDTH - 8}}  **" for line in (title, *wrapped)), rule]
+
+
 class Terminal:
     """Writes for a person to `stream`; bars only where that is a terminal."""
 
@@ -86,14 +97,7 @@ class Terminal:
 
     def box(self, title: str, text: str) -> None:
         """Write `text` in a frame of asterisks headed by `title`."""
-        wrapped = [
-            piece
-            for paragraph in text.splitlines()
-            for piece in textwrap.wrap(paragraph, WIDTH - 8) or [""]
-        ]
-        rule = "*" * WIDTH
-        body = [f"**  {line:<{WIDTH - 8}}  **" for line in (title, *wrapped)]
-        self.lines([rule, *body, rule])
+        self.lines(framed(title, text))
 
     def table(self, table: Table) -> None:
         """Write a table: folded to a terminal's width, else as wide as its contents."""

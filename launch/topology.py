@@ -195,24 +195,34 @@ def _nodes(tree: Tree) -> dict[int, int]:
 
 def _quota(tree: Tree) -> float | None:
     """The tightest limit on the way from this process's cgroup up to the root."""
-    limits = []
+    limits = [
+        _ratio(*(tree.read(f"{directory}/cpu.max").split() or ["max", ""])[:2])
+        for directory in cgroup_directories(tree, "")
+    ]
+    limits += [
+        _ratio(
+            tree.read(f"{directory}/cpu.cfs_quota_us"), tree.read(f"{directory}/cpu.cfs_period_us")
+        )
+        for directory in cgroup_directories(tree, "cpu")
+    ]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def cgroup_directories(tree: Tree, controller: str) -> list[str]:
+    """This process's cgroup of a controller of version 1, or of version 2 (""), and those above.
+
+    The nearest first; some of them may not be there.
+    """
+    found = []
     for line in tree.read("proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            for directory in _upwards(CGROUP, path):
-                limits.append(
-                    _ratio(*(tree.read(f"{directory}/cpu.max").split() or ["max", ""])[:2])
-                )
-        elif "cpu" in controllers.split(","):
-            for mount in ("cpu", "cpu,cpuacct"):
-                for directory in _upwards(f"{CGROUP}/{mount}", path):
-                    limits.append(
-                        _ratio(
-                            tree.read(f"{directory}/cpu.cfs_quota_us"),
-                            tree.read(f"{directory}/cpu.cfs_period_us"),
-                        )
-                    )
-    return min((limit for limit in limits if limit is not None), default=None)
+        if controllers == controller == "":
+            found += _upwards(CGROUP, path)
+        elif controller and controller in controllers.split(","):
+            together = ",".join(sorted(controllers.split(",")))
+            for mount in dict.fromkeys((controller, controllers, together)):
+                found += _upwards(f"{CGROUP}/{mount}", path)
+    return found
 
 
 def _upwards(mount: str, path: str) -> list[str]:

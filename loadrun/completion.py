@@ -16,6 +16,7 @@ from time import monotonic_ns
 import mlperf_loadgen as lg
 
 from loadrun.dispatch.dispatcher import Answered, Dispatcher
+from loadrun.dispatch.suspects import PoisonError
 from loadrun.responses import SlotResponses
 from loadrun.timeline import Timeline
 from shm.control import ControlBlock, InstanceState, RunState
@@ -44,11 +45,16 @@ class NoInstanceError(RuntimeError):
 class Collector:
     """Hands unread answers to LoadGen and the freed instances new batches; one thread at a time.
 
-    Threads that share one take `turn` for it.
+    Threads that share one take `turn` for it. `indices` tells which samples lie at arena positions.
     """
 
     def __init__(
-        self, rings: Rings, control: ControlBlock, dispatcher: Dispatcher, timeline: Timeline
+        self,
+        rings: Rings,
+        control: ControlBlock,
+        dispatcher: Dispatcher,
+        timeline: Timeline,
+        indices: Callable[[list[int]], list[int]],
     ) -> None:
         self.turn = threading.Lock()
         self._rings = rings
@@ -58,6 +64,7 @@ class Collector:
         self._peeks = [rings.response_consumer(i).peek for i in range(control.instances)]
         self._slot_responses = SlotResponses()
         self._timeline = timeline
+        self._indices = indices
         self._absent: set[int] = set()
         self._watch_at = 0.0
         self._tell_at = 0.0
@@ -105,7 +112,10 @@ class Collector:
             timeline.starts.append(self._dispatcher.issued_ns)
 
     def watch(self) -> None:
-        """Every 20 ms, look for instances that died or came back; NoInstanceError without any."""
+        """Every 20 ms, look for instances that died or came back.
+
+        Raises NoInstanceError without any, PoisonError where a sample is what they die of.
+        """
         now = time.monotonic()
         if now < self._watch_at:
             return
@@ -130,9 +140,12 @@ class Collector:
         """Read what a dead instance still answered, give the rest to others, empty its rings."""
         while self._rings.occupancy(instance).responses:
             self._complete([instance])
-        self._dispatcher.requeue(instance)
-        self._rings.reset(instance)
         record = self._control.instance(instance)
+        try:
+            self._dispatcher.requeue(instance, record.blame)
+        except PoisonError as error:
+            raise PoisonError(self._indices(error.samples), error.deaths) from None
+        self._rings.reset(instance)
         # A new generation lets launch start a successor, which sets a state of its own: ABSENT has
         # to come before it.
         record.state = InstanceState.ABSENT

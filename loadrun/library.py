@@ -97,6 +97,11 @@ class SampleLibrary:
             return [table[indices[0]]]
         return [table[index] for index in indices]
 
+    def indices(self, positions: list[int]) -> list[int]:
+        """Return the samples that lie at these arena positions, in ascending order. Slow."""
+        wanted = set(positions)
+        return [index for index, position in enumerate(self._position_of) if position in wanted]
+
 
 def _mapping_of(source: Samples) -> mmap.mmap | None:
     """Return the mapped file behind an array; None where it lies in memory."""

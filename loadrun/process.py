@@ -27,6 +27,7 @@ from base.errors import ConfigError, ExitCode
 from base.parent import die_with_parent
 from loadrun.config import LoadrunConfig
 from loadrun.dispatch.policies import UnknownPolicyError, make_policy
+from loadrun.dispatch.suspects import PoisonError
 from loadrun.expected import expected_samples
 from loadrun.library import LibraryError, SampleLibrary, Samples, open_samples
 from loadrun.logs import LogError, parse_result
@@ -234,6 +235,8 @@ class _Run:
         message = str(error) if isinstance(error, known) else f"{type(error).__name__}: {error}"
         self._report.status = "FAILED"
         self._report.error = message
+        if isinstance(error, PoisonError):
+            self._report.poison = {"samples": error.samples, "deaths": error.deaths}
         self._write_report()
         print(f"loadrun: error: {message}", file=sys.stderr)
         return ExitCode.USAGE if isinstance(error, _BAD_INPUT) else ExitCode.FAILED

@@ -150,7 +150,9 @@ class RingServing:
             rule,
             sort_samples=config.sort_samples and self._scenario.at_once,
         )
-        collector = Collector(self._rings, self._control, self._dispatcher, self._timeline)
+        collector = Collector(
+            self._rings, self._control, self._dispatcher, self._timeline, library.indices
+        )
         self._control.run_state = RunState.RUNNING
         collects = self._scenario.collects
         if collects is Collects.ISSUING:

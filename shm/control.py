@@ -14,6 +14,7 @@
 | 256 + 256 i     |     4 | u32  | state           | the instance; launch (DEAD), loadrun (ABSENT) |
 | 256 + 256 i + 4 |     4 | u32  | pid             | the instance                                |
 | 256 + 256 i + 8 |     4 | u32  | generation      | loadrun                                     |
+| 256 + 256 i + 12 |    4 | u32  | blame           | launch, before DEAD                         |
 | 384 + 256 i     |     8 | u64  | samples         | the instance                                |
 | 384 + 256 i + 8 |     8 | u64  | batches         | the instance                                |
 | 384 + 256 i + 16 |    8 | u64  | busy_ns         | the instance                                |
@@ -43,7 +44,7 @@ from shm.segment import Segment, ShmError, segment_name
 
 PART = "control"
 MAGIC = b"LRctrl\0\0"
-VERSION = 3
+VERSION = 4
 
 _RUN_STATE = 128 // 4
 _LATENCIES = slice(136 // 8, 160 // 8)
@@ -71,6 +72,18 @@ class InstanceState(IntEnum):
     STOPPED = 3
     FAILED = 4
     DEAD = 5
+
+
+class Blame(IntEnum):
+    """What an instance's death says of the batch that it worked on.
+
+    NONE: nothing, somebody stopped it. HALF: little, somebody outside killed it. FULL: it died of
+    itself, or by what it asked of the machine.
+    """
+
+    NONE = 0
+    HALF = 1
+    FULL = 2
 
 
 class InstanceRecord:
@@ -110,6 +123,15 @@ class InstanceRecord:
     @generation.setter
     def generation(self, value: int) -> None:
         self._heads[2] = value
+
+    @property
+    def blame(self) -> Blame:
+        """What the latest death of this instance says of its batch; holds where it is DEAD."""
+        return Blame(self._heads[3])
+
+    @blame.setter
+    def blame(self, value: Blame) -> None:
+        self._heads[3] = value
 
     @property
     def samples(self) -> int:

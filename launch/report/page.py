@@ -46,6 +46,7 @@ def run_page(record: dict[str, Any]) -> str:
     return document(
         _title(record),
         _header(record),
+        _alarm(record),
         _verdict(record),
         section("How it went", missing, tag("div", *drawn, class_="charts")),
         section("The run before", _before(record)),
@@ -125,6 +126,13 @@ def _failure(record: dict[str, Any]) -> Markup:
             for death in record.get("deaths") or []
         ),
     )
+
+
+def _alarm(record: dict[str, Any]) -> Markup | None:
+    text = record.get("alarm")
+    if not text:
+        return None
+    return tag("div", *(tag("p", line) for line in text.splitlines()), class_="alert")
 
 
 def _verdict(record: dict[str, Any]) -> Markup:

@@ -18,6 +18,8 @@ from typing import Protocol
 from loadrun.dispatch.batching import Backlog, BatchRule
 from loadrun.dispatch.pending import Pending, Query, sorted_by_position
 from loadrun.dispatch.policies import Policy
+from loadrun.dispatch.suspects import Suspects
+from shm.control import Blame
 
 
 class DispatchError(RuntimeError):
@@ -72,6 +74,12 @@ class Dispatcher:
         self._held: list[deque[_Batch]] = [deque() for _ in range(count)]
         self._end_ns = [0] * count  # when the oldest of them is expected to be served
         self._ends: list[tuple[int, int]] = []  # a heap of these and their instances
+        # What instances died of goes first, in batches of their own; `_alone` has the first id of
+        # each that is not answered, and `_suspects` is empty when it is.
+        self._again: deque[tuple[list[int], list[int], list[int]]] = deque()
+        self._alone: set[int] = set()
+        self._suspects = Suspects()
+        self._deaths = [0] * count
         self._inbox: deque[Query] = deque()
         self._lock = threading.Lock()
         # Each is written by one thread at a time.
@@ -140,31 +148,51 @@ class Dispatcher:
                         self._foresee(instance, now_ns)
                     arrivals += batch[2]
                 policy.completed(instance, samples)
+                if self._alone:
+                    self._alone.discard(ids[0])
+                    self._suspects.answered(batch[1])
             if self._inbox:
                 self._drain()
-            if self._pending.waiting or self._late.waiting:
+            if self._pending.waiting or self._late.waiting or self._again:
                 self._send()
         if self._inbox:
             self._work()
         return arrivals
 
-    def requeue(self, instance: int) -> int:
+    def requeue(self, instance: int, blame: Blame) -> int:
         """Take all batches back from a dead instance for the others; return how many samples.
 
-        They go first. The instance gets nothing more until `add`.
+        They go first. `blame` tells what its death says of the batch that it worked on, the oldest:
+        where it says something, that one is sent again in two halves, each a batch of its own. The
+        instance gets nothing more until `add`. Raises PoisonError when too many have died of it.
         """
         with self._lock:
             self._policy.remove(instance)
             held = self._held[instance]
-            returned = 0
-            while held:
-                batch = held.pop()
-                self._pending.put_back(*batch[:3])
-                returned += len(batch[0])
+            returned = sum(len(batch[0]) for batch in held)
             self.redispatched += returned
+            death = instance, self._deaths[instance]
+            self._deaths[instance] += 1
+            in_work = held.popleft()[:3] if held and blame else None
+            while held:
+                batch = held.pop()[:3]
+                if batch[0][0] in self._alone:
+                    self._again.appendleft(batch)
+                else:
+                    self._pending.put_back(*batch)
+            if in_work is not None:
+                self._suspects.accuse(in_work[1], death, blame)
+                self._halve(*in_work)
             self._send()
         self._work()
         return returned
+
+    def _halve(self, ids: list[int], positions: list[int], arrivals: list[int]) -> None:
+        half = (len(ids) + 1) // 2
+        for part in (slice(half, None), slice(half)):
+            if ids[part]:
+                self._alone.add(ids[part][0])
+                self._again.appendleft((ids[part], positions[part], arrivals[part]))
 
     def add(self, instance: int) -> None:
         """Let a restarted instance take batches again."""
@@ -201,6 +229,8 @@ class Dispatcher:
                 before_ns = now_ns - rule.patience_ns(now_ns, policy.alive)
                 if pending.oldest_ns() < before_ns:
                     pending.move_older(before_ns, late)
+        if self._again and not self._send_again(now_ns):
+            return
         while pending.waiting or late.waiting:
             queue = pending if pending.waiting else late
             backlog.waiting, backlog.idle = queue.waiting, policy.idle
@@ -233,6 +263,20 @@ class Dispatcher:
             policy.sent(instance, size)
             if rule.learns and len(held) == 1:
                 self._foresee(instance, now_ns)
+
+    def _send_again(self, now_ns: int) -> bool:
+        """Send what instances died of, whatever the rule says; False where there is no room."""
+        again = self._again
+        while again:
+            instance = self._policy.choose(self._rule.in_flight)
+            if instance is None or not self._senders[instance](*again[0][:2]):
+                return False
+            held, batch = self._held[instance], again.popleft()
+            held.append((*batch, 0 if held else now_ns))
+            self._policy.sent(instance, len(batch[0]))
+            if self._rule.learns and len(held) == 1:
+                self._foresee(instance, now_ns)
+        return True
 
     def _foresee(self, instance: int, now_ns: int) -> None:
         """Note when the batch that an instance begins now is expected to be served."""

@@ -24,7 +24,7 @@ def looks(silence: Silence, seconds: float, heartbeat: int | None, batch_s: floa
     for step in range(int(seconds * 4) + 1):
         silence.test_clock = start + step / 4  # type: ignore[attr-defined]
         if verdict := silence.look(start + step / 4, heartbeat, batch_s):
-            return verdict
+            return str(verdict)
     return ""
 
 

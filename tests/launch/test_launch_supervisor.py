@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from base.errors import InputError, InterruptedRunError, RunError
+from launch.deaths import Cause
 from launch.environment import base_environment, instance_environment
 from launch.pinning import find_pinning
 from launch.signals import Signals
@@ -75,21 +76,25 @@ class Bench:
         self.max_restarts = 3
         self.stall_limit_s = 5.0
         self.sample_ms = 1.0
+        self.mode = "PerformanceOnly"
+        self.batch_size = 4
         self.samples = directory / "samples.npy"
-        np.save(self.samples, np.zeros((64, 4, 4, 3), np.uint8))
+        # Each is full of its index + 1; warm-up finds zeros.
+        numbers = np.arange(1, 65, dtype=np.uint8)
+        np.save(self.samples, np.broadcast_to(numbers[:, None, None, None], (64, 4, 4, 3)))
 
     def supervisor(self) -> Supervisor:
         loadrun = LoadrunConfig(
             run_id=self.run_id,
             model="resnet50",
             scenario="Offline",
-            mode="PerformanceOnly",
+            mode=self.mode,
             log_dir=str(self.directory),
             samples=str(self.samples),
             sample_count=64,
             report=str(self.directory / "loadrun.json"),
             instances=INSTANCES,
-            batch_size=4,
+            batch_size=self.batch_size,
             policy=self.policy,
             overrides=Overrides(min_duration_s=self.seconds, min_query_count=1),
             start_timeout_s=30.0,
@@ -105,10 +110,12 @@ class Bench:
             pinning=find_pinning(read_topology()),
             max_restarts=self.max_restarts,
             stall_limit_s=self.stall_limit_s,
-            batch_size=4,
+            batch_size=self.batch_size,
             start_timeout_s=30.0,
             listener=self.script,
             signals=self.signals,
+            report=self.directory / "loadrun.json",
+            names_of=lambda samples: [None] * len(samples),
         )
 
     def instance(self, index: int) -> Command:
@@ -120,7 +127,7 @@ class Bench:
             engine=self.engine,
             precision="int8",
             artifact=str(self.directory / "artifact"),
-            batch_size=4,
+            batch_size=self.batch_size,
             threads=1,
             report=str(self.directory / f"netrun_{index}.json"),
             processors=[processor],
@@ -208,6 +215,7 @@ def test_a_killed_instance_is_restarted_and_the_run_completes(bench: Bench) -> N
     outcome = bench.supervisor().run()
     (death,) = outcome.deaths
     assert death.end == "was killed by SIGKILL"
+    assert death.cause is Cause.KILLED
     assert death.restarted
     assert "restarting it" in bench.script.notices[0]
     summary = (bench.directory / "mlperf_log_summary.txt").read_text()
@@ -242,7 +250,58 @@ def test_an_engine_that_breaks_is_a_death_of_its_instance(bench: Bench) -> None:
     supervisor._instance_commands = [healthy, replace(broken, words=words)]
     (death,) = supervisor.run().deaths
     assert (death.instance, death.end) == (1, "ended with exit code 4")
+    assert death.cause is Cause.ENDED
     assert death.last_words == "netrun 1: error: RuntimeError: the engine broke"
+
+
+POISON = 37
+POISONED = """
+import os, signal, sys, time
+from netrun import worker
+from netrun.engines.sim import SimulatedEngine
+
+class Poisoned(SimulatedEngine):
+    def infer(self, samples, positions):
+        if any(samples[p].flat[0] == POISON + 1 for p in positions):
+            print("this one", len(positions), file=sys.stderr)
+            if "HOW" == "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            time.sleep(600)
+        return super().infer(samples, positions)
+
+worker.create = lambda config: Poisoned(config.batch_size, config.sim, config.instance)
+sys.exit(worker.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("how", ["crash", "silence"])
+def test_a_sample_that_instances_die_of_ends_the_run(
+    bench: Bench, how: str, batch_size: int
+) -> None:
+    bench.mode, bench.batch_size, bench.stall_limit_s = "AccuracyOnly", batch_size, 1.0
+    supervisor = bench.supervisor()
+    program = POISONED.replace("POISON", str(POISON)).replace("HOW", how)
+    supervisor._instance_commands = [
+        replace(command, words=[sys.executable, "-c", program, command.words[-1]])
+        for command in supervisor._instance_commands
+    ]
+    with pytest.raises(RunError) as failure:
+        supervisor.run()
+    assert failure.value.code == 4
+    outcome, text = supervisor.outcome, str(failure.value)
+    assert outcome.poison is not None
+    assert POISON in outcome.poison.samples
+    assert len(outcome.poison.samples) == max(1, batch_size // 2)
+    which = "sample 37 " if batch_size == 1 else "one of samples "
+    assert text.startswith(which)
+    causes = [death.cause for death in outcome.deaths]
+    assert causes == [Cause.CRASHED if how == "crash" else Cause.SILENT] * 2
+    assert outcome.poison.deaths == outcome.deaths
+    for death, size in zip(outcome.deaths, (batch_size, max(1, batch_size // 2)), strict=True):
+        assert f"instance {death.instance} {death.end}" in text
+        assert f"last lines of instance {death.instance}:\nthis one {size}" in text
+    assert outcome.removed_segments == []
 
 
 def test_a_stopped_instance_is_killed_and_its_batches_go_to_others(bench: Bench) -> None:
@@ -258,6 +317,7 @@ def test_a_stopped_instance_is_killed_and_its_batches_go_to_others(bench: Bench)
     bench.script.act = act
     (death,) = bench.supervisor().run().deaths
     assert death.end.startswith("was stopped for 0.")
+    assert death.cause is Cause.STOPPED
     assert death.restarted
     report = json.loads((bench.directory / "loadrun.json").read_text())
     assert report["redispatched"] > 0

@@ -30,7 +30,9 @@ class Run:
             make_policy("round_robin", INSTANCES, 2),
             ThroughputRule(1, 2),
         )
-        self.collector = Collector(rings, control, self.dispatcher, Timeline(timed=False))
+        self.collector = Collector(
+            rings, control, self.dispatcher, Timeline(timed=False), lambda positions: positions
+        )
         self.dispatcher.submit(list(range(2 * INSTANCES)), [0] * (2 * INSTANCES))
 
     def answer(self, instance: int) -> None:

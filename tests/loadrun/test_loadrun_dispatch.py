@@ -29,7 +29,9 @@ from loadrun.dispatch.batching import (
 from loadrun.dispatch.dispatcher import Dispatcher, DispatchError
 from loadrun.dispatch.pending import Pending, sorted_by_position
 from loadrun.dispatch.policies import NAMES, UnknownPolicyError, make_policy
+from loadrun.dispatch.suspects import POISON, PoisonError
 from loadrun.library import LibraryError, SampleLibrary, open_samples
+from shm.control import Blame
 from shm.ring import RingGeometry, Rings
 
 
@@ -106,6 +108,8 @@ def test_every_sample_is_answered_once(
     dispatcher, senders = make(policy, rule, instances)
     dead: set[int] = set()
     submitted, answered, lost = 0, [], 0
+    blamed: dict[int, int] = {}
+    alone: set[tuple[int, ...]] = set()
     for _ in range(60):
         action = generator.random()
         if action < 0.45:
@@ -117,9 +121,22 @@ def test_every_sample_is_answered_once(
             answered += answer(dispatcher, senders, generator.choice(busy(senders)))
         elif action < 0.95 and len(dead) < instances - 1:
             victim = generator.choice([i for i in range(instances) if i not in dead])
-            held = sum(len(ids) for ids, _ in senders[victim].batches)
+            taken = [ids for ids, _ in senders[victim].batches]
+            held = sum(map(len, taken))
             senders[victim].batches.clear()
-            assert dispatcher.requeue(victim) == held
+            blame = generator.choice(list(Blame))
+            if taken and blame:
+                in_work = taken[0]
+                for i in in_work:
+                    blamed[i] = blamed.get(i, 0) + blame
+                half = (len(in_work) + 1) // 2
+                alone |= {tuple(in_work[:half]), tuple(in_work[half:])}
+                if max(blamed[i] for i in in_work) >= POISON:
+                    with pytest.raises(PoisonError) as poison:
+                        dispatcher.requeue(victim, blame)
+                    assert poison.value.samples == sorted(7 * i for i in in_work)
+                    return
+            assert dispatcher.requeue(victim, blame) == held
             lost += held
             dead.add(victim)
         elif dead:
@@ -130,6 +147,7 @@ def test_every_sample_is_answered_once(
             for ids, positions in sender.batches:
                 assert 1 <= len(ids) <= batch_size
                 assert positions == [7 * i for i in ids]
+                assert blamed.keys().isdisjoint(ids) or tuple(ids) in alone
         assert dispatcher.outstanding == submitted - len(answered)
         idle = [i for i in range(instances) if i not in dead and not senders[i].batches]
         if idle and policy != "round_robin":
@@ -140,6 +158,137 @@ def test_every_sample_is_answered_once(
     assert sorted(answered) == list(range(submitted))
     assert dispatcher.redispatched == lost
     assert sum(dispatcher.samples) == submitted
+
+
+def die(
+    dispatcher: Dispatcher, senders: list[Recorder], instance: int, blame: Blame = Blame.FULL
+) -> None:
+    """An instance dies with all that it holds."""
+    senders[instance].batches.clear()
+    dispatcher.requeue(instance, blame)
+
+
+def held_ids(sender: Recorder) -> list[list[int]]:
+    return [ids for ids, _ in sender.batches]
+
+
+def test_what_an_instance_died_of_goes_first_and_in_two_halves() -> None:
+    dispatcher, senders = make("pull", ThroughputRule(4, 2), 3)
+    dispatcher.submit(list(range(40)), list(range(40)))
+    assert held_ids(senders[0]) == [[0, 1, 2, 3], [12, 13, 14, 15]]
+    die(dispatcher, senders, 0)
+    for instance in (1, 2):
+        answer(dispatcher, senders, instance)
+    # Each a batch of its own; what stood behind is sent again as ever.
+    assert held_ids(senders[1])[1] == [0, 1]
+    assert held_ids(senders[2])[1] == [2, 3]
+    answer(dispatcher, senders, 1)
+    assert held_ids(senders[1])[1] == [12, 13, 14, 15]
+    assert dispatcher.redispatched == 8
+
+
+def test_what_a_dead_instance_had_not_begun_is_innocent() -> None:
+    dispatcher, senders = make("pull", ThroughputRule(1, 2), 2)
+    dispatcher.submit([0, 1, 2, 3], [0, 1, 2, 3])
+    assert held_ids(senders[0]) == [[0], [2]]
+    die(dispatcher, senders, 0)
+    assert held_ids(senders[1]) == [[1], [3]]
+    answer(dispatcher, senders, 1)
+    answer(dispatcher, senders, 1)
+    assert held_ids(senders[1]) == [[0], [2]]
+    answer(dispatcher, senders, 1)
+    # Sample 2 was with two instances that died, but is in work for the first time.
+    die(dispatcher, senders, 1)
+    dispatcher.add(0)
+    assert held_ids(senders[0]) == [[2]]
+
+
+@pytest.mark.parametrize(
+    ("blame", "deaths"), [(Blame.FULL, 2), (Blame.HALF, 4)], ids=["of itself", "killed"]
+)
+@pytest.mark.parametrize("size", [1, 8])
+def test_a_sample_that_instances_die_of_is_named(blame: Blame, deaths: int, size: int) -> None:
+    dispatcher, senders = make("pull", ThroughputRule(size, 1), 1)
+    dispatcher.submit(list(range(8)), [100 + i for i in range(8)])
+    for _ in range(deaths - 1):
+        die(dispatcher, senders, 0, blame)
+        dispatcher.add(0)
+    before = held_ids(senders[0])[0]
+    assert len(before) == max(1, size >> (deaths - 1))
+    with pytest.raises(PoisonError) as poison:
+        die(dispatcher, senders, 0, blame)
+    assert poison.value.samples == [100 + i for i in before]
+    assert poison.value.deaths == [(0, times) for times in range(deaths)]
+    which = "sample 100" if len(before) == 1 else "one of samples 100, 101, 102, 103"
+    assert str(poison.value).startswith(f"{which} ends the instances")
+
+
+def test_an_instance_that_somebody_stopped_says_nothing_of_its_batch() -> None:
+    dispatcher, senders = make("pull", ThroughputRule(4, 1), 1)
+    dispatcher.submit([0, 1, 2, 3], [0, 1, 2, 3])
+    for _ in range(10):
+        die(dispatcher, senders, 0, Blame.NONE)
+        dispatcher.add(0)
+        assert held_ids(senders[0]) == [[0, 1, 2, 3]]
+
+
+def test_a_sample_that_was_answered_since_is_under_no_suspicion() -> None:
+    dispatcher, senders = make("pull", ThroughputRule(1, 1), 1)
+    for times in range(5):
+        dispatcher.submit([times], [7])
+        die(dispatcher, senders, 0)
+        dispatcher.add(0)
+        answer(dispatcher, senders, 0)
+    assert dispatcher.answered == 5
+    assert not dispatcher._suspects
+    assert not dispatcher._alone
+
+
+def test_whatever_was_answered_elsewhere_is_not_named() -> None:
+    dispatcher, senders = make("pull", ThroughputRule(4, 1), 2)
+    dispatcher.submit([0, 1, 2, 3, 4], [10, 11, 12, 11, 13])
+    assert [held_ids(sender) for sender in senders] == [[[0, 1, 2]], [[3]]]
+    die(dispatcher, senders, 0)
+    answer(dispatcher, senders, 1)
+    assert held_ids(senders[1]) == [[0, 1]]
+    with pytest.raises(PoisonError) as poison:
+        die(dispatcher, senders, 1)
+    assert poison.value.samples == [10]
+
+
+def test_one_sample_in_two_batches_is_found_where_the_batches_hold_nothing_else() -> None:
+    dispatcher, senders = make("pull", ThroughputRule(2, 1), 2)
+    dispatcher.submit([0, 1, 2, 3], [7, 7, 7, 7])
+    die(dispatcher, senders, 0)
+    with pytest.raises(PoisonError) as poison:
+        die(dispatcher, senders, 1)
+    assert (poison.value.samples, poison.value.deaths) == ([7], [(0, 0), (1, 0)])
+
+
+def test_two_deaths_that_share_a_sample_by_chance_convict_nobody() -> None:
+    dispatcher, senders = make("local_batch_first", ThroughputRule(2, 1), 3)
+    dispatcher.submit([0, 1, 2, 3, 4, 5], [7, 8, 7, 9, 5, 6])
+    die(dispatcher, senders, 0)
+    die(dispatcher, senders, 1)
+    assert dispatcher.alive == 1
+
+
+def test_half_a_batch_that_waits_behind_another_stays_alone_when_that_one_kills() -> None:
+    dispatcher, senders = make("pull", ThroughputRule(4, 2), 2)
+    dispatcher.submit(list(range(16)), list(range(16)))
+    die(dispatcher, senders, 0)
+    answer(dispatcher, senders, 1)
+    working, behind = held_ids(senders[1])
+    assert behind == [0, 1]
+    die(dispatcher, senders, 1)
+    dispatcher.add(0)
+    seen = []
+    while senders[0].batches:
+        seen.append(answer(dispatcher, senders, 0))
+    half = (len(working) + 1) // 2
+    for alone in ([0, 1], [2, 3], working[:half], working[half:]):
+        assert alone in seen
+    assert sorted(i for ids in seen for i in ids) == [i for i in range(16) if i not in range(4, 8)]
 
 
 def test_unknown_policy_suggests() -> None:

@@ -30,7 +30,7 @@ from private_shm import in_private_shm
 
 from loadrun.config import LoadrunConfig, Overrides
 from loadrun.dispatch import policies
-from shm.control import ControlBlock, InstanceState, RunState
+from shm.control import Blame, ControlBlock, InstanceRecord, InstanceState, RunState
 from shm.segment import SegmentMissing
 
 __all__ = ["make_config", "make_run"]  # fixtures of this module
@@ -235,6 +235,38 @@ def test_no_instance_left_fails_the_run(make_run: MakeRun, tmp_path: Path) -> No
     assert run.report()["status"] == "FAILED"
     assert segments(run.config.run_id) == []
     control.close()
+
+
+def test_a_sample_that_instances_die_of_ends_a_run_of_single_queries(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    # LoadGen's own thread collects the answers, and finds out.
+    run = make_run(instances=1, scenario="SingleStream")
+    run.start_loadrun()
+
+    def die(name: str) -> InstanceRecord:
+        held = tmp_path / name
+        worker = run.start_worker(0, "--hold", str(held))
+        wait_for(held.exists)
+        worker.kill()
+        worker.wait()
+        record = ControlBlock.attach(run.config.run_id).instance(0)
+        record.blame = Blame.FULL
+        record.state = InstanceState.DEAD
+        return record
+
+    once = die("once")
+    wait_for(lambda: once.generation == 1)
+    die("twice")
+    code, _, err = run.finish()
+    assert code == 4
+    report = run.report()
+    assert report["status"] == "FAILED"
+    (sample,) = report["poison"]["samples"]
+    assert report["poison"]["deaths"] == [[0, 0], [0, 1]]
+    said = f"sample {sample} ends the instances that work on it; died of it: 0, 0"
+    assert (report["error"], err) == (said, f"loadrun: error: {said}\n")
+    assert segments(run.config.run_id) == []
 
 
 def test_an_instance_that_cannot_load_is_named(make_run: MakeRun) -> None:

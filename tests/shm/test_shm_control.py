@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from shm_run import SHM, scratch_run
 
-from shm.control import ControlBlock, InstanceState, RunState
+from shm.control import Blame, ControlBlock, InstanceState, RunState
 from shm.owner import Owner, process_start_time
 from shm.segment import SegmentMissing, ShmError
 
@@ -39,6 +39,7 @@ def test_fields_are_shared_and_do_not_overlap(run_id: str) -> None:
             record.state = InstanceState.READY
             record.pid = 2**31 + index
             record.generation = 2**32 - 1 - index
+            record.blame = Blame(index)
             record.samples = 2**64 - 1 - index
             record.batches = 2**40 + index
             record.busy_ns = 2**41 + index
@@ -51,6 +52,7 @@ def test_fields_are_shared_and_do_not_overlap(run_id: str) -> None:
             assert record.state is InstanceState.READY
             assert record.pid == 2**31 + index
             assert record.generation == 2**32 - 1 - index
+            assert record.blame is Blame(index)
             assert record.samples == 2**64 - 1 - index
             assert record.batches == 2**40 + index
             assert record.busy_ns == 2**41 + index
