@@ -20,7 +20,7 @@ def host() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     processor = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "")
     return {
         "processor": processor,

@@ -70,7 +70,7 @@ class Assets:
     @classmethod
     def load(cls, path: Path) -> Assets:
         """Read a result file."""
-        values: dict[str, Any] = json.loads(path.read_text())
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         values["data"] = DataFacts(**values["data"])
         if values["weights"] is not None:
             values["weights"] = DataFacts(**values["weights"])

@@ -36,7 +36,7 @@ def run(build: Build, arguments: list[str]) -> int:
     from launch.assets import AssetsConfig
 
     die_with_parent()
-    values = json.loads(Path(arguments[0]).read_text())
+    values = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     config = AssetsConfig(**{f.name: values[f.name] for f in fields(AssetsConfig)})
 
     def progress(stage: str, done: int, total: int) -> None:
@@ -65,7 +65,7 @@ def run(build: Build, arguments: list[str]) -> int:
         return ExitCode.FAILED
     result = Path(config.result)
     aside = result.with_suffix(".aside")
-    aside.write_text(json.dumps(asdict(built)))
+    aside.write_text(json.dumps(asdict(built)), encoding="utf-8")
     aside.replace(result)
     return ExitCode.OK
 

@@ -42,7 +42,7 @@ class Calibration:
     @classmethod
     def load(cls, path: Path) -> Calibration:
         """Read a result file."""
-        values: dict[str, Any] = json.loads(path.read_text())
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         artifact = values["artifact"]
         return cls(
             program=CacheFile(**values["program"]),

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from launch.errors import ExitCode, LaunchError
 from launch.signals import end_at_once, ignore_endings
+from launch.streams import prepare_streams
 
 COMMANDS = (
     "run",
@@ -92,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is not None:
         return _run(words)
+    prepare_streams()
     end_at_once()
     try:
         return _run(words)
@@ -132,6 +134,8 @@ def _say(text: str) -> None:
 def _let_go_of_a_closed_terminal() -> None:
     """Python would end with an exit code of its own for what it cannot write any more."""
     for stream in (sys.stdout, sys.stderr):
+        if stream is None:  # closed, and this is no process of our own
+            continue
         try:
             stream.flush()
         except OSError:

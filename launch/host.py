@@ -59,6 +59,6 @@ def _governor(topology: Topology) -> str | None:
     first = topology.allowed[0].id
     try:
         path = Path(f"/sys/devices/system/cpu/cpu{first}/cpufreq/scaling_governor")
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8").strip()
     except OSError:
         return None

@@ -99,7 +99,7 @@ def features(root: Path = Path("/")) -> tuple[str, ...]:
 def _flags(root: Path) -> set[str] | None:
     """The flags of the first processor, None where it is no x86."""
     try:
-        text = (root / "proc/cpuinfo").read_text()
+        text = (root / "proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return None
     found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)

@@ -119,8 +119,9 @@ def read_binding(pid: int) -> Binding | None:
 def _memory_policy(pid: int) -> str | None:
     """The policy of the process's heap or first private mapping: the task's own policy."""
     try:
-        with Path(f"/proc/{pid}/numa_maps").open() as maps:
+        # As bytes: the lines name files.
+        with Path(f"/proc/{pid}/numa_maps").open("rb") as maps:
             words = maps.readline().split()
     except OSError:
         return None
-    return words[1] if len(words) > 1 else None
+    return words[1].decode("ascii", "replace") if len(words) > 1 else None

@@ -141,7 +141,7 @@ def build(
     InterruptedRunError on an ending signal (what was half-built is gone then).
     """
     config_path = directory / "assets.config.json"
-    config_path.write_text(json.dumps(asdict(config), indent=1))
+    config_path.write_text(json.dumps(asdict(config), indent=1), encoding="utf-8")
     child = start(
         "prepare",
         [sys.executable, "-m", module, str(config_path)],

@@ -102,7 +102,7 @@ def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
                 raise RunError(told(error)) from error
             raise
     if options.json:
-        print((published[0] / RUN_JSON).read_text(), end="")
+        print((published[0] / RUN_JSON).read_text(encoding="utf-8"), end="")
     terminal.line()
     outlet.lines(summary(record.values, published))
     outlet.line("Completed")
@@ -205,7 +205,7 @@ class _Test:
     def _supervise(self, assets: Assets) -> None:
         options, directory = self._options, self._directory
         if options.audit:
-            (directory / "audit.config").write_text(audit_config(options.audit))
+            (directory / "audit.config").write_text(audit_config(options.audit), encoding="utf-8")
         loadrun = self._write(
             "loadrun.config.json",
             loadrun_config(options, self._plan, assets, self._run_id, directory).to_json(),
@@ -279,7 +279,7 @@ class _Test:
 
     def _write(self, name: str, text: str) -> str:
         path = self._directory / name
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         return str(path)
 
 

@@ -137,7 +137,7 @@ class LoadrunConfig:
     def load(cls, path: str | Path) -> LoadrunConfig:
         """Read a configuration file; errors name the file."""
         try:
-            return cls.from_json(Path(path).read_text())
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error.strerror}") from None
         except UnicodeDecodeError:

@@ -63,7 +63,7 @@ class Report:
         content = asdict(self)
         path = Path(content.pop("path"))
         aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_text(as_text(content))
+        aside.write_text(as_text(content), encoding="utf-8")
         aside.replace(path)
 
 

@@ -105,7 +105,7 @@ class NetrunConfig:
     def load(cls, path: Path) -> NetrunConfig:
         """Read a configuration file; raises ConfigError naming it."""
         try:
-            return cls.from_json(path.read_text())
+            return cls.from_json(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}") from None
         except UnicodeDecodeError:

@@ -55,5 +55,5 @@ def write_report(config: NetrunConfig, engine: Engine, rate: float, clock: Start
     facts["phases_s"] = clock.phases_s
     path = Path(config.report)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(facts, indent=2))
+    aside.write_text(json.dumps(facts, indent=2), encoding="utf-8")
     aside.replace(path)

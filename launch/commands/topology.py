@@ -95,7 +95,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def _write(path: Path, text: str) -> None:
     aside = path.with_name(f".{path.name}.aside")
     try:
-        aside.write_text(text)
+        aside.write_text(text, encoding="utf-8")
         aside.replace(path)
     except OSError as error:
         raise InputError(f"--record {path}: {error.strerror}") from None

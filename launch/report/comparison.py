@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from launch.report.axes import Linear, Logarithmic, Nines, duration, number, per
 from launch.report.charts import Axis, Chart, figure
 from launch.report.figures import COLOURS, FEW
 from launch.report.history import PERCENTILES, SETTINGS, facts, higher_is_better
-from launch.report.markup import Child, Markup, scroller, tag
+from launch.report.markup import Child, Markup, address, scroller, tag
 from launch.report.page import badge, document, model_title, section
 from launch.report.series import Histogram, windows
 from launch.report.sources import Source, page_beside
@@ -27,7 +26,7 @@ def comparison_page(sources: Sequence[Source], place: Path) -> str:
         tag(
             "span",
             tag("i", class_=f"key {_colour(at)}", aria_hidden="true"),
-            tag("a", name, href=os.path.relpath(page_beside(source).absolute(), place.parent)),
+            tag("a", name, href=address(page_beside(source).absolute(), place.parent)),
         )
         for at, (name, source) in enumerate(zip(names, sources, strict=True))
     ]

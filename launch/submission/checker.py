@@ -6,6 +6,7 @@ package in newer ones, submission_checker.py in older ones.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -13,10 +14,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.environment import base_environment
 from launch.errors import InputError, RunError
 from launch.results import write_text
 from launch.submission.layout import Layout
+from models.text import FOREIGN
 
 PLACES = ("tools/submission/submission_checker/main.py", "tools/submission/submission_checker.py")
 _LINE = re.compile(
@@ -137,10 +138,11 @@ def _run(
         [sys.executable, str(script), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
+        encoding="utf-8",
+        errors=FOREIGN,
         cwd=directory,
-        env=base_environment(),
+        # It is no program of ours: our packages do not come before its own.
+        env={**os.environ, "PYTHONUTF8": "1"},
         check=False,
     )
 

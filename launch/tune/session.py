@@ -217,7 +217,7 @@ class _Session:
         home, trials = self._options.home, search.trials
         confirmed = search.confirmed(search.finalists())
         with written_aside(home / "trials.csv") as aside:
-            aside.write_text(trials_csv(trials))
+            aside.write_text(trials_csv(trials), encoding="utf-8")
         values = {
             "model": self._options.model,
             "scenario": self._options.scenario,

@@ -70,7 +70,7 @@ def write_tuned(tuned: Tuned) -> Path:
     path = tuned_path(tuned.model, tuned.scenario, tuned.engine, tuned.precision)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(path) as aside:
-        aside.write_text(json.dumps(asdict(tuned), indent=1) + "\n")
+        aside.write_text(json.dumps(asdict(tuned), indent=1) + "\n", encoding="utf-8")
     return path
 
 
@@ -78,7 +78,7 @@ def read_tuned(path: Path) -> Tuned | None:
     """Read it, None where there is none; InputError for a file that is no tuned configuration."""
     cure = "remove it or run loadrun tune again; --no-tuned leaves it out"
     try:
-        values: Any = json.loads(path.read_text())
+        values: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:

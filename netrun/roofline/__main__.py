@@ -111,7 +111,7 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error}", flush=True)
         return 4
     with written_aside(Path(config.result)) as aside:
-        aside.write_text(json.dumps(result))
+        aside.write_text(json.dumps(result), encoding="utf-8")
     return 0
 
 

@@ -27,7 +27,9 @@ MEMORY_SHARE = 8
 
 def last_level_cache(caches: Path = CACHES) -> int:
     """Bytes of the largest cache of a processor; 0 where the system does not tell."""
-    sizes = [_bytes((index / "size").read_text()) for index in caches.glob("index[0-9]*")]
+    sizes = [
+        _bytes((index / "size").read_text(encoding="utf-8")) for index in caches.glob("index[0-9]*")
+    ]
     return max(sizes, default=0)
 
 

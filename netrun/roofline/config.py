@@ -28,4 +28,4 @@ class RooflineConfig:
     @classmethod
     def load(cls, path: Path) -> RooflineConfig:
         """Read what `to_json` wrote."""
-        return cls(**json.loads(path.read_text()))
+        return cls(**json.loads(path.read_text(encoding="utf-8")))

@@ -45,7 +45,7 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
     set may want other layouts.
     """
     try:
-        first = cpuinfo.read_text().partition("\n\n")[0]
+        first = cpuinfo.read_text(encoding="utf-8").partition("\n\n")[0]
     except OSError:
         return []
     return [value for _, value in _IDENTITY.findall(first)]

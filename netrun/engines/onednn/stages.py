@@ -53,8 +53,8 @@ def cache_bytes(threads: int) -> int:
     """Bytes of the second-level caches of `threads` cores, as the kernel reports them."""
     for index in sorted(CACHE_FOLDER.glob("index*")):
         try:
-            level = (index / "level").read_text().strip()
-            size = (index / "size").read_text().strip()
+            level = (index / "level").read_text(encoding="utf-8").strip()
+            size = (index / "size").read_text(encoding="utf-8").strip()
         except OSError:
             continue
         if level == "2" and size.endswith("K"):
