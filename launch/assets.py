@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.building import Notice, Progress, run
+from launch.building import COMPILING, SYNTHETIC, Notice, Progress, run
 
 if TYPE_CHECKING:
     from models.imagenet.dataset import DataSet
@@ -95,7 +95,7 @@ def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
     needs_artifact = config.engine not in WITHOUT_ARTIFACT
     synthetic = None
     if config.images is None or (needs_artifact and config.weights is None):
-        synthetic = build_synthetic(model, cache, stage("synthetic model and images"))
+        synthetic = build_synthetic(model, cache, stage(SYNTHETIC))
     if config.images is not None:
         labels = Path(config.labels) if config.labels else None
         dataset = image_folder(Path(config.images), labels)
@@ -123,7 +123,7 @@ def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
             config.batch_size,
             config.threads,
             cache,
-            stage("calibrating and compiling"),
+            stage(COMPILING),
             notice,
         )
     return Assets(

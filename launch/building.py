@@ -16,13 +16,18 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.errors import ExitCode
+from launch.errors import ExitCode, LaunchError
+from launch.limits import check, need_for_build, no_memory
 from launch.space import FULL, free_bytes, mebibytes
+from models.packages import cannot_load
 from shm.parent import die_with_parent
 
 if TYPE_CHECKING:
     from launch.assets import AssetsConfig
 
+SYNTHETIC, COMPILING = "synthetic model and images", "calibrating and compiling"
+WITH_TORCH = (SYNTHETIC, COMPILING)
+"""Stages that load torch."""
 Progress = Callable[[str, int, int], None]
 """Told a stage, how much of it is done, and its total."""
 Notice = Callable[[str], None]
@@ -39,7 +44,13 @@ def run(build: Build, arguments: list[str]) -> int:
     values = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     config = AssetsConfig(**{f.name: values[f.name] for f in fields(AssetsConfig)})
 
+    begun: set[str] = set()
+
     def progress(stage: str, done: int, total: int) -> None:
+        if stage not in begun:
+            # Only now: what is there already needs neither memory nor torch.
+            begun.add(stage)
+            check(need_for_build(stage in WITH_TORCH), f"building ({stage})")
         print(json.dumps({"stage": stage, "done": done, "total": total}), flush=True)
 
     def notice(text: str) -> None:
@@ -53,10 +64,13 @@ def run(build: Build, arguments: list[str]) -> int:
     logging.getLogger("models").addHandler(handler)
     try:
         built = build(config, progress, notice)
-    except (InputError, EngineError) as error:
+    except (InputError, EngineError, LaunchError) as error:
         print(f"error: {error}", flush=True)
         return ExitCode.USAGE
     except Exception as error:
+        if reason := cannot_load(error) or no_memory(error):
+            print(f"error: {reason}", flush=True)
+            return ExitCode.USAGE
         if isinstance(error, OSError) and (told := cache_trouble(error, Path(config.cache))):
             print(f"error: {told}", flush=True)
             return ExitCode.USAGE

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.assets import AssetsConfig, DataFacts, calibration_set, variant
-from launch.building import Notice, Progress, run
+from launch.building import COMPILING, SYNTHETIC, Notice, Progress, run
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def calibrate(config: AssetsConfig, progress: Progress, notice: Notice) -> Calib
     cache = Path(config.cache)
     synthetic = None
     if config.weights is None or config.calibration is None:
-        synthetic = build_synthetic(model, cache, stage("synthetic model and images"))
+        synthetic = build_synthetic(model, cache, stage(SYNTHETIC))
     images = calibration_set(config, None, synthetic)
     samples = prepare_samples(model, images, cache, stage("preprocessing calibration images"))
     weights = Path(config.weights) if config.weights else synthetic.weights  # type: ignore[union-attr]
@@ -83,7 +83,7 @@ def calibrate(config: AssetsConfig, progress: Progress, notice: Notice) -> Calib
         config.batch_size,
         config.threads,
         cache,
-        stage("calibrating and compiling"),
+        stage(COMPILING),
         notice,
         lambda path, built: files.append(CacheFile(str(path), built)),
     )

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -97,8 +98,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     end_at_once()
     try:
         return _run(words)
+    except (ImportError, OSError, MemoryError) as error:
+        if (reason := _of_surroundings(error)) is None:
+            raise
+        _say(f"error: {reason}")
+        return ExitCode.USAGE
     finally:
         ignore_endings()
+        _let_go_of_a_closed_terminal()
 
 
 def _run(words: list[str]) -> int:
@@ -124,6 +131,24 @@ def _run(words: list[str]) -> int:
         return ExitCode.USAGE
     finally:
         _let_go_of_a_closed_terminal()
+
+
+def _of_surroundings(error: Exception) -> str | None:
+    """What is wrong with what loadrun stands on, in one line; None for a fault of its own."""
+    from launch.limits import no_memory
+    from launch.space import told
+    from models.packages import cannot_load
+
+    reason = cannot_load(error) or no_memory(error)
+    if reason is not None or not isinstance(error, OSError):
+        return reason
+    try:
+        Path.cwd()
+    except OSError:
+        return "the current directory is no longer there (cure: cd to another)"
+    if "temporary directory" in str(error):
+        return f"{told(error)} (cure: export TMPDIR=DIR)"
+    return told(error)
 
 
 def _say(text: str) -> None:

@@ -45,7 +45,7 @@ def host(topology: Topology) -> dict[str, object]:
         "processors": len(topology.allowed),
         "quota": topology.quota,
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        "shm_free_bytes": free_bytes(os.statvfs(SHM_DIRECTORY)),
+        "shm_free_bytes": shm_free_bytes(),
         "governor": _governor(topology),
         "features": list(features()),
         "max_cpu_isa": os.environ.get(MAX_CPU_ISA),
@@ -53,6 +53,14 @@ def host(topology: Topology) -> dict[str, object]:
         "vnni": instructions.vnni if instructions else None,
         "load_average": list(os.getloadavg()),
     }
+
+
+def shm_free_bytes() -> int | None:
+    """Room in /dev/shm, in bytes; None where there is none."""
+    try:
+        return free_bytes(os.statvfs(SHM_DIRECTORY))
+    except OSError:
+        return None
 
 
 def _governor(topology: Topology) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import sys
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from launch.doctor.system import check_system
 from launch.engine import check_engine
 from launch.environment import base_environment, instance_environment
 from launch.errors import ExitCode, InputError, InterruptedRunError, RunError
+from launch.limits import check, kills_for_memory, need_for_run, with_memory_named
 from launch.options import RunOptions
 from launch.pinning import Pinning, find_pinning
 from launch.plan import Plan, make_plan
@@ -76,9 +78,11 @@ def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
     topology = read_topology()
     plan = plan_for(options, topology)
     pinning = find_pinning(topology)
+    _need_room(options, plan)
     _tidy_up(options.results, terminal)
     announce(options, model, plan, pinning, terminal)
     need_space(options.results, results_bytes(0, 0), RESULTS, CHOOSE)
+    kills = kills_for_memory()
     run_id = new_run_id()
     record = Record(options, plan, pinning, topology, run_id)
     record.checks(_check(topology, pinning, terminal))
@@ -97,10 +101,11 @@ def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
             write_report(staging.path, record.values, terminal)
             published = staging.publish(options.mode, options.audit)
         except Exception as error:
+            error = with_memory_named(error, kills)
             _keep(error, record, staging, outlet)
             if isinstance(error, OSError):
                 raise RunError(told(error)) from error
-            raise
+            raise error
     if options.json:
         print((published[0] / RUN_JSON).read_text(encoding="utf-8"), end="")
     terminal.line()
@@ -179,6 +184,7 @@ class _Test:
         assets = prepare(options, threads, self._directory, self._terminal, self._signals)
         record.assets(assets)
         record.lap("prepared")
+        _need_room(options, self._plan, assets.sample_count)
         if options.mode in ("AccuracyOnly", "SubmissionRun"):
             response_bytes = models.get(options.model).response_bytes
             needed = results_bytes(assets.sample_count, response_bytes)
@@ -281,6 +287,22 @@ class _Test:
         path = self._directory / name
         path.write_text(text, encoding="utf-8")
         return str(path)
+
+
+def _need_room(options: RunOptions, plan: Plan, sample_count: int = 0) -> None:
+    """InputError where a limit of this process leaves less than the run needs."""
+    model = models.get(options.model)
+    samples = min(sample_count, model.performance_sample_count)
+    check(
+        need_for_run(
+            options.engine,
+            len(plan.instances),
+            plan.cores_per_instance,
+            samples * math.prod(model.sample.shape),
+        ),
+        f"a run of {len(plan.instances)} instance{'s' * (len(plan.instances) > 1)}",
+        ", or fewer --instances" if len(plan.instances) > 1 else "",
+    )
 
 
 def _check(topology: Topology, pinning: Pinning, terminal: Terminal) -> list[Finding]:

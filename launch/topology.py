@@ -200,13 +200,13 @@ def _quota(tree: Tree) -> float | None:
     for line in tree.read("proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            for directory in _upwards(CGROUP, path):
+            for directory in upwards(CGROUP, path):
                 limits.append(
                     _ratio(*(tree.read(f"{directory}/cpu.max").split() or ["max", ""])[:2])
                 )
         elif "cpu" in controllers.split(","):
             for mount in ("cpu", "cpu,cpuacct"):
-                for directory in _upwards(f"{CGROUP}/{mount}", path):
+                for directory in upwards(f"{CGROUP}/{mount}", path):
                     limits.append(
                         _ratio(
                             tree.read(f"{directory}/cpu.cfs_quota_us"),
@@ -216,7 +216,7 @@ def _quota(tree: Tree) -> float | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _upwards(mount: str, path: str) -> list[str]:
+def upwards(mount: str, path: str) -> list[str]:
     """The cgroup's directory and its parents; a container sees its own as the mount itself."""
     parts = [part for part in path.split("/") if part and part != ".."]
     return ["/".join([mount, *parts[:count]]) for count in range(len(parts), -1, -1)]

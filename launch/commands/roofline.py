@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import models
+from launch.cache import expanded
 from launch.commands.arguments import EXIT_CODES, add_data, add_model, add_results, count, positive
 from launch.errors import InputError
 from launch.options import find_sources
@@ -70,7 +71,7 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
     """The checked options; InputError names the option, its value and the cure."""
     picture = None
     if arguments.picture is not None:
-        picture = Path(arguments.picture).expanduser().absolute()
+        picture = expanded(arguments.picture, "--picture")
         if picture.suffix not in PICTURES:
             raise InputError(
                 f"--picture {arguments.picture}: give a name that ends in {' or '.join(PICTURES)}"
@@ -87,7 +88,7 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
         batch_size=arguments.batch_size,
         cores=arguments.cores,
         seconds=arguments.time,
-        results=Path(arguments.results).expanduser().absolute(),
+        results=expanded(arguments.results, "--results"),
         picture=picture,
         json=arguments.json,
         command=("loadrun", *sys.argv[1:]),
