@@ -7,12 +7,14 @@ Progress goes to standard output, one JSON object a line (``{"stage": ..., "done
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, fields
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +53,9 @@ def run(build: Build, arguments: list[str]) -> int:
             # Only now: what is there already needs neither memory nor torch.
             begun.add(stage)
             check(need_for_build(stage in WITH_TORCH), f"building ({stage})")
+            if stage in WITH_TORCH:
+                # Where it cannot be loaded, that is said before minutes of work.
+                import_module("torch")
         print(json.dumps({"stage": stage, "done": done, "total": total}), flush=True)
 
     def notice(text: str) -> None:
@@ -88,6 +93,8 @@ def cache_trouble(error: OSError, cache: Path) -> str | None:
     """What is wrong with the cache, and the cure; None for an error that has another cause."""
     at = error.filename2 or error.filename
     inside = isinstance(at, str) and Path(at).is_relative_to(cache)
+    if error.errno == errno.EFBIG:
+        return f"{at}: {error.strerror} (cure: ulimit -f unlimited)"
     if not inside and error.errno not in FULL:
         return None
     free = ""

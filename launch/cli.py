@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -96,8 +97,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(words)
     prepare_streams()
     end_at_once()
+    _pass_on_notes()
     try:
         return _run(words)
+    except BrokenPipeError:
+        # Whoever read what it says has read enough.
+        return ExitCode.FAILED
     except (ImportError, OSError, MemoryError) as error:
         if (reason := _of_surroundings(error)) is None:
             raise
@@ -131,6 +136,13 @@ def _run(words: list[str]) -> int:
         return ExitCode.USAGE
     finally:
         _let_go_of_a_closed_terminal()
+
+
+def _pass_on_notes() -> None:
+    """Say at once what `models` warns of in this process."""
+    handler = logging.Handler()
+    handler.emit = lambda record: _say(f"note: {record.getMessage()}")  # type: ignore[method-assign]
+    logging.getLogger("models").addHandler(handler)
 
 
 def _of_surroundings(error: Exception) -> str | None:

@@ -22,8 +22,8 @@ from launch.tree import Directory, Tree
 
 UNLIMITED = 1 << 60
 """cgroup v1 has no word for no limit, but a number as large as this."""
-LAUNCH_BYTES = 55 << 20
-"""Memory of launch and loadrun, measured."""
+LOADRUN_BYTES = 16 << 20
+"""Memory that loadrun takes beside what launch has already, measured."""
 INSTANCE_BYTES = {"sim": 16 << 20, "null": 16 << 20, "onednn": 32 << 20, "pytorch": 150 << 20}
 """Memory of an instance by engine, at the least batch size."""
 BUILD_BYTES = 400 << 20
@@ -64,7 +64,7 @@ def need_for_run(engine: str, instances: int, threads: int, samples_bytes: int =
     """What a run needs; `samples_bytes` of shared memory, `threads` of each instance."""
     each = INSTANCE_BYTES.get(engine, min(INSTANCE_BYTES.values()))
     return Need(
-        memory=LAUNCH_BYTES + instances * each + samples_bytes,
+        memory=LOADRUN_BYTES + instances * each + samples_bytes,
         addresses=RUN_ADDRESSES + samples_bytes,
         file=max(LEAST_FILE, samples_bytes),
         tasks=OTHER_TASKS + instances * (threads if engine in ("onednn", "pytorch") else 1),
@@ -75,7 +75,7 @@ def need_for_run(engine: str, instances: int, threads: int, samples_bytes: int =
 def need_for_build(with_torch: bool) -> Need:
     """What building needs: with torch where a network is drawn or quantised."""
     return Need(
-        memory=BUILD_BYTES if with_torch else LAUNCH_BYTES,
+        memory=BUILD_BYTES if with_torch else LOADRUN_BYTES,
         addresses=BUILD_ADDRESSES if with_torch else 0,
         open_files=OPEN_FILES,
     )
@@ -88,17 +88,18 @@ def check(need: Need, what: str, fewer: str = "", root: Path = Path("/")) -> Non
     """
     tree = Directory(root)
     for amount, room, unit in (
-        (need.memory, memory(tree), "memory"),
-        (need.addresses, addresses(), "address space"),
-        (need.file, file_size(), "a single file"),
+        (need.memory, memory(tree), "of memory"),
+        (need.addresses, addresses(), "of address space"),
+        (need.file, file_size(), "in one file"),
         (need.tasks, tasks(tree), "processes and threads"),
         (need.open_files, open_files(), "open files"),
     ):
         if room is not None and room.left < amount:
-            shown = mebibytes if unit in ("memory", "address space", "a single file") else str
+            shown = mebibytes if unit.startswith(("of ", "in ")) else str
+            other = fewer if unit in ("of memory", "processes and threads") else ""
             raise InputError(
-                f"{what} needs at least {shown(amount)} of {unit}, but {room.whose} leaves"
-                f" {shown(room.left)} of {shown(room.limit)} (cure: {room.cure}{fewer})"
+                f"{what} needs at least {shown(amount)} {unit}, but {room.whose} leaves"
+                f" {shown(room.left)} of {shown(room.limit)} (cure: {room.cure}{other})"
             )
 
 

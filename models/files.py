@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import shutil
@@ -116,6 +117,11 @@ def reserve(file: Path, size: int, target: Path) -> None:
         try:
             os.posix_fallocate(opened.fileno(), 0, size)
         except OSError as error:
+            if error.errno == errno.EFBIG:
+                raise InputError(
+                    f"{target}: needs {size / 2**20:,.1f} MiB, more than this process may write"
+                    " into one file (cure: ulimit -f unlimited)"
+                ) from None
             disk = os.fstatvfs(opened.fileno())
             raise InputError(
                 f"{target}: needs {size / 2**20:,.1f} MiB, but its file system has"

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from models.errors import InputError
-from models.files import folder_written_aside, locked, written_aside
+from models.files import folder_written_aside, locked, reserve, written_aside
 from models.imagenet.classifier import Classifier
 from models.imagenet.dataset import DataSet, image_folder
 from models.model import Model
@@ -127,5 +127,8 @@ def _fit(model: Classifier, fit_on: DataSet, target: Path, step: Callable[[int],
     network = model.network()
     with torch.no_grad():
         FITS[model.name](network, inputs, outputs, step)
+    state = network.state_dict()
     with written_aside(target) as aside:
-        torch.save(network.state_dict(), aside)
+        # torch says nothing that a person could use where there is no room.
+        reserve(aside, sum(tensor.nbytes for tensor in state.values()), target)
+        torch.save(state, aside)
