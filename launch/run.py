@@ -6,6 +6,7 @@ import json
 import math
 import secrets
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from launch.doctor.system import check_system
 from launch.engine import check_engine
 from launch.environment import base_environment, instance_environment
 from launch.errors import ExitCode, InputError, InterruptedRunError, RunError
-from launch.limits import check, kills_for_memory, need_for_run, with_memory_named
+from launch.limits import LEAST_FILE, check, kills_for_memory, need_for_run, with_memory_named
 from launch.options import RunOptions
 from launch.pinning import Pinning, find_pinning
 from launch.plan import Plan, make_plan
@@ -293,13 +294,17 @@ def _need_room(options: RunOptions, plan: Plan, sample_count: int = 0) -> None:
     """InputError where a limit of this process leaves less than the run needs."""
     model = models.get(options.model)
     samples = min(sample_count, model.performance_sample_count)
+    need = need_for_run(
+        options.engine,
+        len(plan.instances),
+        plan.cores_per_instance,
+        samples * math.prod(model.sample.shape),
+    )
+    if options.in_process:
+        # No shared memory: its samples are in no file.
+        need = replace(need, file=LEAST_FILE)
     check(
-        need_for_run(
-            options.engine,
-            len(plan.instances),
-            plan.cores_per_instance,
-            samples * math.prod(model.sample.shape),
-        ),
+        need,
         f"a run of {len(plan.instances)} instance{'s' * (len(plan.instances) > 1)}",
         ", or fewer --instances" if len(plan.instances) > 1 else "",
     )

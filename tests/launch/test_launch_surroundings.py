@@ -9,7 +9,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -44,11 +44,14 @@ def cli(tmp_path: Path) -> Cli:
 
 
 def loadrun(
-    cli: Cli, *words: str, before: tuple[str, ...] = (), **variables: str
+    cli: Cli,
+    *words: str,
+    before: tuple[str, ...] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the command as it is installed: by its own first module."""
     code = "import sys; from loadrun_start import main; sys.exit(main())"
-    environment = {**cli.environment, **variables}
+    environment = {**cli.environment, **(variables or {})}
     start = ["-c", f"import sys; sys.path.append({str(PACKAGE_ROOT)!r}); {code}"]
     return subprocess.run(
         [*before, sys.executable, *start, *words],
@@ -77,13 +80,15 @@ def test_names_are_bytes_in_every_locale(cli: Cli, name: str) -> None:
     lines = []
     for number, image in enumerate(sorted(cli.images.glob("*.png"))):
         file = os.fsencode(f"{FOREIGN}{image.name}").replace(b" ", b"_")
-        shutil.copy(image, os.fsencode(images) + b"/" + file)
+        shutil.copy(image, images / os.fsdecode(file))
         lines.append(file + b" %d\n" % number)
     (images / "val_map.txt").write_bytes(b"\xef\xbb\xbf" + b"".join(lines))
     conf = "# für é\n*.Offline.target_qps = 700\n".encode("utf-8-sig")
     (cli.directory / "user.conf").write_bytes(conf + b"# \xe9\n")
     results = cli.directory / FOREIGN
-    done = loadrun(cli, *RUN, "--images", str(images), "--results", str(results), **LOCALES[name])
+    done = loadrun(
+        cli, *RUN, "--images", str(images), "--results", str(results), variables=LOCALES[name]
+    )
     assert done.returncode in (0, 3), done.stderr
     assert b"Traceback" not in done.stdout + done.stderr
     shown = os.fsencode(results)
@@ -94,7 +99,7 @@ def test_names_are_bytes_in_every_locale(cli: Cli, name: str) -> None:
     record = (home / "run.json").read_text("utf-8")
     assert '"offline_expected_qps": 700' in record
     assert "performance/run_1" in str(next(home.rglob("run_1/report.html")))
-    done = loadrun(cli, "report", "--results", str(results), **LOCALES[name])
+    done = loadrun(cli, "report", "--results", str(results), variables=LOCALES[name])
     assert done.returncode == 0, done.stderr
     (results / "index.html").read_text("utf-8")
 
@@ -114,7 +119,7 @@ def test_our_packages_come_first_for_us_alone(cli: Cli, name: str) -> None:
     (strange / name).mkdir(parents=True)
     (strange / name / "__init__.py").write_text("raise SystemExit('a stranger')\n")
     path = os.pathsep.join((str(strange), str(PACKAGE_ROOT)))
-    done = loadrun(cli, "topology", PYTHONPATH=path)
+    done = loadrun(cli, "topology", variables={"PYTHONPATH": path})
     assert done.returncode == 0, done.stderr
     inherited = base_environment({"PYTHONPATH": path})["PYTHONPATH"].split(os.pathsep)
     assert inherited[:2] == [str(PACKAGE_ROOT), str(strange)]
@@ -183,7 +188,7 @@ def test_a_file_system_without_locks(cli: Cli, number: int) -> None:
         "fcntl.flock = flock\n"
     )
     path = os.pathsep.join((str(strange), str(PACKAGE_ROOT)))
-    done = loadrun(cli, *RUN, "--images", str(cli.images), PYTHONPATH=path)
+    done = loadrun(cli, *RUN, "--images", str(cli.images), variables={"PYTHONPATH": path})
     assert done.returncode in (0, 3), done.stderr
     assert b"Traceback" not in done.stderr
     assert b"loadrun: note: " in done.stderr
@@ -210,7 +215,7 @@ def test_packages_that_cannot_be_loaded_are_named(cli: Cli) -> None:
         "raise ImportError('libgomp.so.1: cannot open shared object file', name='posix_ipc')\n"
     )
     path = os.pathsep.join((str(strange.parent), str(PACKAGE_ROOT)))
-    line = one_line(loadrun(cli, *RUN, "--images", str(cli.images), PYTHONPATH=path))
+    line = one_line(loadrun(cli, *RUN, "--images", str(cli.images), variables={"PYTHONPATH": path}))
     assert "posix_ipc cannot be loaded: libgomp.so.1" in line
     assert "apt-get install libgomp1" in line
 
