@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import glob
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from base.errors import InputError
+from base.locks import lock
+from base.text import printable
 
 
 @contextmanager
-def locked(target: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+def locked(target: Path, waiting: Callable[[], None] | None = None) -> Iterator[bool]:
     """Let one process at a time build `target`; others wait here and then find it built.
 
     The lock is on a file beside it and ends with its holder, however that ends; what a killed
     holder had written aside is removed. `waiting` is called before waiting for another process.
+    Yields False where the file system has no locks and another may build at the same time: what is
+    written aside has a name of its own then, too, and takes its place whole.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with (target.parent / f".{target.name}.lock").open("w") as lock:
+    with (target.parent / f".{target.name}.lock").open("wb") as file:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = lock(file.fileno(), target.parent, wait=False)
         except BlockingIOError:
             if waiting is not None:
                 waiting()
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        for orphan in target.parent.glob(f"{glob.escape(_aside(target))}*"):
-            if orphan.is_dir():
-                shutil.rmtree(orphan, ignore_errors=True)
-            else:
-                orphan.unlink(missing_ok=True)
-        yield
+            alone = lock(file.fileno(), target.parent)
+        if alone:
+            _remove_orphans(target)
+        yield alone
+
+
+def _remove_orphans(target: Path) -> None:
+    for orphan in target.parent.glob(f"{glob.escape(_aside(target))}*"):
+        if orphan.is_dir():
+            shutil.rmtree(orphan, ignore_errors=True)
+        else:
+            orphan.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -68,9 +78,9 @@ def put_in_place(aside: Path, target: Path) -> None:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write `text` as UTF-8 to `target`: aside, then renamed."""
+    """Write `text` as UTF-8 to `target`, foreign bytes of names as escapes: aside, then renamed."""
     with written_aside(target) as aside:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_text(printable(text), encoding="utf-8")
 
 
 @contextmanager
@@ -80,10 +90,41 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
     aside.mkdir()
     try:
         yield aside
-        aside.rename(target)
+        try:
+            aside.rename(target)
+        except OSError:
+            # Without locks another process can have been quicker.
+            if not target.is_dir():
+                raise
+            shutil.rmtree(aside, ignore_errors=True)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+def why_not_regular(path: Path) -> str | None:
+    """Say why a path is no file to be read; None for one that is.
+
+    To be asked before a file that others name is opened: a FIFO would wait for a writer, and a
+    device may never end. Raises no OSError.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        dangling = isinstance(error, FileNotFoundError) and path.is_symlink()
+        return "a link that leads nowhere" if dangling else error.strerror or str(error)
+    if stat.S_ISREG(mode):
+        return None
+    return _KINDS.get(stat.S_IFMT(mode), "no regular file")
+
+
+_KINDS = {
+    stat.S_IFDIR: "a directory, no file",
+    stat.S_IFIFO: "a FIFO, no file",
+    stat.S_IFSOCK: "a socket, no file",
+    stat.S_IFCHR: "a device, no file",
+    stat.S_IFBLK: "a device, no file",
+}
 
 
 def reserve(file: Path, size: int, target: Path) -> None:
@@ -96,6 +137,11 @@ def reserve(file: Path, size: int, target: Path) -> None:
         try:
             os.posix_fallocate(opened.fileno(), 0, size)
         except OSError as error:
+            if error.errno == errno.EFBIG:
+                raise InputError(
+                    f"{target}: needs {size / 2**20:,.1f} MiB, more than this process may write"
+                    " into one file (cure: ulimit -f unlimited)"
+                ) from None
             disk = os.fstatvfs(opened.fileno())
             raise InputError(
                 f"{target}: needs {size / 2**20:,.1f} MiB, but its file system has"

@@ -91,6 +91,6 @@ def _first(cpuinfo: Path) -> dict[str, str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace").strip().strip("\0")
+        return path.read_text(encoding="utf-8", errors="replace").strip().strip("\0")
     except OSError:
         return ""

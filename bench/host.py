@@ -21,7 +21,7 @@ def host() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
     return {
-        "processor": processor_name(CPUINFO.read_text()),
+        "processor": processor_name(CPUINFO.read_text(encoding="utf-8")),
         "features": list(features()),
         "kernel": platform.release(),
         "versions": versions,

@@ -43,7 +43,7 @@ def main() -> None:
         evaluator = RunEvaluator(replace(options), directory, signals)
         search = Search(space, default, evaluator, study, time.monotonic)
         choices = _choices(search, default)
-        known = json.loads(path.read_text()) if path.exists() else {"rounds": []}
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rounds": []}
         rounds: list[dict[str, Any]] = known["rounds"]
         for number in range(options.rounds):
             order = list(choices.items())[:: -1 if (len(rounds) + number) % 2 else 1]

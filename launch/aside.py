@@ -30,8 +30,8 @@ class Aside:
         self._before: set[int] | None = None
 
     def __enter__(self) -> Aside:
-        before = os.sched_getaffinity(0)
         with contextlib.suppress(OSError):
+            before = os.sched_getaffinity(0)
             if self._processors:
                 os.sched_setaffinity(0, self._processors)
                 self._before = before

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.building import AssetsConfig, Notice, Progress, run
+from launch.building import COMPILING, SYNTHETIC, AssetsConfig, Notice, Progress, run
 
 if TYPE_CHECKING:
     from models.imagenet.dataset import DataSet
@@ -53,7 +53,7 @@ class Assets:
     @classmethod
     def load(cls, path: Path) -> Assets:
         """Read a result file."""
-        values: dict[str, Any] = json.loads(path.read_text())
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         values["data"] = DataFacts(**values["data"])
         if values["weights"] is not None:
             values["weights"] = DataFacts(**values["weights"])
@@ -78,7 +78,7 @@ def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
     needs_artifact = config.engine not in WITHOUT_ARTIFACT
     synthetic = None
     if config.images is None or (needs_artifact and config.weights is None):
-        synthetic = build_synthetic(model, cache, stage("synthetic model and images"))
+        synthetic = build_synthetic(model, cache, stage(SYNTHETIC))
     if config.images is not None:
         labels = Path(config.labels) if config.labels else None
         dataset = image_folder(Path(config.images), labels)
@@ -106,7 +106,7 @@ def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
             config.batch_size,
             config.threads,
             cache,
-            stage("calibrating and compiling"),
+            stage(COMPILING),
             notice,
         )
     return Assets(

@@ -7,20 +7,24 @@ Progress goes to standard output, one JSON object a line (``{"stage": ..., "done
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from base.configs import Config
-from base.errors import ExitCode, InputError
+from base.errors import ExitCode, InputError, LoadrunError
 from base.files import write_text
 from base.parent import die_with_parent
+from launch.limits import check, need_for_build, no_memory
 from launch.space import FULL, free_bytes, mebibytes
+from models.packages import cannot_load
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,9 @@ class AssetsConfig(Config):
     result: str
 
 
+SYNTHETIC, COMPILING = "synthetic model and images", "calibrating and compiling"
+WITH_TORCH = (SYNTHETIC, COMPILING)
+"""Stages that load torch."""
 Progress = Callable[[str, int, int], None]
 """Told a stage, how much of it is done, and its total."""
 Notice = Callable[[str], None]
@@ -53,7 +60,16 @@ def run(build: Build, arguments: list[str]) -> int:
     die_with_parent()
     config = AssetsConfig.load(arguments[0])
 
+    begun: set[str] = set()
+
     def progress(stage: str, done: int, total: int) -> None:
+        if stage not in begun:
+            # Only now: what is there already needs neither memory nor torch.
+            begun.add(stage)
+            check(need_for_build(stage in WITH_TORCH), f"building ({stage})")
+            if stage in WITH_TORCH:
+                # Where it cannot be loaded, that is said before minutes of work.
+                import_module("torch")
         print(json.dumps({"stage": stage, "done": done, "total": total}), flush=True)
 
     def notice(text: str) -> None:
@@ -63,13 +79,17 @@ def run(build: Build, arguments: list[str]) -> int:
 
     handler = logging.Handler()
     handler.emit = lambda record: notice(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger("models").addHandler(handler)
+    for package in ("base", "models"):
+        logging.getLogger(package).addHandler(handler)
     try:
         built = build(config, progress, notice)
-    except (InputError, EngineError) as error:
+    except (InputError, EngineError, LoadrunError) as error:
         print(f"error: {error}", flush=True)
         return ExitCode.USAGE
     except Exception as error:
+        if reason := cannot_load(error) or no_memory(error):
+            print(f"error: {reason}", flush=True)
+            return ExitCode.USAGE
         if isinstance(error, OSError) and (told := cache_trouble(error, Path(config.cache))):
             print(f"error: {told}", flush=True)
             return ExitCode.USAGE
@@ -84,6 +104,8 @@ def cache_trouble(error: OSError, cache: Path) -> str | None:
     """What is wrong with the cache, and the cure; None for an error that has another cause."""
     at = error.filename2 or error.filename
     inside = isinstance(at, str) and Path(at).is_relative_to(cache)
+    if error.errno == errno.EFBIG:
+        return f"{at}: {error.strerror} (cure: ulimit -f unlimited)"
     if not inside and error.errno not in FULL:
         return None
     free = ""

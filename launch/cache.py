@@ -6,12 +6,42 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from base.errors import InputError
+
+NO_HOME = (
+    "HOME is not set, and this user has no home directory: nowhere to keep what is built (cure:"
+    " export LOADRUN_CACHE=DIR)"
+)
+
 
 def cache_directory(environment: Mapping[str, str] | None = None) -> Path:
-    """LOADRUN_CACHE, else XDG_CACHE_HOME/loadrun, else ~/.cache/loadrun."""
+    """LOADRUN_CACHE, else XDG_CACHE_HOME/loadrun, else ~/.cache/loadrun.
+
+    InputError where nothing says where that is.
+    """
     source = os.environ if environment is None else environment
     if chosen := source.get("LOADRUN_CACHE"):
-        return Path(chosen).absolute()
+        return expanded(chosen, "LOADRUN_CACHE")
     if base := source.get("XDG_CACHE_HOME"):
-        return Path(base).absolute() / "loadrun"
-    return Path.home() / ".cache" / "loadrun"
+        return expanded(base, "XDG_CACHE_HOME") / "loadrun"
+    # An empty HOME would mean the current directory.
+    if source.get("HOME") == "":
+        raise InputError(NO_HOME)
+    try:
+        home = Path.home()
+    except RuntimeError:
+        raise InputError(NO_HOME) from None
+    return home.absolute() / ".cache" / "loadrun"
+
+
+def expanded(value: str, name: str) -> Path:
+    """`value` as an absolute path, with a home directory in place of ~.
+
+    InputError names the option or variable `name` where nobody has that home.
+    """
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise InputError(
+            f"{name} {value}: there is no such home directory (cure: a path without ~)"
+        ) from None

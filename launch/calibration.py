@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.assets import DataFacts, calibration_set, variant
-from launch.building import AssetsConfig, Notice, Progress, run
+from launch.building import COMPILING, SYNTHETIC, AssetsConfig, Notice, Progress, run
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Calibration:
     @classmethod
     def load(cls, path: Path) -> Calibration:
         """Read a result file."""
-        values: dict[str, Any] = json.loads(path.read_text())
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         artifact = values["artifact"]
         return cls(
             program=CacheFile(**values["program"]),
@@ -69,7 +69,7 @@ def calibrate(config: AssetsConfig, progress: Progress, notice: Notice) -> Calib
     cache = Path(config.cache)
     synthetic = None
     if config.weights is None or config.calibration is None:
-        synthetic = build_synthetic(model, cache, stage("synthetic model and images"))
+        synthetic = build_synthetic(model, cache, stage(SYNTHETIC))
     images = calibration_set(config, None, synthetic)
     samples = prepare_samples(model, images, cache, stage("preprocessing calibration images"))
     weights = Path(config.weights) if config.weights else synthetic.weights  # type: ignore[union-attr]
@@ -83,7 +83,7 @@ def calibrate(config: AssetsConfig, progress: Progress, notice: Notice) -> Calib
         config.batch_size,
         config.threads,
         cache,
-        stage("calibrating and compiling"),
+        stage(COMPILING),
         notice,
         lambda path, built: files.append(CacheFile(str(path), built)),
     )

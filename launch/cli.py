@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
 from base.errors import ExitCode, LoadrunError
 from launch.signals import end_at_once, ignore_endings
+from launch.streams import prepare_streams
 
 COMMANDS = (
     "run",
@@ -92,11 +95,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is not None:
         return _run(words)
+    prepare_streams()
     end_at_once()
+    _pass_on_notes()
     try:
         return _run(words)
+    except BrokenPipeError:
+        # Whoever read what it says has read enough.
+        return ExitCode.FAILED
+    except (ImportError, OSError, MemoryError) as error:
+        if (reason := _of_surroundings(error)) is None:
+            raise
+        _say(f"error: {reason}")
+        return ExitCode.USAGE
     finally:
         ignore_endings()
+        _let_go_of_a_closed_terminal()
 
 
 def _run(words: list[str]) -> int:
@@ -119,6 +133,32 @@ def _run(words: list[str]) -> int:
         _let_go_of_a_closed_terminal()
 
 
+def _pass_on_notes() -> None:
+    """Say at once what `models` warns of in this process."""
+    handler = logging.Handler()
+    handler.emit = lambda record: _say(f"note: {record.getMessage()}")  # type: ignore[method-assign]
+    for package in ("base", "models"):
+        logging.getLogger(package).addHandler(handler)
+
+
+def _of_surroundings(error: Exception) -> str | None:
+    """What is wrong with what loadrun stands on, in one line; None for a fault of its own."""
+    from launch.limits import no_memory
+    from launch.space import told
+    from models.packages import cannot_load
+
+    reason = cannot_load(error) or no_memory(error)
+    if reason is not None or not isinstance(error, OSError):
+        return reason
+    try:
+        Path.cwd()
+    except OSError:
+        return "the current directory is no longer there (cure: cd to another)"
+    if "temporary directory" in str(error):
+        return f"{told(error)} (cure: export TMPDIR=DIR)"
+    return told(error)
+
+
 def _say(text: str) -> None:
     with contextlib.suppress(OSError):
         print(f"loadrun: {text}", file=sys.stderr, flush=True)
@@ -127,6 +167,8 @@ def _say(text: str) -> None:
 def _let_go_of_a_closed_terminal() -> None:
     """Python would end with an exit code of its own for what it cannot write any more."""
     for stream in (sys.stdout, sys.stderr):
+        if stream is None:  # closed, and this is no process of our own
+            continue
         try:
             stream.flush()
         except OSError:

@@ -28,6 +28,9 @@ def base_environment(inherited: Mapping[str, str] | None = None) -> dict[str, st
         [str(PACKAGE_ROOT), *filter(None, [source.get("PYTHONPATH")])]
     )
     environment["PYTHONUNBUFFERED"] = "1"
+    # Names and texts are the same in all processes of a run, whatever the locale.
+    environment["PYTHONUTF8"] = "1"
+    environment.pop("PYTHONIOENCODING", None)
     return environment
 
 

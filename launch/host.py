@@ -45,7 +45,7 @@ def host(topology: Topology) -> dict[str, object]:
         "processors": len(topology.allowed),
         "quota": topology.quota,
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        "shm_free_bytes": free_bytes(os.statvfs(SHM_DIRECTORY)),
+        "shm_free_bytes": shm_free_bytes(),
         "governor": _governor(topology),
         "features": list(features()),
         "max_cpu_isa": os.environ.get(MAX_CPU_ISA),
@@ -55,10 +55,18 @@ def host(topology: Topology) -> dict[str, object]:
     }
 
 
+def shm_free_bytes() -> int | None:
+    """Room in /dev/shm, in bytes; None where there is none."""
+    try:
+        return free_bytes(os.statvfs(SHM_DIRECTORY))
+    except OSError:
+        return None
+
+
 def _governor(topology: Topology) -> str | None:
     first = topology.allowed[0].id
     try:
         path = Path(f"/sys/devices/system/cpu/cpu{first}/cpufreq/scaling_governor")
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8").strip()
     except OSError:
         return None

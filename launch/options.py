@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import InputError
+from launch.cache import expanded
 from launch.environment import PACKAGE_ROOT
 from loadrun.scenarios import MODES, SCENARIOS
 
@@ -148,7 +149,7 @@ def find_path(
     name, value = (option, given) if given else (variable, variables.get(variable))
     if not value:
         return None
-    path = Path(value).expanduser().absolute()
+    path = expanded(value, name)
     if not (("directory" in wanted and path.is_dir()) or ("file" in wanted and path.is_file())):
         raise InputError(f"{name} {value}: no such {wanted}")
     return path
@@ -157,7 +158,7 @@ def find_path(
 def find_user_conf(given: str | None) -> Path | None:
     """--user-conf, else user.conf in the current directory, else the one beside the packages."""
     if given:
-        path = Path(given).expanduser().absolute()
+        path = expanded(given, "--user-conf")
         if not path.is_file():
             raise InputError(f"--user-conf {given}: no such file")
         return path

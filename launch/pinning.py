@@ -21,19 +21,23 @@ from launch.topology import Topology, format_list
 
 @dataclass(frozen=True)
 class Pinning:
-    """How processes are bound here: `method` is "numactl" or "sched_setaffinity".
+    """How processes are bound here: `method` is "numactl", "sched_setaffinity" or "none".
 
     `numactl` is its path (None: not used), `memory` whether memory is bound too; `notice` is
-    what the user must know about it, None when everything is as it should be.
+    what the user must know about it, None when everything is as it should be. Where the system
+    refuses (not `allowed`), processes run wherever the kernel puts them.
     """
 
     numactl: str | None
     memory: bool
     notice: str | None
+    allowed: bool = True
 
     @property
     def method(self) -> str:
         """The name that run.json gives the method."""
+        if not self.allowed:
+            return "none"
         return "numactl" if self.numactl else "sched_setaffinity"
 
     def prefix(self, processors: Sequence[int], memory_node: int | None) -> list[str]:
@@ -49,7 +53,7 @@ class Pinning:
     @contextmanager
     def around_start(self, processors: Sequence[int]) -> Iterator[None]:
         """Start a process inside this block: without numactl the child inherits the affinity."""
-        if self.numactl is not None:
+        if self.numactl is not None or not self.allowed:
             yield
             return
         before = os.sched_getaffinity(0)
@@ -62,6 +66,15 @@ class Pinning:
 
 def find_pinning(topology: Topology) -> Pinning:
     """Try what works here: numactl with memory binding, numactl without, plain affinity."""
+    if reason := affinity_refused():
+        return Pinning(
+            None,
+            False,
+            f"the system does not allow to pin processes (sched_setaffinity: {reason}): instances"
+            " run where the kernel puts them, and figures vary (cure: in a container"
+            " --security-opt seccomp=unconfined, or a profile that allows it)",
+            allowed=False,
+        )
     numactl = shutil.which("numactl")
     if numactl is None:
         return Pinning(
@@ -88,6 +101,15 @@ def find_pinning(topology: Topology) -> Pinning:
     )
 
 
+def affinity_refused() -> str | None:
+    """Why this process may not choose its processors; None where it may."""
+    try:
+        os.sched_setaffinity(0, os.sched_getaffinity(0))
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
 def _works(prefix: list[str]) -> bool:
     try:
         return subprocess.run([*prefix, "true"], capture_output=True, timeout=10).returncode == 0
@@ -111,7 +133,7 @@ def read_binding(pid: int) -> Binding | None:
     """Read back the binding of the main thread of `pid`; None when it is gone."""
     try:
         processors = tuple(sorted(os.sched_getaffinity(pid)))
-    except (ProcessLookupError, PermissionError):
+    except OSError:
         return None
     return Binding(processors, _memory_policy(pid))
 
@@ -119,8 +141,9 @@ def read_binding(pid: int) -> Binding | None:
 def _memory_policy(pid: int) -> str | None:
     """The policy of the process's heap or first private mapping: the task's own policy."""
     try:
-        with Path(f"/proc/{pid}/numa_maps").open() as maps:
+        # As bytes: the lines name files.
+        with Path(f"/proc/{pid}/numa_maps").open("rb") as maps:
             words = maps.readline().split()
     except OSError:
         return None
-    return words[1] if len(words) > 1 else None
+    return words[1].decode("ascii", "replace") if len(words) > 1 else None

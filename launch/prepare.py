@@ -14,6 +14,7 @@ from launch.building import AssetsConfig
 from launch.cache import cache_directory
 from launch.calibration import Calibration
 from launch.environment import base_environment
+from launch.limits import kills_for_memory, with_memory_named
 from launch.options import CalibrateOptions, Sources
 from launch.preprocessing import Preprocessed
 from launch.processes import Child, describe_end, end_all, error_line, start
@@ -148,6 +149,7 @@ def build(
         log=directory / "prepare.log",
         environment=base_environment(),
     )
+    kills = kills_for_memory()
     try:
         with terminal.bar("preparing") as bar:
             _watch(child, bar, terminal, signals)
@@ -160,7 +162,9 @@ def build(
     if code == InputError.code:
         raise InputError(error_line(words) or words)
     assert code is not None
-    raise RunError(f"preparing {config.model} {describe_end(code)}; its last lines:\n{words}")
+    said = f"; its last lines:\n{words}" if words else ""
+    error = RunError(f"preparing {config.model} {describe_end(code)}{said}")
+    raise with_memory_named(error, kills)
 
 
 def _watch(child: Child, bar: Bar, terminal: Terminal, signals: Signals) -> None:

@@ -28,7 +28,7 @@ class Preprocessed:
     @classmethod
     def load(cls, path: Path) -> Preprocessed:
         """Read a result file."""
-        values: dict[str, Any] = json.loads(path.read_text())
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         values["images"] = DataFacts(**values["images"])
         return cls(**values)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from base.errors import RunError
 from base.parent import PARENT
+from base.text import FOREIGN
 from launch.pinning import Pinning
 from launch.signals import Signals
 
@@ -128,7 +129,7 @@ def last_lines(path: Path, count: int = LAST_LINES) -> str:
     try:
         with path.open("rb") as file:
             file.seek(max(file.seek(0, os.SEEK_END) - 8192, 0))
-            text = file.read().decode(errors="replace")
+            text = file.read().decode(errors=FOREIGN)
     except OSError:
         return ""
     return "\n".join([line for line in text.splitlines() if line.strip()][-count:])

@@ -89,7 +89,7 @@ class Watch:
         allowed = {f"cpu{processor.id}" for processor in self._topology.allowed}
         total = idle = steal = 0.0
         try:
-            text = (self._root / "proc/stat").read_text()
+            text = (self._root / "proc/stat").read_text(encoding="utf-8")
         except OSError:
             text = ""
         hertz = os.sysconf("SC_CLK_TCK")
@@ -117,7 +117,7 @@ class Watch:
 
     def _throttled_s(self) -> float | None:
         try:
-            text = (self._root / "sys/fs/cgroup/cpu.stat").read_text()
+            text = (self._root / "sys/fs/cgroup/cpu.stat").read_text(encoding="utf-8")
         except OSError:
             return None
         values = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)

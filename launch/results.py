@@ -18,7 +18,6 @@ its place where the run was complete already. Directories change places under a 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -29,6 +28,7 @@ from typing import Any
 
 from base.errors import InputError
 from base.files import write_text, written_aside
+from base.locks import lock
 from launch.compliance.settings import AUDITS
 from loadrun.report import as_text
 from loadrun.scenarios import (
@@ -94,7 +94,7 @@ class Staging:
             raise InputError(
                 f"results directory {self.home}: {error.strerror} (choose another with --results)"
             ) from None
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        lock(self._lock, self.home)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -129,7 +129,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the object that a file holds; None where there is none to read."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
@@ -156,7 +156,7 @@ def file_abandoned(results: Path) -> list[Path]:
 def _file(directory: Path) -> list[Path]:
     """Find a place for the staging directory of a run that was killed."""
     try:
-        record = json.loads((directory / RUN_JSON).read_text())
+        record = json.loads((directory / RUN_JSON).read_bytes())
         status, mode, audit = record["status"], record["mode"], record["audit"]
     except FileNotFoundError:
         if time.time() - directory.stat().st_mtime > UNWRITTEN_S:
@@ -206,7 +206,7 @@ def _alone_in(home: Path) -> Iterator[None]:
     """Hold the lock under which directories of `home` change places."""
     handle = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        lock(handle, home)
         yield
     finally:
         os.close(handle)
@@ -220,8 +220,8 @@ def _locked(directory: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
+        # Without locks nobody can tell whether its run still lives: it is left alone.
+        yield lock(handle, directory.parent, wait=False)
     except BlockingIOError:
         yield False
     finally:

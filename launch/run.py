@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import secrets
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import models
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError
+from base.errors import InputError as ImageError
 from launch.announcement import announce, unofficial_reasons
 from launch.aside import aside_of
 from launch.assets import Assets
@@ -23,6 +26,7 @@ from launch.doctor.machine import check_machine
 from launch.doctor.system import check_system
 from launch.engine import check_engine
 from launch.environment import base_environment, instance_environment
+from launch.limits import LEAST_FILE, check, kills_for_memory, need_for_run, with_memory_named
 from launch.options import RunOptions
 from launch.pinning import Pinning, find_pinning
 from launch.plan import Plan, make_plan
@@ -52,7 +56,6 @@ from loadrun.logs import LogError, parse_result
 from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.user_conf import UserConfError, parse_user_conf
 from loadrun.verdict import Serving, explain
-from models.errors import InputError as ImageError
 from models.imagenet.accuracy import accuracy
 from models.imagenet.dataset import VALIDATION_IMAGES, image_folder
 from shm.reclaim import reclaim
@@ -80,9 +83,11 @@ def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
     topology = read_topology()
     plan = plan_for(options, topology)
     pinning = find_pinning(topology)
+    _need_room(options, plan)
     _tidy_up(options.results, terminal)
     announce(options, model, plan, pinning, terminal)
     need_space(options.results, results_bytes(0, 0), RESULTS, CHOOSE)
+    kills = kills_for_memory()
     run_id = new_run_id()
     record = Record(options, plan, pinning, topology, run_id)
     record.checks(_check(topology, pinning, terminal))
@@ -101,12 +106,13 @@ def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
             write_report(staging.path, record.values, terminal)
             published = staging.publish(options.mode, options.audit)
         except Exception as error:
+            error = with_memory_named(error, kills)
             _keep(error, record, staging, outlet)
             if isinstance(error, OSError):
                 raise RunError(told(error)) from error
-            raise
+            raise error
     if options.json:
-        print((published[0] / RUN_JSON).read_text(), end="")
+        print((published[0] / RUN_JSON).read_text(encoding="utf-8"), end="")
     terminal.line()
     outlet.lines(summary(record.values, published))
     outlet.line("Completed")
@@ -183,6 +189,7 @@ class _Test:
         assets = prepare(options, threads, self._directory, self._terminal, self._signals)
         record.assets(assets)
         record.lap("prepared")
+        _need_room(options, self._plan, assets.sample_count)
         measures_accuracy = MODES[options.mode].accuracy
         if measures_accuracy:
             response_bytes = models.get(options.model).response_bytes
@@ -210,7 +217,7 @@ class _Test:
     def _supervise(self, assets: Assets) -> None:
         options, directory = self._options, self._directory
         if options.audit:
-            (directory / "audit.config").write_text(audit_config(options.audit))
+            (directory / "audit.config").write_text(audit_config(options.audit), encoding="utf-8")
         loadrun = self._write(
             "loadrun.config.json",
             loadrun_config(options, self._plan, assets, self._run_id, directory).to_json(),
@@ -295,8 +302,28 @@ class _Test:
 
     def _write(self, name: str, text: str) -> str:
         path = self._directory / name
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         return str(path)
+
+
+def _need_room(options: RunOptions, plan: Plan, sample_count: int = 0) -> None:
+    """InputError where a limit of this process leaves less than the run needs."""
+    model = models.get(options.model)
+    samples = min(sample_count, model.performance_sample_count)
+    need = need_for_run(
+        options.engine,
+        len(plan.instances),
+        plan.cores_per_instance,
+        samples * math.prod(model.sample.shape),
+    )
+    if options.in_process:
+        # No shared memory: its samples are in no file.
+        need = replace(need, file=LEAST_FILE)
+    check(
+        need,
+        f"a run of {len(plan.instances)} instance{'s' * (len(plan.instances) > 1)}",
+        ", or fewer --instances" if len(plan.instances) > 1 else "",
+    )
 
 
 def _check(topology: Topology, pinning: Pinning, terminal: Terminal) -> list[Finding]:

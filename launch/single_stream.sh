@@ -1,5 +1,10 @@
 #!/usr/bin/env bash
 # LoadGen's SingleStream scenario in one process: a thin front of `loadrun single-stream`.
+# Started by another shell (sh, zsh): bash goes on.
+if [ -z "${BASH_VERSION:-}" ]; then
+    command -v bash >/dev/null || { echo "loadrun: error: needs bash" >&2; exit 2; }
+    exec bash "$0" "$@"
+fi
 set -euo pipefail
 
 usage() {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from pathlib import Path
 
 from base.errors import InputError
@@ -29,6 +30,12 @@ def need_space(directory: Path, needed: int, what: str, cure: str) -> None:
 
     A file system that does not count its inodes has enough of them.
     """
+    largest = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if largest != resource.RLIM_INFINITY and largest < min(needed, LOGS_BYTES // 2):
+        raise InputError(
+            f"{what} {directory}: this process may write {mebibytes(largest)} into one file, too"
+            " little for LoadGen's logs (cure: ulimit -f unlimited)"
+        )
     disk = os.statvfs(nearest(directory))
     free = free_bytes(disk)
     if free < needed:

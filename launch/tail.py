@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from base.text import FOREIGN
+
 
 class Tail:
     """Gives the lines of a file as they are completed; a file that is not there has none yet."""
@@ -22,4 +24,4 @@ class Tail:
             return []
         whole = data[: data.rfind(b"\n") + 1]
         self._read_to += len(whole)
-        return whole.decode(errors="replace").splitlines()
+        return whole.decode(errors=FOREIGN).splitlines()

@@ -217,15 +217,15 @@ def cgroup_directories(tree: Tree, controller: str) -> list[str]:
     for line in tree.read("proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == controller == "":
-            found += _upwards(CGROUP, path)
+            found += upwards(CGROUP, path)
         elif controller and controller in controllers.split(","):
             together = ",".join(sorted(controllers.split(",")))
             for mount in dict.fromkeys((controller, controllers, together)):
-                found += _upwards(f"{CGROUP}/{mount}", path)
+                found += upwards(f"{CGROUP}/{mount}", path)
     return found
 
 
-def _upwards(mount: str, path: str) -> list[str]:
+def upwards(mount: str, path: str) -> list[str]:
     """The cgroup's directory and its parents; a container sees its own as the mount itself."""
     parts = [part for part in path.split("/") if part and part != ".."]
     return ["/".join([mount, *parts[:count]]) for count in range(len(parts), -1, -1)]

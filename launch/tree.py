@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from base.errors import InputError
+from base.text import FOREIGN
 from launch.lists import format_list, parse_list
 
 VERSION = 1
@@ -44,8 +45,8 @@ class Directory:
     def read(self, path: str) -> str:
         """The text of a file, "" where it cannot be read."""
         try:
-            return (self._root / path).read_text()
-        except (OSError, UnicodeDecodeError):
+            return (self._root / path).read_text(encoding="utf-8", errors=FOREIGN)
+        except OSError:
             return ""
 
     def numbers(self, directory: str, prefix: str) -> list[int]:
@@ -95,7 +96,7 @@ class Recorded:
         """Read a recording; raises InputError naming the file and what is wrong."""
         cure = "make one with loadrun topology --record FILE"
         try:
-            found = json.loads(path.read_text())
+            found = json.loads(path.read_bytes())
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}; {cure}") from None
         except (UnicodeDecodeError, json.JSONDecodeError) as error:

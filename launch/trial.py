@@ -56,7 +56,7 @@ def run_once(
             f"{' '.join(command[2:])} {describe_end(code or 0)}; its last lines:\n{said}"
         )
     (place, *_) = places(home(directory / "results", scenario, model), mode)
-    record: dict[str, Any] = json.loads((place / RUN_JSON).read_text())
+    record: dict[str, Any] = json.loads((place / RUN_JSON).read_text(encoding="utf-8"))
     return record
 
 

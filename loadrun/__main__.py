@@ -2,6 +2,14 @@
 
 import sys
 
-from loadrun.process import main
+from models.packages import cannot_load
 
-sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":
+    try:
+        from loadrun.process import main
+    except (ImportError, OSError) as error:
+        if (reason := cannot_load(error)) is None:
+            raise
+        print(f"loadrun: error: {reason}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(main(sys.argv[1:]))

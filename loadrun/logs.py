@@ -103,7 +103,7 @@ def _result(
 
 def _read(path: Path) -> tuple[dict[str, Any], list[str], list[str]]:
     try:
-        text = path.read_text(errors="replace")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise LogError(f"cannot read {path}: {error.strerror}") from None
     fields: dict[str, Any] = {}

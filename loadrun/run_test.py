@@ -8,6 +8,7 @@ that fails can only tell, and the process has to end.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,13 @@ def run_test(
     directory = Path(log_dir)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / "mlperf_log_detail.txt").write_text("")
+        (directory / "mlperf_log_detail.txt").write_text("", encoding="utf-8")
     except OSError as error:
         raise LogDirError(f"cannot write LoadGen's logs to {log_dir}: {error.strerror}") from None
     guard = _Guard(on_failure)
     log_settings = lg.LogSettings()
-    log_settings.log_output.outdir = str(directory)
+    # As bytes: the binding takes no name that is not UTF-8 otherwise.
+    log_settings.log_output.outdir = os.fsencode(directory)
     log_settings.enable_trace = False
     sut_handle = lg.ConstructFastSUT(guard(sut.issue), guard(sut.flush))
     qsl_handle = lg.ConstructQSL(
@@ -57,7 +59,7 @@ def run_test(
     try:
         # An empty name: LoadGen would otherwise pick up any audit.config in the current directory.
         lg.StartTestWithLogSettings(
-            sut_handle, qsl_handle, settings, log_settings, audit_config or ""
+            sut_handle, qsl_handle, settings, log_settings, os.fsencode(audit_config or "")
         )
     finally:
         lg.DestroyQSL(qsl_handle)

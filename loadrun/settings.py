@@ -10,8 +10,11 @@ error that spoils a submission); 2 is an audit.config, which LoadGen reads itsel
 
 from __future__ import annotations
 
+import codecs
 import math
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import mlperf_loadgen as lg
@@ -132,7 +135,7 @@ def load_settings(config: LoadrunConfig) -> Settings:
     # (mlcommons/inference pull request 618; official submissions set it, the default is off).
     test.server_coalesce_queries = SCENARIOS[config.scenario].scheduled
     if user_conf is not None:
-        _from_config(test, user_conf.path, config, conf_type=1)
+        _from_user_conf(test, user_conf.path, config)
     # user.conf can carry a `mode`; the command line decides.
     test.mode = getattr(lg.TestMode, config.mode)
     _apply_overrides(test, config)
@@ -231,8 +234,23 @@ def _base(config: LoadrunConfig) -> lg.TestSettings:
     return test
 
 
+def _from_user_conf(test: lg.TestSettings, path: str, config: LoadrunConfig) -> None:
+    """Let LoadGen read user.conf; it knows no byte order mark, so that it gets a copy without."""
+    text = Path(path).read_bytes()
+    if not text.startswith(codecs.BOM_UTF8):
+        _from_config(test, path, config, conf_type=1)
+        return
+    copy = os.memfd_create("user.conf")
+    try:
+        os.write(copy, text.removeprefix(codecs.BOM_UTF8))
+        _from_config(test, f"/proc/self/fd/{copy}", config, conf_type=1)
+    finally:
+        os.close(copy)
+
+
 def _from_config(test: lg.TestSettings, path: str, config: LoadrunConfig, conf_type: int) -> None:
-    code = test.FromConfig(path, config.model, config.scenario, conf_type)
+    # As bytes: LoadGen's binding takes no name that is not UTF-8 otherwise.
+    code = test.FromConfig(os.fsencode(path), config.model, config.scenario, conf_type)
     if code != 0:
         name = path or "the built-in mlperf.conf"
         raise SettingsError(f"LoadGen cannot read {name} (FromConfig returned {code})")
@@ -306,7 +324,7 @@ def _apply_audit(settings: Settings, config: LoadrunConfig) -> None:
     effective = lg.TestSettings()
     for name in ("scenario", "mode", *_FIELDS):
         setattr(effective, name, getattr(settings.test, name))
-    code = effective.FromConfig(config.audit_config, "*", config.scenario, 2)
+    code = effective.FromConfig(os.fsencode(config.audit_config), "*", config.scenario, 2)
     if code != 0:
         raise SettingsError(
             f"LoadGen cannot read {config.audit_config} (FromConfig returned {code})"

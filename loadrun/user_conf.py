@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import quoted
+from base.text import read_given
 from loadrun.scenarios import SCENARIOS, nearest
 
 MODELS = (
@@ -80,11 +81,11 @@ class UserConf:
 def parse_user_conf(path: str | Path, models: tuple[str, ...] = ()) -> UserConf:
     """Read `path`; `models` are names accepted beside MODELS. Raises UserConfError."""
     try:
-        text = Path(path).read_text()
+        text = read_given(Path(path))
     except OSError as error:
         raise UserConfError(f"cannot read user.conf {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserConfError(f"{path}: not a text file") from None
+    except ValueError as error:
+        raise UserConfError(f"{path}: {error}") from None
     known = (*MODELS, *models)
     entries = []
     for number, line in enumerate(text.splitlines(), 1):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from base.errors import ConfigError, ExitCode
 from base.parent import die_with_parent
+from models.packages import cannot_load
 from netrun.config import NetrunConfig
 from netrun.engines import Engine, EngineError
 from netrun.engines.create import create
@@ -60,7 +61,7 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         # Engines end in errors of their libraries, too: one line, and launch sees to the rest.
         known = isinstance(error, (EngineError, ShmError))
-        told = str(error) if known else f"{type(error).__name__}: {error}"
+        told = str(error) if known else cannot_load(error) or f"{type(error).__name__}: {error}"
         first = told.partition("\n")[0]
         print(f"netrun {config.instance}: error: {first}", file=sys.stderr)
         _report_failure(config)

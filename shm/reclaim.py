@@ -47,7 +47,12 @@ class RunSegments:
 def find_runs() -> list[RunSegments]:
     """Return the runs of this user (root: of all users), living and dead, by run id."""
     runs: dict[str, dict[str, os.stat_result]] = {}
-    with os.scandir(SHM_DIRECTORY) as entries:
+    try:
+        found = os.scandir(SHM_DIRECTORY)
+    except OSError:
+        # Not there, or closed to this user: nothing of ours can be in it.
+        return []
+    with found as entries:
         for entry in entries:
             match = _FILE.fullmatch(entry.name)
             if match is None:

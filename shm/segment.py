@@ -8,6 +8,7 @@ import mmap
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import posix_ipc
 
@@ -95,7 +96,7 @@ class Segment(Closing):
             shared = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=MODE)
         try:
             _reserve(name, shared.fd, size)
-            mapping = mmap.mmap(shared.fd, size)
+            mapping = _mapped(name, shared.fd, size, mmap.ACCESS_WRITE)
         except BaseException:
             posix_ipc.unlink_shared_memory(name)
             raise
@@ -111,13 +112,20 @@ class Segment(Closing):
         except posix_ipc.ExistentialError:
             raise SegmentMissing(f"{name}: no such shared-memory segment") from None
         except posix_ipc.PermissionsError:
+            if not os.access(SHM_DIRECTORY, os.X_OK):
+                # Nobody of ours can have made it: it is as good as absent.
+                raise SegmentMissing(f"{name}: {SHM_DIRECTORY} is closed to this user") from None
             raise ShmError(f"{name}: belongs to another user") from None
+        except OSError as error:
+            if not Path(SHM_DIRECTORY).is_dir():
+                raise SegmentMissing(f"{name}: no such shared-memory segment") from None
+            raise ShmError(f"{name}: cannot be opened: {error.strerror or error}") from None
         try:
             size = os.fstat(shared.fd).st_size
             if size == 0:
                 raise SegmentMissing(f"{name}: is still being created")
             access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-            mapping = mmap.mmap(shared.fd, size, access=access)
+            mapping = _mapped(name, shared.fd, size, access)
         finally:
             shared.close_fd()
         return cls(name, mapping, creator=False)
@@ -152,6 +160,8 @@ def creating(name: str, size: int) -> Iterator[None]:
     try:
         yield
     except posix_ipc.ExistentialError:
+        if trouble := directory_trouble():
+            raise DirectoryError(f"{name}: cannot be created: {trouble}") from None
         raise ShmError(f"{name}: exists already; a run id names one run") from None
     except posix_ipc.PermissionsError:
         raise _not_writable(name, errno.EACCES) from None
@@ -160,9 +170,28 @@ def creating(name: str, size: int) -> Iterator[None]:
             if _no_inodes(SHM_DIRECTORY):
                 raise InodesError(name) from None
             raise SpaceError(name, size, _available(SHM_DIRECTORY)) from None
-        if error.errno == errno.EROFS:
-            raise _not_writable(name, errno.EROFS) from None
+        if error.errno in (errno.EROFS, errno.EPERM):
+            raise _not_writable(name, error.errno) from None
+        if trouble := directory_trouble():
+            raise DirectoryError(f"{name}: cannot be created: {trouble}") from None
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise DirectoryError(
+                f"{name}: cannot be created: {error.strerror} (more with ulimit -n)"
+            ) from None
         raise ShmError(f"{name}: cannot be created: {error.strerror or error}") from None
+
+
+def directory_trouble() -> str | None:
+    """What is wrong with `/dev/shm` where it is no directory, with the cure; None where it is."""
+    path = Path(SHM_DIRECTORY)
+    if path.is_dir():
+        return None
+    there = "is no directory" if os.path.lexists(path) else "is not there"
+    return (
+        f"{SHM_DIRECTORY} {there}; as root, run 'mkdir -p {SHM_DIRECTORY} &&"
+        f" mount -t tmpfs -o size=256m,mode=1777 tmpfs {SHM_DIRECTORY}', or start the container"
+        " with --shm-size 256m"
+    )
 
 
 def _not_writable(name: str, code: int) -> DirectoryError:
@@ -183,7 +212,24 @@ def _reserve(name: str, fd: int, size: int) -> None:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise SpaceError(name, size, _available(fd)) from error
+        if error.errno == errno.EFBIG:
+            raise DirectoryError(
+                f"{name}: needs {_mebibytes(size)}, more than this process may write into one file"
+                " (cure: ulimit -f unlimited)"
+            ) from None
         raise ShmError(f"{name}: cannot reserve {_mebibytes(size)}: {error.strerror}") from error
+
+
+def _mapped(name: str, fd: int, size: int, access: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(fd, size, access=access)
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        raise DirectoryError(
+            f"{name}: {_mebibytes(size)} more are beyond the address space that this process may"
+            " have (cure: ulimit -v unlimited)"
+        ) from None
 
 
 def _available(place: int | str) -> int:

@@ -1,5 +1,10 @@
 #!/usr/bin/env bash
 # Sets up with the tools for testing, then: ruff, mypy, pytest. Arguments go to pytest.
+# Started by another shell (sh, zsh): bash goes on.
+if [ -z "${BASH_VERSION:-}" ]; then
+    command -v bash >/dev/null || { echo "loadrun: error: needs bash" >&2; exit 2; }
+    exec bash "$0" "$@"
+fi
 set -euo pipefail
 
 root=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")

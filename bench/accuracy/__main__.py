@@ -66,7 +66,9 @@ def main() -> None:
         rows.append(measure(models.get(name), options.data, cache))
         print(rows[-1].line(), flush=True)
     if options.json is not None:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+        options.json.write_text(
+            json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8"
+        )
 
 
 def measure(model: Model, data: Path, cache: Path) -> Row:

@@ -103,7 +103,7 @@ def main() -> None:
                 print(_line(row), flush=True)
     if options.json is not None:
         facts = {"command": sys.argv, "cores": options.cores, **host(), "rows": rows}
-        options.json.write_text(json.dumps(facts, indent=1))
+        options.json.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
 def _takes_part(name: str, only: list[str] | None) -> bool:

@@ -60,7 +60,7 @@ def main() -> None:
         _print(rows[-len(measured) :])
     if options.json is not None:
         facts = {"command": sys.argv, **host(), "rows": rows}
-        options.json.write_text(json.dumps(facts, indent=1))
+        options.json.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
 def _run(options: argparse.Namespace, model: str, instances: int) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace, model: str, instances: int) -> dict[str, A
             output = log.read()
         if process.returncode not in (0, 3) or len(uss) < instances:
             sys.exit(f"a run failed ({process.returncode}):\n{output}")
-        record = json.loads((results / "offline" / model / "run.json").read_text())
+        record = json.loads((results / "offline" / model / "run.json").read_text(encoding="utf-8"))
     if "calibrating" in output and instances > 1:
         sys.exit(f"the cache was not warm:\n{output}")
     return {

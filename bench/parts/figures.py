@@ -67,7 +67,7 @@ def write_json(path: Path | None, rounds: object) -> None:
         "load_average": os.getloadavg()[0],
     }
     facts = {"command": [Path(sys.argv[0]).name, *sys.argv[1:]], "machine": machine}
-    path.write_text(json.dumps({**facts, "rounds": rounds}, indent=1) + "\n")
+    path.write_text(json.dumps({**facts, "rounds": rounds}, indent=1) + "\n", encoding="utf-8")
 
 
 def _cell(value: object) -> str:

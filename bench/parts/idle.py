@@ -65,7 +65,7 @@ def _start(run_id: str, index: int, directory: Path) -> subprocess.Popen[bytes]:
         spin_us=OWN_CORE_SPIN_US,
     )
     path = directory / f"netrun_{index}.config.json"
-    path.write_text(config.to_json())
+    path.write_text(config.to_json(), encoding="utf-8")
     return subprocess.Popen(
         [sys.executable, "-m", "netrun", str(path)], cwd=directory, env=base_environment()
     )
@@ -82,4 +82,10 @@ def _await(control: ControlBlock, state: InstanceState) -> None:
 def processor_s(pid: int) -> float:
     """Processor time of a process so far, s; /proc's schedstat counts nanoseconds."""
     tasks = Path(f"/proc/{pid}/task")
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
+    return (
+        sum(
+            int((task / "schedstat").read_text(encoding="utf-8").split()[0])
+            for task in tasks.iterdir()
+        )
+        / 1e9
+    )

@@ -115,7 +115,7 @@ def run(workload: Workload) -> Outcome:
 
 def _busy_s() -> float:
     """Processor time of the whole machine so far, that which the host took included."""
-    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()
     user, nice, system, _, _, interrupts, soft, stolen = map(int, fields[1:9])
     return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
 
@@ -216,7 +216,7 @@ class _Run:
         others_s = max(0.0, _busy_s() - busy_s - ours_s)
         if any(process.returncode for process in processes):
             self._give_up(processes)
-        log = (self._directory / "logs" / "mlperf_log_detail.txt").read_text()
+        log = (self._directory / "logs" / "mlperf_log_detail.txt").read_text(encoding="utf-8")
         others = others_s / wall_s / (os.cpu_count() or 1)
         return Outcome(self._report(), log, times[0], times[1:], wall_s, others)
 
@@ -230,7 +230,7 @@ class _Run:
     ) -> subprocess.Popen[bytes]:
         name = f"netrun{config.instance}" if isinstance(config, NetrunConfig) else "loadrun"
         path = self._directory / f"{name}.config.json"
-        path.write_text(config.to_json())
+        path.write_text(config.to_json(), encoding="utf-8")
         mine = os.sched_getaffinity(0)
         if processors:
             os.sched_setaffinity(0, processors)
@@ -268,13 +268,15 @@ class _Run:
         return list(times.values())
 
     def _report(self) -> dict[str, Any]:
-        report: dict[str, Any] = json.loads((self._directory / "report.json").read_text())
+        report: dict[str, Any] = json.loads(
+            (self._directory / "report.json").read_text(encoding="utf-8")
+        )
         return report
 
     def _give_up(self, processes: list[subprocess.Popen[bytes]]) -> None:
         codes = [process.returncode for process in processes]
         said = [
-            f"{log.name}: {log.read_text()[-1000:]}"
+            f"{log.name}: {log.read_text(encoding='utf-8')[-1000:]}"
             for log in sorted(self._directory.glob("*.log"))
             if log.stat().st_size
         ]

@@ -92,7 +92,7 @@ class Lane:
         try:
             output, _ = launch.communicate(timeout=max(limit_s - (time.monotonic() - at), 0.1))
         except subprocess.TimeoutExpired:
-            told = self._log.read_text(errors="replace")[-400:]
+            told = self._log.read_text(errors="replace", encoding="utf-8")[-400:]
             self._hang(f"runs {time.monotonic() - began:.0f} s: {made}: {told}")
             launch.kill()
             launch.communicate()
@@ -170,7 +170,7 @@ class Lane:
         for staging in self._home.glob("results/*/*/.staging-*"):
             self._run_ids.add(staging.name.removeprefix(".staging-"))
             with contextlib.suppress(OSError, ValueError, KeyError):
-                report = json.loads((staging / "loadrun.json").read_text())
+                report = json.loads((staging / "loadrun.json").read_text(encoding="utf-8"))
                 return bool(report["status"] == "RUNNING")
         return False
 
@@ -198,7 +198,7 @@ class Lane:
         if code < 0 and ending is not None and not list(self._home.glob("results/*/*/.staging-*")):
             tally.outcomes["signalled before or after it all"] += 1
             return
-        told = self._log.read_text(errors="replace")
+        told = self._log.read_text(errors="replace", encoding="utf-8")
         exhausted = self._restarts == 1 and "no instance is left" in told
         unready = early and "before it" in told
         if code == 4 and (exhausted or unready):
@@ -224,7 +224,9 @@ class Lane:
             self._wrong(f"LoadGen errors: {record['result']['errors']}")
         if MODES[mode].accuracy:
             (log,) = self._home.glob("results/*/*/mlperf_log_accuracy.json")
-            seen = Counter(entry["qsl_idx"] for entry in json.loads(log.read_text()))
+            seen = Counter(
+                entry["qsl_idx"] for entry in json.loads(log.read_text(encoding="utf-8"))
+            )
             self._unequal(self._images, len(seen))
             if max(seen.values()) > 1 and per_query == 1:
                 self.tally.duplicated += 1
@@ -250,7 +252,7 @@ class Lane:
         if done.returncode != 0:
             self._wrong(f"clean: {done.stderr}")
         for record in self._home.glob("results/*/*/failed/*/run.json"):
-            found = json.loads(record.read_text())["status"]
+            found = json.loads(record.read_text(encoding="utf-8"))["status"]
             if found != status:
                 self._wrong(f"run.json says {found}, not {status}")
 
@@ -274,7 +276,7 @@ class Lane:
             self._wrong(f"still runs: {process.cmdline()}")
             process.kill()
         for record in self._home.glob("results/**/run.json"):
-            self._run_ids.add(json.loads(record.read_text())["run_id"])
+            self._run_ids.add(json.loads(record.read_text(encoding="utf-8"))["run_id"])
         for run in find_runs():
             if run.run_id in self._run_ids:
                 self.tally.left_over += len(run.files)

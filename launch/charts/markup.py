@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from html import escape
+from pathlib import Path
+from urllib.parse import quote
 
 _VOID = frozenset({"meta", "br", "hr", "col"})
 
@@ -34,6 +37,14 @@ def tag(name: str, /, *children: Child, **attributes: str | float | bool | None)
             words.append(f'{key}="{escape(str(shown))}"')
     start = f"<{' '.join(words)}>"
     return Markup(start if name in _VOID else f"{start}{join(*children)}</{name}>")
+
+
+def address(target: Path, start: Path) -> str:
+    """The link to a file from a page in the directory `start`.
+
+    Names may hold what means something in an address (#, ?, %), and bytes that are no text.
+    """
+    return quote(os.fsencode(os.path.relpath(target, start)))
 
 
 def scroller(label: str, *children: Child) -> Markup:

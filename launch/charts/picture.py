@@ -40,7 +40,9 @@ def sheet(width: float) -> Sheet:
 
 def stylesheet() -> str:
     """The rules that charts need in a page, light and dark."""
-    return (_FOLDER / "colours.css").read_text() + (_FOLDER / "charts.css").read_text()
+    return (_FOLDER / "colours.css").read_text(encoding="utf-8") + (
+        _FOLDER / "charts.css"
+    ).read_text()
 
 
 def picture(title: str, subtitle: str, *columns: Sequence[Panel]) -> str:
@@ -118,7 +120,7 @@ def _key(classes: list[str], x: float, y: float, width: float) -> Iterable[Marku
 
 def _fixed_style() -> str:
     """The rules with the light colours put in: viewers that are no browsers know no variables."""
-    light = (_FOLDER / "colours.css").read_text().split("@media")[0]
+    light = (_FOLDER / "colours.css").read_text(encoding="utf-8").split("@media")[0]
     colours = dict(re.findall(r"--(\w+): (#\w+)", light))
-    rules = (_FOLDER / "charts.css").read_text()
+    rules = (_FOLDER / "charts.css").read_text(encoding="utf-8")
     return re.sub(r"var\(--(\w+)\)", lambda found: colours[found[1]], rules)

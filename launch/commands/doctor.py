@@ -44,6 +44,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     from base.errors import ExitCode
     from launch.doctor.finding import Level
+    from launch.doctor.loading import check_loading
     from launch.doctor.machine import check_machine
     from launch.doctor.noise import check_noise
     from launch.doctor.system import check_system
@@ -56,7 +57,12 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.system:
         return _describe(Path(arguments.system), topology)
     pinning = find_pinning(topology)
-    findings = [*check_machine(topology), *check_system(topology, pinning), *check_noise(topology)]
+    findings = [
+        *check_machine(topology),
+        *check_system(topology, pinning),
+        *check_loading(),
+        *check_noise(topology),
+    ]
     matter = [finding for finding in findings if finding.level is Level.MATTERS]
     if arguments.json:
         document = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import time
 from difflib import get_close_matches
-from pathlib import Path
 
 import models
 from base.errors import InputError
+from launch.cache import expanded
 from launch.commands.arguments import EXIT_CODES, add_model
 
 SUMMARY = "download published weights of a model, checked and resumable"
@@ -54,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if name not in known:
         near = get_close_matches(name, known, 1, 0.0)[0]
         raise InputError(f"--file {name}: not among the published (nearest: {near}; see --list)")
-    directory = Path(arguments.to).expanduser() if arguments.to else cache_directory() / "weights"
+    directory = expanded(arguments.to, "--to") if arguments.to else cache_directory() / "weights"
     directory = directory.absolute()
     terminal = Terminal()
     terminal.line(f"{known[name].url}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import models
 from base.errors import InputError
+from launch.cache import expanded
 from launch.commands.arguments import EXIT_CODES, add_data, add_model, add_results, count, positive
 from launch.options import find_sources
 from launch.roofline.options import STANDARD_OUTPUT, RooflineOptions
@@ -70,7 +71,7 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
     """The checked options; InputError names the option, its value and the cure."""
     picture = None
     if arguments.picture is not None:
-        picture = Path(arguments.picture).expanduser().absolute()
+        picture = expanded(arguments.picture, "--picture")
         if picture.suffix != PICTURE:
             raise InputError(f"--picture {arguments.picture}: give a name that ends in {PICTURE}")
     options = RooflineOptions(
@@ -81,7 +82,7 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
         batch_size=arguments.batch_size,
         cores=arguments.cores,
         seconds=arguments.time,
-        results=Path(arguments.results).expanduser().absolute(),
+        results=expanded(arguments.results, "--results"),
         picture=picture,
         json=arguments.json,
         command=("loadrun", *sys.argv[1:]),

@@ -51,7 +51,7 @@ def write_folder(
     shutil.rmtree(aside, ignore_errors=True)
     copy_logs(run, logs_in(aside))
     for what, verdict in verdicts.items():
-        (aside / f"verify_{what}.txt").write_text(verdict.text())
+        (aside / f"verify_{what}.txt").write_text(verdict.text(), encoding="utf-8")
     if "accuracy" in verdicts:
         (aside / "accuracy").mkdir()
         shutil.copyfile(run / ACCURACY_LOG, aside / "accuracy" / ACCURACY_LOG)

@@ -99,7 +99,7 @@ def verify_performance(test: str, reference: LoadgenResult, audited: LoadgenResu
 
 def _answers(path: Path) -> list[tuple[int, str]]:
     try:
-        entries: list[dict[str, Any]] = json.loads(path.read_text())
+        entries: list[dict[str, Any]] = json.loads(path.read_bytes())
         return [(int(entry["qsl_idx"]), str(entry["data"]).upper()) for entry in entries]
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror})") from None

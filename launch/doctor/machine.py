@@ -200,6 +200,6 @@ def thermal_throttles(topology: Topology, root: Path = Path("/")) -> int | None:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""

@@ -9,14 +9,19 @@ import resource
 import shutil
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
+from base.errors import InputError
 from launch.cache import cache_directory
 from launch.doctor.finding import Finding, Level, ok
+from launch.doctor.limits import check_limits
+from launch.limits import memory
 from launch.pinning import Pinning
 from launch.space import free_bytes, mebibytes, nearest
 from launch.topology import Topology
+from launch.tree import Directory
 from shm.reclaim import find_runs
-from shm.segment import SHM_DIRECTORY
+from shm.segment import SHM_DIRECTORY, directory_trouble
 
 ARENA_BYTES = 160 << 20
 """Shared memory of a run with 1024 samples of the largest model, rings included."""
@@ -29,6 +34,7 @@ def check_system(topology: Topology, pinning: Pinning) -> Iterator[Finding]:
     """Everything a run needs; `pinning` is what was found to work here."""
     yield _shared_memory()
     yield _locked_memory()
+    yield from check_limits(len(topology.allowed))
     yield from _pinning(topology, pinning)
     yield _compiler()
     yield from _packages()
@@ -36,10 +42,17 @@ def check_system(topology: Topology, pinning: Pinning) -> Iterator[Finding]:
     yield from _runs()
 
 
-def _shared_memory() -> Finding:
+def _shared_memory(root: Path = Path("/")) -> Finding:
+    if trouble := directory_trouble():
+        found, _, cure = trouble.partition("; ")
+        return Finding("shared memory", Level.MATTERS, found, "no run can start", cure)
     file_system = os.statvfs(SHM_DIRECTORY)
     free = free_bytes(file_system)
     found = f"{SHM_DIRECTORY}: {mebibytes(free)} free"
+    # What lies in it counts as memory of the container.
+    room = memory(Directory(root))
+    if room is not None and room.left < free:
+        found += f", of which {room.whose} leaves {mebibytes(room.left)}"
     if not os.access(SHM_DIRECTORY, os.W_OK | os.X_OK):
         return Finding(
             "shared memory",
@@ -143,7 +156,11 @@ def _unmet(requirement: str) -> str | None:
 
 
 def _cache() -> Finding:
-    cache = cache_directory()
+    try:
+        cache = cache_directory()
+    except InputError as error:
+        found, _, cure = str(error).rstrip(")").partition(" (cure: ")
+        return Finding("cache", Level.MATTERS, found, "nothing new can be built", cure)
     place = nearest(cache)
     free = free_bytes(os.statvfs(place))
     found = f"{cache}: {mebibytes(free)} free"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from launch.live.view import ASCII, LINES, Glyphs, Line
 from launch.reader import reader_may_be_gone
+from launch.streams import shows_utf8
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -29,9 +30,8 @@ class Screen:
 
     @property
     def glyphs(self) -> Glyphs:
-        """What the stream's encoding has for bars."""
-        encoding = (getattr(self._stream, "encoding", None) or "utf-8").lower()
-        return LINES if encoding.startswith("utf") else ASCII
+        """What the encodings of the stream and of the locale have for bars."""
+        return LINES if shows_utf8(getattr(self._stream, "encoding", None)) else ASCII
 
     @property
     def size(self) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from base.errors import InputError
 from base.files import written_aside
+from base.text import FOREIGN
 from loadrun.user_conf import UserConfError, parse_user_conf
 
 BEGIN = "# --- tuned: written by loadrun find-qps; lines in here are replaced ---"
@@ -47,7 +48,7 @@ def overridden(text: str, key: str) -> list[int]:
     before, section, _ = _split(text)
     first = before.count("\n") + 1
     inside = range(first, first + len(section) + 2) if section or BEGIN in text else range(0)
-    lines = enumerate(text.splitlines(), 1)
+    lines = enumerate(text.removeprefix("\ufeff").splitlines(), 1)
     return [n for n, line in lines if line.split()[:1] == [key] and n not in inside]
 
 
@@ -59,21 +60,20 @@ def write_setting(path: Path, key: str, value: str, comment: str) -> list[int]:
     """
     target = path.resolve()
     try:
-        with target.open(newline="") as file:
-            text = file.read()
+        # Byte for byte: also line ends, and what is no UTF-8.
+        text = target.read_bytes().decode("utf-8", FOREIGN)
         mode = stat.S_IMODE(target.stat().st_mode)
     except FileNotFoundError:
         text, mode = "", 0o644
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     try:
         new = with_setting(text, key, value, comment)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
     try:
         with written_aside(target) as aside:
-            with aside.open("w", newline="") as file:
-                file.write(new)
+            aside.write_bytes(new.encode("utf-8", FOREIGN))
             aside.chmod(mode)
             _check(aside, path)
     except OSError as error:

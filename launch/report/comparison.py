@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
 from launch.charts.chart import Axis
 from launch.charts.lines import COLOURS, Series, line_chart, line_figure, series_colour
-from launch.charts.markup import Child, Markup, scroller, tag
+from launch.charts.markup import Child, Markup, address, scroller, tag
 from launch.report import tables
 from launch.report.figures import FEW
 from launch.report.history import PERCENTILES, SETTINGS, facts, higher_is_better, recorded_scenario
@@ -28,7 +27,7 @@ def comparison_page(sources: Sequence[Source], place: Path) -> str:
         tag(
             "span",
             tag("i", class_=f"key {series_colour(at)}", aria_hidden="true"),
-            tag("a", name, href=os.path.relpath(page_beside(source).absolute(), place.parent)),
+            tag("a", name, href=address(page_beside(source).absolute(), place.parent)),
         )
         for at, (name, source) in enumerate(zip(names, sources, strict=True))
     ]

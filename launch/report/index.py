@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from launch.charts.axes import duration, number
 from launch.charts.chart import spark
-from launch.charts.markup import Child, Markup, scroller, tag
+from launch.charts.markup import Child, Markup, address, scroller, tag
 from launch.report import tables
 from launch.report.history import facts, higher_is_better, recorded_scenario, same_kind
 from launch.report.page import badge, document, model_title
@@ -81,7 +80,7 @@ def index_page(sources: Sequence[Source], place: Path) -> str:
         ),
         tag("div", scroller("results", table), class_="card"),
         shape="roomy",
-        script=Path(__file__).with_name("sort.js").read_text(),
+        script=Path(__file__).with_name("sort.js").read_text(encoding="utf-8"),
     )
 
 
@@ -89,7 +88,7 @@ def cells(source: Source, place: Path) -> list[Cell]:
     """The row of a run, in the order of COLUMNS."""
     record = source.record
     run = facts(record)
-    link = os.path.relpath(page_beside(source), place.parent)
+    link = address(page_beside(source), place.parent)
     mode = " ".join(filter(None, (record["mode"], record.get("audit"))))
     earlier = same_kind(record)
     p99 = run["latencies_ns"].get("p99") if not recorded_scenario(record).at_once else None

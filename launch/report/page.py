@@ -56,7 +56,7 @@ def run_page(record: dict[str, Any]) -> str:
 
 def document(title: str, *content: Child, script: str | None = None, shape: str = "") -> str:
     """A whole page around its content, with nothing that lies elsewhere; `shape` is a class."""
-    style = stylesheet() + Path(__file__).with_name("style.css").read_text()
+    style = stylesheet() + Path(__file__).with_name("style.css").read_text(encoding="utf-8")
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

@@ -37,7 +37,7 @@ def load(run: Path) -> Source:
     """Read a run by its directory or run.json; InputError names the file and the cure."""
     path = run / RUN_JSON if run.is_dir() else run
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; {CURE}") from None
     except (ValueError, RecursionError) as error:

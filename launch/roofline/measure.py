@@ -126,7 +126,7 @@ def _start(
         result=str(directory / "result.json"),
     )
     path = directory / "roofline.config.json"
-    path.write_text(config.to_json())
+    path.write_text(config.to_json(), encoding="utf-8")
     return start(
         "roofline",
         [sys.executable, "-m", "netrun.roofline", str(path)],
@@ -150,7 +150,7 @@ def _result(child: Child, directory: Path, terminal: Terminal, signals: Signals)
     if code != 0:
         words = child.last_words()
         raise RunError(error_line(words) or f"measuring {describe_end(code)}:\n{words}")
-    values: dict[str, Any] = json.loads((directory / "result.json").read_text())
+    values: dict[str, Any] = json.loads((directory / "result.json").read_text(encoding="utf-8"))
     return values
 
 

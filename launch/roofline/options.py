@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from launch.cache import expanded
 from launch.options import Sources
 
 STANDARD_OUTPUT = "-"
@@ -43,5 +44,5 @@ class RooflineOptions:
     def json_path(self) -> Path:
         """Where the JSON file goes."""
         if self.json is not None:
-            return Path(self.json).expanduser().absolute()
+            return expanded(self.json, "--json")
         return self.results / "roofline" / f"{self.model}.json"

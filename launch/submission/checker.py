@@ -6,6 +6,7 @@ package in newer ones, submission_checker.py in older ones.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from base.errors import InputError, RunError
 from base.files import write_text
-from launch.environment import base_environment
+from base.text import FOREIGN
 from launch.submission.layout import Layout
 
 PLACES = ("tools/submission/submission_checker/main.py", "tools/submission/submission_checker.py")
@@ -137,10 +138,11 @@ def _run(
         [sys.executable, str(script), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
+        encoding="utf-8",
+        errors=FOREIGN,
         cwd=directory,
-        env=base_environment(),
+        # It is no program of ours: our packages do not come before its own.
+        env={**os.environ, "PYTHONUTF8": "1"},
         check=False,
     )
 

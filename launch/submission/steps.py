@@ -116,7 +116,9 @@ def _verdict(
     folder = folder_of(audit.results, audit.model, audit.scenario, audit.audit)
     run = place(audit, PERFORMANCE)
     try:
-        verdicts = [path.read_text() for path in sorted(folder.glob("verify_*.txt"))]
+        verdicts = [
+            path.read_text(encoding="utf-8") for path in sorted(folder.glob("verify_*.txt"))
+        ]
         # A verdict that was left behind is on other logs.
         same = all(
             (logs_in(folder) / name).read_bytes() == (run / name).read_bytes() for name in LOGS

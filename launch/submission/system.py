@@ -125,7 +125,7 @@ def read_system(path: Path, submitter: str, topology: Topology) -> dict[str, Any
             " '.', '_' and '-' only"
         )
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(
             f"--system {path}: {error.strerror} (loadrun doctor --system FILE writes one)"
@@ -176,7 +176,7 @@ def _one_of(path: Path, found: dict[str, Any], field: str, known: tuple[str, ...
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace").strip().strip("\0")
+        return path.read_text(errors="replace", encoding="utf-8").strip().strip("\0")
     except OSError:
         return ""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import models
 from base.errors import RunError
+from base.text import printable
 from launch.compliance.folder import copy_logs, folder_of
 from launch.compliance.references import ACCURACY, PERFORMANCE, place
 from launch.options import RunOptions
@@ -76,7 +77,7 @@ def _write_draft(
                 found += _misses(record)
             for reason in found:
                 reasons[f"{options.model} {options.scenario}: {reason}"] = None
-    written = layout.calibration.read_text() if layout.calibration.exists() else ""
+    written = layout.calibration.read_text(encoding="utf-8") if layout.calibration.exists() else ""
     _write(draft.calibration, texts.calibration(written, layout.system, records))
     if draft.division == "open":
         names = read_json(layout.home / MAPPING) or {}
@@ -163,9 +164,9 @@ def _write_accuracy(log: Path, target: Path, record: dict[str, Any] | None) -> N
         if record.get("accuracy") is None:
             raise RunError(f"{log.parent}: no accuracy, as the images have no labels (--labels)")
         measured = record["accuracy"]["text"]
-    (target / ACCURACY_TEXT).write_text(accuracy_text(measured, sha256))
+    (target / ACCURACY_TEXT).write_text(accuracy_text(measured, sha256), encoding="utf-8")
 
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(printable(text), encoding="utf-8")

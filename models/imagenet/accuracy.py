@@ -83,7 +83,7 @@ def by_class(answers: dict[int, int], labels: Sequence[int]) -> list[ClassResult
 def read_answers(log: Path, dtype: str = "int32") -> dict[int, int]:
     """Return the class that the log holds for each sample index; the first answer counts."""
     try:
-        entries = json.loads(log.read_text(encoding="utf-8"))
+        entries = json.loads(log.read_bytes())
     except FileNotFoundError:
         raise InputError(f"{log}: no such accuracy log") from None
     except (OSError, ValueError, RecursionError) as error:

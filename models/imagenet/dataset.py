@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from base.errors import InputError, quoted
+from base.files import why_not_regular
+from base.text import FOREIGN, read_given
 from models.imagenet.labels import CLASSES, read_labels
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
@@ -48,6 +50,8 @@ class DataSet:
         """
         digest = hashlib.sha256()
         for file in self.files:
+            if trouble := why_not_regular(file):
+                raise InputError(f"{file}: not an image: {trouble}")
             try:
                 with file.open("rb") as opened:
                     digest.update(hashlib.file_digest(opened, "sha256").digest())
@@ -86,8 +90,8 @@ def listed_images(images: Path, names: Path) -> DataSet:
     one has a number there. The folder may have either layout. Raises InputError.
     """
     try:
-        lines = names.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_given(names).splitlines()
+    except (OSError, ValueError) as error:
         raise InputError(f"{names}: cannot be read as a list of images ({error})") from None
     wanted = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
     if not wanted:
@@ -128,10 +132,14 @@ def _images_in(folder: Path, folders: list[str] | None = None) -> list[str]:
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.lower().endswith(IMAGE_SUFFIXES):
+            # Hidden ones are nobody's images: macOS keeps attributes of x.JPEG in ._x.JPEG.
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                if folders is not None:
+                    folders.append(entry.name)
+            elif entry.name.lower().endswith(IMAGE_SUFFIXES):
                 found.append(entry.name)
-            elif folders is not None and entry.is_dir() and not entry.name.startswith("."):
-                folders.append(entry.name)
     return sorted(found)
 
 
@@ -143,9 +151,14 @@ def _labels_by_folder(present: list[str]) -> list[int] | None:
     return [number[file.rpartition("/")[0]] for file in present]
 
 
+def _size(file: Path) -> int:
+    """Return its size; -1 of what is no file, which is refused where it is to be read."""
+    return -1 if why_not_regular(file) else file.stat().st_size
+
+
 def _data_set(name: str, synthetic: bool, files: list[Path], labels: list[int] | None) -> DataSet:
     digest = hashlib.sha256()
     for i, file in enumerate(files):
         label = -1 if labels is None else labels[i]
-        digest.update(f"{file.name} {label} {file.stat().st_size}\n".encode())
+        digest.update(f"{file.name} {label} {_size(file)}\n".encode(errors=FOREIGN))
     return DataSet(name, synthetic, files, labels, digest.hexdigest())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from base.errors import InputError, quoted
+from base.text import read_given
 
 CLASSES = 1000
 
@@ -15,10 +16,10 @@ def read_labels(path: Path) -> list[tuple[str, int]]:
     Raises InputError that names file and line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_given(path).splitlines()
     except FileNotFoundError:
         raise InputError(f"{path}: no such label file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a label file ({error})") from None
     labels: list[tuple[str, int]] = []
     seen: set[str] = set()

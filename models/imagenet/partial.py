@@ -8,6 +8,8 @@ Beside the file that is built lie, as long as it is not whole::
 
 from __future__ import annotations
 
+import os
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +23,13 @@ class PartialSamples:
     """The samples uint8 [count, *shape] of `target`, some of which are there.
 
     One process at a time holds it (`base.files.locked`); its workers write through `open_part`.
+    Where the file system has no locks (not `alone`), each process has one of its own.
     """
 
-    def __init__(self, target: Path, shape: tuple[int, ...]) -> None:
-        self.samples = target.with_name(f".{target.name}.partial")
-        self.done = target.with_name(f".{target.name}.partial.done")
+    def __init__(self, target: Path, shape: tuple[int, ...], alone: bool = True) -> None:
+        own = "" if alone else f".{platform.node()}-{os.getpid()}"
+        self.samples = target.with_name(f".{target.name}.partial{own}")
+        self.done = target.with_name(f".{target.name}.partial{own}.done")
         self._target = target
         self._shape = shape
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ upright as the file's EXIF orientation says), scale the shorter side to 256 and 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from base.errors import InputError
+from base.files import why_not_regular
 from models.sample import Pixels
 
 SHORT_SIDE = 256
@@ -32,11 +34,12 @@ Taps = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]
 
 def decode(path: Path) -> Image.Image:
     """Return the upright RGB image of a file. Raises InputError that names the file."""
+    if trouble := why_not_regular(path):
+        absent = not os.path.lexists(path)
+        raise InputError(f"{path}: {'no such image' if absent else f'not an image: {trouble}'}")
     try:
         with Image.open(path) as image:
             return _rgb(ImageOps.exif_transpose(image))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such image") from None
     except UnidentifiedImageError:
         raise InputError(f"{path}: not an image that Pillow can read") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -6,7 +6,7 @@ import functools
 import json
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,22 +58,29 @@ def prepare_samples(
     """
     path = cache_dir / "samples" / f"{model.preprocessing}-{dataset.sha256[:20]}.npy"
     shape = (len(dataset), *model.sample.shape)
-    with locked(path):
-        if not _is_whole(path, shape):
-            _build(model, dataset.files, path, shape, progress)
+    # Found without a lock, so that a cache may be read-only.
+    if not _is_whole(path, shape, _log.debug):
+        with locked(path) as alone:
+            if not _is_whole(path, shape, _log.warning):
+                _build(model, dataset.files, path, shape, progress, alone)
     return PreparedSamples(
         path, len(dataset), dataset.labels, dataset.name, dataset.synthetic, dataset.sha256
     )
 
 
 def _build(
-    model: Model, files: Sequence[Path], path: Path, shape: tuple[int, ...], progress: Progress
+    model: Model,
+    files: Sequence[Path],
+    path: Path,
+    shape: tuple[int, ...],
+    progress: Progress,
+    alone: bool,
 ) -> None:
     facts = path.with_suffix(".json")
     report = path.with_suffix(".bad.txt")
     for stale in (facts, report):
         stale.unlink(missing_ok=True)
-    partial = PartialSamples(path, shape)
+    partial = PartialSamples(path, shape, alone)
     missing = partial.missing()
     there = len(files) - len(missing)
     work = functools.partial(_preprocess_into, partial.samples, partial.done, model.name)
@@ -84,7 +91,7 @@ def _build(
     )
     errors = sorted(error for chunk in bad for error in chunk)
     if errors:
-        if len(errors) == len(files):
+        if len(errors) == len(files) or not alone:
             partial.remove()
         raise InputError(_told(errors, len(files), report))
     checksum = _checksum(partial.open())
@@ -117,18 +124,18 @@ def _preprocess_into(
     return errors
 
 
-def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+def _is_whole(path: Path, shape: tuple[int, ...], say: Callable[..., None]) -> bool:
     if not path.exists():
         return False
     try:
-        facts = json.loads(path.with_suffix(".json").read_text())
+        facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         samples = np.load(path, mmap_mode="r")
         if samples.shape != shape or samples.dtype != np.uint8:
             raise ValueError(f"holds {samples.dtype}{list(samples.shape)}")
         if _checksum(samples) != facts["crc32"]:
             raise ValueError("checksum differs")
     except Exception as error:  # whatever NumPy and JSON make of a damaged file
-        _log.warning("%s: cached samples are unusable (%s), building them again", path, error)
+        say("%s: cached samples are unusable (%s), building them again", path, error)
         return False
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from base.errors import InputError
-from base.files import folder_written_aside, locked, written_aside
+from base.files import folder_written_aside, locked, reserve, written_aside
 from models.imagenet.classifier import Classifier
 from models.imagenet.dataset import DataSet, image_folder
 from models.model import Model
@@ -57,20 +58,25 @@ def build(model: Model, cache_dir: Path, progress: Progress = silent) -> Synthet
     fitting = 0 if weights.exists() else FIT_COST * FITTED_ON[model.name]
     evaluation, calibration = _images(folder, lambda done, of: progress(done, of + fitting))
     drawn = EVALUATION_COUNT + CALIBRATION_COUNT
-    with locked(weights):
-        if not weights.exists():
-            _fit(
-                model,
-                calibration,
-                weights,
-                lambda n: progress(drawn + n * FIT_COST, drawn + fitting),
-            )
+    # Found without a lock, so that a cache may be read-only.
+    if fitting:
+        with locked(weights):
+            if not weights.exists():
+                _fit(
+                    model,
+                    calibration,
+                    weights,
+                    lambda n: progress(drawn + n * FIT_COST, drawn + fitting),
+                )
     return SyntheticAssets(weights, evaluation, calibration)
 
 
 def _images(folder: Path, progress: Progress) -> tuple[DataSet, DataSet]:
     """Return the images to be evaluated and those to fit and calibrate with."""
     target = folder / "images"
+    # Found without a lock, so that a cache may be read-only.
+    with contextlib.suppress(InputError):
+        return _data_sets(target)
     with locked(target):
         if target.exists():
             try:
@@ -103,7 +109,7 @@ def _draw(folder: Path, progress: Progress) -> None:
             name = f"synthetic_{part}_{i:08d}.JPEG"
             drawings.append((folder / part / name, kind, next(seeds)))
             lines.append(f"{name} {images.label(kind)}\n")
-        (folder / part / "val_map.txt").write_text("".join(lines))
+        (folder / part / "val_map.txt").write_text("".join(lines), encoding="utf-8")
     for_each_chunk(images.write, drawings, progress)
 
 
@@ -121,5 +127,8 @@ def _fit(model: Classifier, fit_on: DataSet, target: Path, step: Callable[[int],
     network = model.network()
     with torch.no_grad():
         FITS[model.name](network, inputs, outputs, step)
+    state = network.state_dict()
     with written_aside(target) as aside:
-        torch.save(network.state_dict(), aside)
+        # torch says nothing that a person could use where there is no room.
+        reserve(aside, sum(tensor.nbytes for tensor in state.values()), target)
+        torch.save(state, aside)

@@ -7,6 +7,7 @@ memory nearest to it. Copying counts bytes read plus bytes written, as the STREA
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -54,7 +55,9 @@ class Bandwidth:
     def _everywhere(self, work: Callable[[int], T]) -> list[T]:
         def bound(i: int) -> T:
             # This thread alone; OpenMP has bound the one that started it to a single processor.
-            os.sched_setaffinity(0, {self._processors[i]})
+            # Where the system refuses, it runs wherever the kernel puts it.
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(0, {self._processors[i]})
             return work(i)
 
         return list(self._pool.map(bound, range(len(self._processors))))

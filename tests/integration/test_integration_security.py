@@ -48,6 +48,28 @@ def test_nothing_is_unpickled_and_no_shell_is_asked() -> None:
     assert wrong == []
 
 
+def test_every_text_names_its_encoding() -> None:
+    """The locale's would make one file two texts on two machines."""
+    wrong = []
+    for path, tree in sources():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            options = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            name = ast.unparse(node.func).rpartition(".")[2]
+            words = [ast.unparse(word) for word in node.args]
+            method = isinstance(node.func, ast.Attribute)
+            texts = (method and name in ("read_text", "write_text")) or (
+                # Of a path's or the built-in open: its mode says whether it reads bytes.
+                name in ("open", "fdopen")
+                and any(word.strip("'") in ("r", "w", "a", "x", "r+", "w+") for word in words)
+            )
+            decoded = options.get("text") == "True" or "universal_newlines" in options
+            if (texts or decoded) and "encoding" not in options:
+                wrong.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
+    assert wrong == []
+
+
 def test_scripts_evaluate_nothing_and_quote_what_users_give() -> None:
     scripts = sorted((PACKAGE_ROOT / "launch").glob("*.sh"))
     assert len(scripts) >= 3

@@ -14,13 +14,21 @@ from launch.environment import PACKAGE_ROOT
 SCRIPTS = ("run_loadrun.sh", "single_stream.sh", "setup.sh")
 # Makes an environment whose pip and loadrun only note how they were called.
 PYTHON3 = """#!/bin/bash
+case $2 in
+*version_info*) echo "${VERSION:-3.11}"; exit 0 ;;
+*ensurepip*) exit "${VENV_STATUS:-0}" ;;
+esac
 echo "python3 $*" >>"$CALLS"
-[[ $1 == -c ]] && exit "${VENV_STATUS:-0}"
 directory=${!#}
 mkdir -p "$directory/bin"
+rm -f "$directory/bin/python"
 cat >"$directory/bin/python" <<'PYTHON'
 #!/bin/bash
+[[ $1 == -Ic ]] && exit
+[[ $* == *urlopen* ]] && exit "${ANSWERS:-1}"
+[[ $* == *"pip config list"* ]] && exec cat "${PIP_SAYS:-/dev/null}"
 echo "pip $*" >>"$CALLS"
+env | grep -E "^(PIP_|TMPDIR)" >>"$CALLS"
 echo "Collecting something"
 [[ -z ${PIP_STATUS:-} ]] || echo "no such package: something" >&2
 sleep "${PIP_SLEEP:-0}"
@@ -228,3 +236,109 @@ def test_numbers_can_be_left_to_what_was_tuned(
     assert given[0] == "run"
     rest = [w for w in given[1:] if w not in ("resnet50", "--scenario=offline")]
     assert [w for w in rest if w != "--mode=PerformanceOnly"] == passed
+
+
+def pip_call(checkout: Checkout) -> str:
+    (line,) = (x for x in checkout.calls.read_text().splitlines() if x.startswith("pip "))
+    return line
+
+
+@pytest.mark.parametrize("gone", ["dangling", "broken", "no loadrun"])
+def test_an_environment_that_cannot_start_is_made_anew(checkout: Checkout, gone: str) -> None:
+    checkout.run("run_loadrun.sh", *RUN)
+    python = checkout.root / ".venv/bin/python"
+    if gone == "no loadrun":
+        (checkout.root / ".venv/bin/loadrun").unlink()
+    else:
+        python.unlink()
+        if gone == "dangling":
+            python.symlink_to(checkout.root / "python3.10-that-was-removed")
+        else:
+            python.write_text("#!/no/such/interpreter\n")
+            python.chmod(0o755)
+    code, _, _ = checkout.run("run_loadrun.sh", *RUN)
+    assert code == 3
+    assert checkout.installs() == 2
+    anew = [x for x in checkout.calls.read_text().splitlines() if x.startswith("python3 ")][-1]
+    assert ("--clear" in anew) is (gone != "no loadrun")
+
+
+def test_an_old_python_is_named_before_anything_is_downloaded(checkout: Checkout) -> None:
+    """And the newer one beside it is found."""
+    tools = checkout.calls.parent / "tools"
+    for name in ("bash", "dirname", "readlink", "sha256sum", "flock", "mkdir", "cat", "id", "env"):
+        path = shutil.which(name)
+        assert path is not None
+        (tools / name).symlink_to(path)
+    checkout.environment["PATH"] = str(tools)
+    code, _, errors = checkout.run("run_loadrun.sh", *RUN, VERSION="3.10")
+    assert code == 4
+    assert f"needs Python 3.11 or newer; found: {tools}/python3 3.10" in errors
+    assert not checkout.calls.read_text()
+    for name in ("rm", "tail", "grep", "mktemp", "chmod", "sleep", "timeout"):
+        path = shutil.which(name)
+        assert path is not None
+        (tools / name).symlink_to(path)
+    newer = (tools / "python3").read_text().replace("${VERSION:-3.11}", "3.12")
+    (tools / "python3.12").write_text(newer)
+    (tools / "python3.12").chmod(0o755)
+    code, _, errors = checkout.run("run_loadrun.sh", *RUN, VERSION="3.10")
+    assert code == 3, errors
+
+
+def test_what_leads_pip_elsewhere_is_left_out(checkout: Checkout) -> None:
+    code, _, errors = checkout.run(
+        "run_loadrun.sh",
+        *RUN,
+        PIP_USER="1",
+        PIP_TARGET="/elsewhere",
+        PIP_PROXY="http://proxy",
+        PYTHONHOME="/elsewhere",
+        TMPDIR="/no/such/directory",
+    )
+    assert code == 3
+    assert "TMPDIR /no/such/directory" in errors
+    calls = checkout.calls.read_text()
+    assert "PIP_PROXY=http://proxy" in calls
+    assert "PIP_USER" not in calls
+    assert "/elsewhere" not in calls
+    assert "TMPDIR" not in calls
+    assert " --no-user " in pip_call(checkout)
+
+
+@pytest.mark.parametrize(
+    ("said", "answers", "used"),
+    [
+        ("", "0", True),
+        ("global.timeout='60'\n", "0", True),
+        ("", "1", False),
+        ("global.index-url='https://mirror/simple'\n", "0", False),
+        (":env:.extra-index-url='https://mirror/simple'\n", "0", False),
+        ("install.no-index='true'\n", "0", False),
+    ],
+)
+def test_wheels_without_cuda_unless_the_user_set_an_index(
+    checkout: Checkout, said: str, answers: str, used: bool
+) -> None:
+    says = checkout.calls.with_name("says")
+    says.write_text(said)
+    code, _, _ = checkout.run("run_loadrun.sh", *RUN, PIP_SAYS=str(says), ANSWERS=answers)
+    assert code == 3
+    index = "--extra-index-url https://download.pytorch.org/whl/cpu"
+    assert (index in pip_call(checkout)) is used
+
+
+@pytest.mark.parametrize("shell", ["sh", "dash"])
+def test_another_shell_hands_over_to_bash(checkout: Checkout, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    done = subprocess.run(
+        [shell, "run_loadrun.sh", *RUN, "--fast"],
+        cwd=checkout.root / "launch",
+        env=checkout.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.splitlines() == [f"[{word}]" for word in (*PASSED, "--fast")]
