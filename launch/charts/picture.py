@@ -42,8 +42,6 @@ def stylesheet() -> str:
     """The rules that charts need in a page, light and dark."""
     names = ("colours.css", "charts.css")
     return "".join((_FOLDER / name).read_text(encoding="utf-8") for name in names)
-        _FOLDER / "charts.css"
-    ).read_text()
 
 
 def picture(title: str, subtitle: str, *columns: Sequence[Panel]) -> str:

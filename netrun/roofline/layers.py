@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from ctypes import c_int
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,8 +118,8 @@ class Passes:
 def call_ns(lib: dnn.Library) -> float:
     """What calling a primitive and reading the clock cost, by a call that returns at once."""
     arguments = dnn.exec_args(*[(dnn.ARG_SRC, lib.engine)] * 6)
-    clock = np.empty(CALLS + 1, np.int64)
+    clock, six = np.empty(CALLS + 1, np.int64), c_int(6)
     for i in range(CALLS + 1):
-        lib.execute(None, lib.stream, 6, arguments)
+        lib.execute(None, lib.stream, six, arguments)
         clock[i] = time.perf_counter_ns()
     return float(np.median(np.diff(clock)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterator, Sequence
-from ctypes import c_void_p
+from ctypes import c_int, c_void_p
 from dataclasses import dataclass
 from itertools import pairwise
 from time import perf_counter_ns
@@ -32,6 +32,10 @@ LINE = 64
 HUGE_PAGE = 2 << 20
 
 
+Step = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A function and its arguments, ready to be called; it returns 0 or None."""
+
+
 class _Operand:
     """What a chunk reads or writes: memories that move together from chunk to chunk."""
 
@@ -51,7 +55,7 @@ class _Operand:
 class _Chunk:
     """A stage made ready for one chunk size."""
 
-    steps: list[tuple[c_void_p, int, Any]]
+    steps: list[Step]
     source: _Operand
     output: _Operand
     kernels: list[Kernel]
@@ -113,14 +117,13 @@ class Executor:
         `samples` is C-contiguous uint8 (n, H, W, C). Samples that lie side by side are read where
         they are; others are gathered first.
         """
-        execute, stream = self._lib.execute, self._lib.stream
         count = len(positions)
         parts = self._batches.get(count) or self._batch(count)
         positions = self._filled(positions)
         for part in parts:
             self._aim(part, samples, positions)
-            for primitive, arity, arguments in part.chunk.steps:
-                if execute(primitive, stream, arity, arguments):
+            for call, arguments in part.chunk.steps:
+                if call(*arguments):
                     raise dnn.OneDNNError("a primitive failed")
         result: NDArray[np.float32] = self._outputs[-1][:count]
         return result
@@ -132,16 +135,13 @@ class Executor:
         includes the call and the clock, about a microsecond.
         """
         spent = dict.fromkeys((operation.name for operation in self.program.operations), 0)
-        execute, stream = self._lib.execute, self._lib.stream
         parts = self._batch(len(positions))
         positions = self._filled(positions)
         for part in parts:
             self._aim(part, samples, positions)
-            for kernel, (primitive, count, arguments) in zip(
-                part.chunk.kernels, part.chunk.steps, strict=True
-            ):
+            for kernel, (call, arguments) in zip(part.chunk.kernels, part.chunk.steps, strict=True):
                 begin = perf_counter_ns()
-                execute(primitive, stream, count, arguments)
+                call(*arguments)
                 spent[kernel.operation.name] += perf_counter_ns() - begin
         return np.array(list(spent.values()), np.int64)
 
@@ -259,9 +259,7 @@ class Executor:
         if size > self._scratchpads[-1].nbytes:
             self._scratchpads.append(_huge_pages(size))
 
-    def _step(
-        self, kernel: Kernel, memory: Callable[[str, c_void_p], c_void_p]
-    ) -> tuple[c_void_p, int, Any]:
+    def _step(self, kernel: Kernel, memory: Callable[[str, c_void_p], c_void_p]) -> Step:
         lib, operation = self._lib, kernel.operation
         scratchpad = lib.memory(kernel.scratchpad, _address(self._scratchpads[-1], 0))
         arguments = [
@@ -279,7 +277,8 @@ class Executor:
                 (dnn.ARG_SCALES | dnn.ARG_WEIGHTS, self._constant(f"{name}.scales", vector)),
             ]
         primitive = lib.create("dnnl_primitive_create", kernel.descriptor)
-        return primitive, len(arguments), dnn.exec_args(*arguments)
+        made = dnn.exec_args(*arguments)
+        return lib.execute, (primitive, lib.stream, c_int(len(made)), made)
 
     def _packed(self, operation: Weighted, layout: c_void_p) -> str:
         """The name of the weights in `layout`; raises ArtifactError where they are not there."""

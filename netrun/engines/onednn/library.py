@@ -120,8 +120,11 @@ def find_library() -> Path:
     named = os.environ.get(LIBRARY)
     if named:
         path = Path(named).expanduser()
-        if not path.is_file():
-            raise OneDNNError(f"{LIBRARY}={named}: no such file; name a libdnnl.so.3, or unset it")
+        # Processes of a run start in other directories.
+        if not (path.is_absolute() and path.is_file()):
+            raise OneDNNError(
+                f"{LIBRARY}={named}: no such file; give the path from / of a libdnnl.so.3, or unset it"
+            )
         return path.resolve()
     try:
         files = importlib.metadata.files(DISTRIBUTION) or []
@@ -183,7 +186,9 @@ class Library:
         self._dll.dnnl_memory_desc_get_size.restype = c_size_t
         self._dll.dnnl_memory_desc_equal.argtypes = [c_void_p, c_void_p]
         # Called for every primitive and chunk: bound here so that loops have nothing to look up.
-        self.execute = self._dll.dnnl_primitive_execute
+        # `execute` has no prototype, which would cost more than half of a call; it takes ctypes
+        # objects.
+        self.execute = self._dll["dnnl_primitive_execute"]
         self._set_address = self._dll.dnnl_memory_set_data_handle
         self.engine = self.create("dnnl_engine_create", 1, 0)
         self.stream = self.create("dnnl_stream_create", self.engine, 1)
