@@ -123,7 +123,7 @@ def find_library() -> Path:
         # Processes of a run start in other directories.
         if not (path.is_absolute() and path.is_file()):
             raise OneDNNError(
-                f"{LIBRARY}={named}: no such file; give the path from / of a libdnnl.so.3, or unset it"
+                f"{LIBRARY}={named}: no such file; give a libdnnl.so.3's path from /, or unset it"
             )
         return path.resolve()
     try:
