@@ -51,7 +51,7 @@ def roofline(options: RooflineOptions) -> ExitCode:
         terminal.line(f"  note: {pinning.notice}")
     with Signals() as signals, tempfile.TemporaryDirectory(prefix="loadrun-roofline-") as folder:
         directory = Path(folder)
-        assets = prepare(options, options.cores, directory, terminal, signals)
+        assets = prepare(options, instance.processors, directory, terminal, signals)
         child = _start(options, instance, pinning, assets, directory)
         measured = _result(child, directory, terminal, signals)
     found = from_measurement(measured, options.batch_size)
