@@ -12,7 +12,7 @@ STANDARD_OUTPUT = "-"
 
 @dataclass(frozen=True)
 class RooflineOptions:
-    """One measurement as the user asked for it.
+    """One measurement as the user asked for it; `sizes`: the times of batch sizes instead of it.
 
     `picture` and `json` None go to their default places below `results`; `json` may be "-".
     """
@@ -22,6 +22,7 @@ class RooflineOptions:
     batch_size: int
     cores: int
     seconds: float
+    sizes: bool
     results: Path
     picture: Path | None
     json: str | None
@@ -37,11 +38,14 @@ class RooflineOptions:
     @property
     def picture_path(self) -> Path:
         """Where the picture goes."""
-        return self.picture or self.results / "roofline" / f"{self.model}.svg"
+        return self.picture or self._default(".svg")
 
     @property
     def json_path(self) -> Path:
         """Where the JSON file goes."""
         if self.json is not None:
             return Path(self.json).expanduser().absolute()
-        return self.results / "roofline" / f"{self.model}.json"
+        return self._default(".json")
+
+    def _default(self, ending: str) -> Path:
+        return self.results / "roofline" / f"{self.model}{'-sizes' * self.sizes}{ending}"
