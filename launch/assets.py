@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ CALIBRATION_IMAGES = 200
 SYNTHETIC_CALIBRATION_IMAGES = 32
 """The same of the synthetic images, which are more alike."""
 
+MEASURING = "measuring batch sizes"
+"""The stage in which a compiler measures."""
 WITHOUT_ARTIFACT = ("null", "sim")
 """Engines that compute nothing."""
 
@@ -38,7 +40,9 @@ class DataFacts:
 class Assets:
     """What was built: `samples` a .npy of uint8 samples, `artifact` None for engines without.
 
-    `model` is the variant of the model that the weights are for (see models.for_weights).
+    `model` is the variant of the model that the weights are for (see models.for_weights). `notices`
+    are what the user was told meanwhile; the process that builds leaves them to the one that reads
+    its result.
     """
 
     model: str
@@ -49,6 +53,7 @@ class Assets:
     weights: DataFacts | None
     calibration: str | None
     artifact: str | None
+    notices: list[str] = field(default_factory=list)
 
     @classmethod
     def load(cls, path: Path) -> Assets:
@@ -108,6 +113,8 @@ def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
             cache,
             stage(COMPILING),
             notice,
+            measuring=stage(MEASURING),
+            processors=config.processors,
         )
     return Assets(
         model=model.name,

@@ -29,7 +29,11 @@ from models.packages import cannot_load
 
 @dataclass(frozen=True)
 class AssetsConfig(Config):
-    """What to build. Paths are absolute; None is the embedded synthetic default."""
+    """What to build. Paths are absolute; None is the embedded synthetic default.
+
+    `processors` are those of an instance, on which what has to be measured is measured; empty
+    leaves it to the kernel.
+    """
 
     model: str
     weights: str | None
@@ -40,6 +44,7 @@ class AssetsConfig(Config):
     precision: str
     batch_size: int
     threads: int
+    processors: list[int]
     cache: str
     result: str
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.assets import DataFacts, calibration_set, variant
+from launch.assets import MEASURING, DataFacts, calibration_set, variant
 from launch.building import COMPILING, SYNTHETIC, AssetsConfig, Notice, Progress, run
 
 
@@ -86,6 +86,8 @@ def calibrate(config: AssetsConfig, progress: Progress, notice: Notice) -> Calib
         stage(COMPILING),
         notice,
         lambda path, built: files.append(CacheFile(str(path), built)),
+        measuring=stage(MEASURING),
+        processors=config.processors,
     )
     program, *artifacts = files
     return Calibration(

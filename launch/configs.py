@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import models
@@ -12,6 +13,7 @@ from loadrun.config import LoadrunConfig, Overrides
 from loadrun.scenarios import SCENARIOS
 from models import artifact
 from netrun.config import NetrunConfig
+from netrun.engines.onednn.pack import KIND
 
 START_TIMEOUT_S = 180.0
 WARMUP_S = (0.5, 2.0)
@@ -119,9 +121,11 @@ def loadrun_config(
 
 def measured_batch_ms(assets: Assets) -> list[float]:
     """What batches of 1, 2, ... samples took when the artifact was compiled; none where unknown."""
-    if assets.artifact is None:
-        return []
-    return list(artifact.read_facts(Path(assets.artifact)).get("batch_ms", ()))
+    if assets.artifact is not None:
+        # Other engines' artifacts are of other kinds, and unmeasured.
+        with suppress(artifact.ArtifactError):
+            return list(artifact.read_facts(Path(assets.artifact), KIND)["batch_ms"])
+    return []
 
 
 def netrun_config(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,9 +54,16 @@ class Needs(Protocol):
 
 
 def prepare(
-    options: Needs, threads: int, directory: Path, terminal: Terminal, signals: Signals
+    options: Needs,
+    processors: Sequence[int],
+    directory: Path,
+    terminal: Terminal,
+    signals: Signals,
 ) -> Assets:
-    """Build what `options` needs, or find it built; raises what `build` does."""
+    """Build what `options` needs, or find it built; raises what `build` does.
+
+    `processors` are those of an instance; the others have as many.
+    """
     result = directory / "assets.json"
     config = _config(
         result,
@@ -63,16 +72,26 @@ def prepare(
         options.engine,
         options.precision,
         options.batch_size,
-        threads,
+        len(processors),
+        processors,
     )
-    build("launch.assets", config, directory, terminal, signals)
-    return Assets.load(result)
+    notices = build("launch.assets", config, directory, terminal, signals)
+    return replace(Assets.load(result), notices=notices)
 
 
 def prepare_calibration(
-    options: CalibrateOptions, threads: int, directory: Path, terminal: Terminal, signals: Signals
+    options: CalibrateOptions,
+    threads: int,
+    processors: Sequence[int],
+    directory: Path,
+    terminal: Terminal,
+    signals: Signals,
 ) -> Calibration:
-    """Calibrate and compile as `options` says, or find it done; raises what `build` does."""
+    """Calibrate and compile as `options` says, or find it done; raises what `build` does.
+
+    `threads` are those of an instance and `processors` what it has here, none if this machine has
+    not so many.
+    """
     result = directory / "calibration.json"
     sources = Sources(
         weights=options.weights,
@@ -81,7 +100,14 @@ def prepare_calibration(
         calibration=options.names or options.images,
     )
     config = _config(
-        result, options.model, sources, options.engine, "int8", options.batch_size, threads
+        result,
+        options.model,
+        sources,
+        options.engine,
+        "int8",
+        options.batch_size,
+        threads,
+        processors,
     )
     build("launch.calibration", config, directory, terminal, signals)
     return Calibration.load(result)
@@ -104,6 +130,7 @@ def _config(
     precision: str = "int8",
     batch_size: int = 1,
     threads: int = 1,
+    processors: Sequence[int] = (),
 ) -> AssetsConfig:
     """What is to be built; an engine that computes nothing needs samples alone."""
     return AssetsConfig(
@@ -116,6 +143,7 @@ def _config(
         precision=precision,
         batch_size=batch_size,
         threads=threads,
+        processors=list(processors),
         cache=str(writable_cache()),
         result=str(result),
     )
@@ -135,8 +163,10 @@ def writable_cache() -> Path:
 
 def build(
     module: str, config: AssetsConfig, directory: Path, terminal: Terminal, signals: Signals
-) -> None:
-    """Run ``python -m MODULE CONFIG.json``; log and configuration go to `directory`.
+) -> list[str]:
+    """Run ``python -m MODULE CONFIG.json``; returns what it told the user beside its progress.
+
+    Log and configuration go to `directory`.
 
     Raises InputError for weights or images that cannot be used, RunError when building fails,
     InterruptedRunError on an ending signal (what was half-built is gone then).
@@ -152,12 +182,12 @@ def build(
     kills = kills_for_memory()
     try:
         with terminal.bar("preparing") as bar:
-            _watch(child, bar, terminal, signals)
+            notices = _watch(child, bar, terminal, signals)
     finally:
         end_all([child], signals, patience_s=LEAVE_S)
     code = child.ended()
     if code == 0:
-        return
+        return notices
     words = child.last_words()
     if code == InputError.code:
         raise InputError(error_line(words) or words)
@@ -167,10 +197,14 @@ def build(
     raise with_memory_named(error, kills)
 
 
-def _watch(child: Child, bar: Bar, terminal: Terminal, signals: Signals) -> None:
-    """Show progress until the child has ended; each stage that did work leaves one line."""
+def _watch(child: Child, bar: Bar, terminal: Terminal, signals: Signals) -> list[str]:
+    """Show progress until the child has ended; each stage that did work leaves one line.
+
+    Returns the notices, which are shown, too.
+    """
     output = Tail(child.log)
     told: set[str] = set()
+    notices: list[str] = []
     pace = _Pace()
     while True:
         ended = child.ended() is not None
@@ -179,6 +213,7 @@ def _watch(child: Child, bar: Bar, terminal: Terminal, signals: Signals) -> None
                 continue
             step = json.loads(line)
             if "notice" in step:
+                notices.append(step["notice"])
                 terminal.line(f"  note: {step['notice']}")
                 continue
             if step["stage"] not in told:
@@ -186,7 +221,7 @@ def _watch(child: Child, bar: Bar, terminal: Terminal, signals: Signals) -> None
                 terminal.line(f"preparing: {step['stage']} (once)")
             bar.update(step["done"], step["total"] or None, pace.detail(step))
         if ended:
-            return
+            return notices
         signals.wait(POLL_S)
         if signals.ending is not None:
             raise InterruptedRunError(f"interrupted by {signals.ending.name}")

@@ -80,10 +80,11 @@ class Record:
         self.values["timings_s"][name] = round(time.monotonic() - self._started, 3)
 
     def assets(self, assets: Assets) -> None:
-        """Weights and data, and whether any of it is synthetic."""
+        """Weights and data, whether any of it is synthetic; what was told while it was built."""
         self.values["data"] = {**asdict(assets.data), "samples": assets.sample_count}
         self.values["weights"] = asdict(assets.weights) if assets.weights else None
         self.values["calibration"] = assets.calibration
+        self.values["notes"] = assets.notices
         self.values["artifact"] = Path(assets.artifact).name if assets.artifact else None
         self.values["synthetic"] = assets.data.synthetic or bool(
             assets.weights and assets.weights.synthetic
@@ -122,7 +123,7 @@ class Record:
         computes = self.values["engine"] != "null"
         self.values["harness_efficiency"] = report["harness_efficiency"] if computes else None
         self.values["redispatched_samples"] = report["redispatched"]
-        self.values["notes"] = report["notes"]
+        self.values["notes"] = [*self.values.get("notes", ()), *report["notes"]]
         self.values["timings_s"]["loadrun"] = report["timings_s"]
         self.values["timeline"] = report.get("timeline")
 

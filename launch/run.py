@@ -185,8 +185,8 @@ class _Test:
     def execute(self) -> None:
         """Prepare, run, read the results into the record; raises LoadrunError."""
         options, record = self._options, self._record
-        threads = self._plan.cores_per_instance
-        assets = prepare(options, threads, self._directory, self._terminal, self._signals)
+        processors = self._plan.instances[0].processors
+        assets = prepare(options, processors, self._directory, self._terminal, self._signals)
         record.assets(assets)
         record.lap("prepared")
         _need_room(options, self._plan, assets.sample_count)

@@ -10,6 +10,7 @@ from launch.advice import advice, limit_share
 from launch.spread import spread
 from launch.terminal import framed
 from loadrun.scenarios import MODES
+from netrun.engines.onednn import references
 
 PERCENTILES = ("p50", "p90", "p99")
 """All that LoadGen computes are in run.json."""
@@ -26,6 +27,7 @@ def summary(record: dict[str, Any], places: Sequence[Path] = ()) -> list[str]:
     lines += [heading(record), *_figures(record), *_verdict(record), *_latencies(record)]
     lines += [*_harness(record), *_instances(record)]
     lines += [f"  note: {text}" for text in record.get("not_quiet", [])]
+    lines += [f"  note: {text}" for text in _slow_kernels(record)]
     if record["unofficial_reasons"]:
         lines.append("  not official: " + "; ".join(record["unofficial_reasons"]))
     lines += [f"  next: {text}" for text in advice(record)]
@@ -104,6 +106,14 @@ def _instances(record: dict[str, Any]) -> Iterable[str]:
         asked = [f"{instances} instances"] if instances else []
         asked += [f"{cores} processors"] if cores else []
         yield f"  note: the plan was fitted to this machine; asked for: {' on '.join(asked)}"
+
+
+def _slow_kernels(record: dict[str, Any]) -> Iterable[str]:
+    """What slows every instance alike, as all map the same artifact."""
+    for engine in (record.get("engines") or {}).values():
+        slow = references.notice((engine.get("details") or {}).get("references") or {})
+        return [slow] if slow else []
+    return []
 
 
 def _accuracy(record: dict[str, Any]) -> Iterable[str]:

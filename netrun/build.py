@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import models
+from base.affinity import threads_kept_on
 from base.errors import InputError
 from models import artifact, program
 from netrun.engines import EngineError
@@ -48,14 +49,17 @@ def ensure_artifact(
     notice: Notice = print,
     made: Made = untold,
     measuring: Progress = unheard,
+    processors: Collection[int] = (),
 ) -> Path:
     """The artifact for `engine`, found in `cache` or built there.
 
     `calibration` holds int8 calibration samples, uint8 (n, H, W, C); it is not used by fp32 and
-    bf16. `notice` is told when a corrupt file is replaced, `made` of each file, the program first,
-    and whether it was built now. `measuring` is the progress of what is measured to compile. Raises
-    models.WeightsError for weights that do not fit, InputError for samples that cannot be
-    calibrated on, EngineError where the engine cannot be used here or cannot execute the network.
+    bf16. `notice` is told when a corrupt file is replaced, and each time of what in the artifact
+    the user has to know; `made` of each file, the program first, and whether it was built now.
+    `measuring` is the progress of what is measured to compile, on `processors` (those of an
+    instance) where they are given. Raises models.WeightsError for weights that do not fit,
+    InputError for samples that cannot be calibrated on, EngineError where the engine cannot be used
+    here or cannot execute the network.
     """
     origin: dict[str, Any] = {
         "model": model_name,
@@ -103,7 +107,7 @@ def ensure_artifact(
     made(source, artifact.ensure(source, program.KIND, quantise, notice))
     if engine != "onednn":
         return source
-    return _compile(source, origin, batch_size, threads, cache, notice, made, measuring)
+    return _compile(source, origin, batch_size, threads, cache, notice, made, measuring, processors)
 
 
 def _compile(
@@ -115,8 +119,9 @@ def _compile(
     notice: Notice,
     made: Made,
     measuring: Progress,
+    processors: Collection[int],
 ) -> Path:
-    from netrun.engines.onednn import compiler, library, pack
+    from netrun.engines.onednn import compiler, library, pack, references
 
     try:
         machine = pack.machine_facts(library.load(), batch_size, threads)
@@ -127,9 +132,13 @@ def _compile(
 
     def build() -> None:
         loaded, _ = program.load(source)
-        compiler.compile_program(loaded, path, batch_size, threads, origin, measuring)
+        with threads_kept_on(processors):
+            compiler.compile_program(loaded, path, batch_size, threads, origin, measuring)
 
     made(path, artifact.ensure(path, pack.KIND, build, notice))
+    slow = references.notice(artifact.read_facts(path, pack.KIND)["references"])
+    if slow is not None:
+        notice(slow)
     return path
 
 

@@ -34,10 +34,13 @@ class StartClock:
             self.phases_s[phase] = round(since, 3)
 
 
-def write_report(config: NetrunConfig, engine: Engine, rate: float, clock: StartClock) -> None:
+def write_report(
+    config: NetrunConfig, engine: Engine, rate: float | None, clock: StartClock
+) -> None:
     """Write the instance's facts to its report file, whole.
 
-    To be called last: it notes the phase "ready".
+    `rate` is what it measured by itself, in samples/s, if it did. To be called last: it notes the
+    phase "ready".
     """
     facts: dict[str, Any] = {
         "instance": config.instance,

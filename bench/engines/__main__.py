@@ -1,5 +1,8 @@
 """``python -m bench.engines --data DIR``: engines side by side, in alternating rounds.
 
+With several batch sizes (``--batches 1..16``) each engine's time of a sample is also told as a
+curve over them, and drawn by ``--picture FILE.svg``.
+
 All contestants of a row are loaded, each in a process pinned to the same cores; then they take
 turns for a few seconds each, several rounds, so that a machine that changes its speed changes it
 for all. The figure is the median of the rounds; ratios are medians of the rounds' ratios.
@@ -26,6 +29,7 @@ import numpy as np
 import models
 from bench.data import CALIBRATION, VALIDATION, WEIGHTS, images
 from bench.engines.contestants import CONTESTANTS
+from bench.engines.curves import curves, draw
 from bench.host import host
 
 BASELINE = "loadrun onednn int8"
@@ -76,20 +80,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of weights and images")
     parser.add_argument("--models", nargs="+", default=["resnet50", "mobilenet"])
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 16])
+    parser.add_argument(
+        "--batches",
+        nargs="+",
+        type=batch_sizes,
+        default=[[1], [8], [16]],
+        help="batch sizes, and ranges of them such as 1..16 (default: 1 8 16)",
+    )
     parser.add_argument("--cores", nargs="+", type=int, default=[0], help="processors to run on")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="a turn's length")
     parser.add_argument("--only", nargs="+", help="contestants whose name contains one of these")
     parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--picture", type=Path, help="where to draw the curves, an .svg file")
     options = parser.parse_args()
+    sizes = sorted({size for group in options.batches for size in group})
     names = [name for name in CONTESTANTS if _takes_part(name, options.only)]
     cache = Path(os.environ.get("LOADRUN_CACHE", Path.home() / ".cache" / "loadrun")) / "bench"
     cache.mkdir(parents=True, exist_ok=True)
     rows = []
     for model in options.models:
         shared = _shared(model, options.data, cache)
-        for batch in options.batches:
+        for batch in sizes:
             setting = {**shared, "batch": batch, "threads": len(options.cores)}
             contestants = [Contestant(name, model, setting, options.cores) for name in names]
             rounds: dict[str, list[dict[str, float]]] = {name: [] for name in names}
@@ -101,9 +113,26 @@ def main() -> None:
             rows += _rows(model, batch, rounds)
             for row in rows[-len(names) :]:
                 print(_line(row), flush=True)
+        if len(sizes) > 1:
+            print("\n".join(curves(model, rows)), flush=True)
     if options.json is not None:
         facts = {"command": sys.argv, "cores": options.cores, **host(), "rows": rows}
         options.json.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    if options.picture is not None:
+        picture = draw(rows, host()["processor"], len(options.cores))
+        options.picture.write_text(picture, encoding="utf-8")
+
+
+def batch_sizes(text: str) -> list[int]:
+    """The sizes of ``8``, or of a range such as ``1..16``."""
+    first, dots, last = text.partition("..")
+    try:
+        sizes = [*range(int(first), int(last if dots else first) + 1)]
+    except ValueError:
+        sizes = []
+    if not sizes or sizes[0] < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no batch size, and no range such as 1..16")
+    return sizes
 
 
 def _takes_part(name: str, only: list[str] | None) -> bool:

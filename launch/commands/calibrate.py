@@ -87,13 +87,17 @@ def execute(arguments: argparse.Namespace) -> int:
     from launch.topology import read_topology
 
     check_engine(options.engine)
-    threads = options.threads or make_plan(read_topology(), None, None).cores_per_instance
+    threads = options.threads
+    plan = make_plan(read_topology(), 1 if threads else None, threads)
+    # More threads than this machine has cores: for another machine, or to try.
+    processors = () if plan.fitted else plan.instances[0].processors
+    threads = threads or len(processors)
     terminal = Terminal()
     terminal.lines(announcement(options, threads))
     announce_instructions(terminal)
     began = time.monotonic()
     with Signals() as signals, tempfile.TemporaryDirectory(prefix="loadrun-") as directory:
-        made = prepare_calibration(options, threads, Path(directory), terminal, signals)
+        made = prepare_calibration(options, threads, processors, Path(directory), terminal, signals)
     terminal.line()
     terminal.lines(summary(made, time.monotonic() - began))
     return 0

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 SUMMARY = "check the machine: what changes results, and the command that cures it"
 DESCRIPTION = """\
-Checks processor, kernel, shared memory, tools, packages and leftovers. Each finding is "ok", a
-"note", or "matters"; the last two say their effect on results and the cure. Nothing is changed.
-Commands of cures are for root where they write to /proc, /sys or mount.
+Checks processor, kernel, shared memory, tools, packages, compiled models and leftovers. Each
+finding is "ok", a "note", or "matters"; the last two say their effect on results and the cure.
+Nothing is changed. Commands of cures are for root where they write to /proc, /sys or mount.
 """
 EPILOG = """\
 examples:
@@ -43,6 +43,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from base.errors import ExitCode
+    from launch.cache import cache_directory
+    from launch.doctor.artifacts import check_artifacts
     from launch.doctor.finding import Level
     from launch.doctor.loading import check_loading
     from launch.doctor.machine import check_machine
@@ -61,6 +63,7 @@ def execute(arguments: argparse.Namespace) -> int:
         *check_machine(topology),
         *check_system(topology, pinning),
         *check_loading(),
+        *check_artifacts(cache_directory()),
         *check_noise(topology),
     ]
     matter = [finding for finding in findings if finding.level is Level.MATTERS]

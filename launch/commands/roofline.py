@@ -16,7 +16,9 @@ from launch.roofline.options import STANDARD_OUTPUT, RooflineOptions
 SUMMARY = "show where a model's time goes: each layer against the machine's peak and memory"
 DESCRIPTION = """\
 Measures this machine's int8 peak and memory bandwidth and, on the same cores, every layer of MODEL
-as an instance executes it; prints a table and draws a picture.
+as an instance executes it; prints a table and draws a picture. With --sizes instead the time of
+batches of each size up to --batch-size, which was measured when the model was compiled, and how
+each is run.
 Without --weights and --images the embedded synthetic model and images are used.
 """
 EPILOG = f"""\
@@ -24,9 +26,13 @@ examples:
   loadrun roofline resnet50
   loadrun roofline mobilenet --batch-size 8 --cores 2 --picture mobilenet.svg
   loadrun roofline resnet50 --json - | jq .total
+  loadrun roofline resnet50 --sizes
 
 {EXIT_CODES}"""
 PICTURE = ".svg"
+BATCH_SIZE, LARGEST_SIZE = 1, 16
+"""Default of --batch-size, without and with --sizes."""
+SECONDS = 15.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,13 +40,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     measured = parser.add_argument_group("what is measured")
     measured.add_argument(
-        "--batch-size", type=count, default=1, metavar="N", help="samples of a batch (default 1)"
+        "--sizes",
+        action="store_true",
+        help="how long batches of 1 to N samples take, as a table and a picture",
+    )
+    measured.add_argument(
+        "--batch-size",
+        type=count,
+        metavar="N",
+        help=f"samples of a batch (default {BATCH_SIZE}); with --sizes: up to N (default"
+        f" {LARGEST_SIZE})",
     )
     measured.add_argument(
         "--cores", type=count, default=1, metavar="N", help="processors of the instance (default 1)"
     )
     measured.add_argument(
-        "--time", type=positive, default=15.0, metavar="S", help="seconds to measure (default 15)"
+        "--time",
+        type=positive,
+        metavar="S",
+        help=f"seconds to measure (default {SECONDS:g}); not with --sizes",
     )
     add_data(parser.add_argument_group("model and data"))
     group = parser.add_argument_group("output")
@@ -48,12 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--picture",
         metavar="FILE",
-        help="an .svg file; default: RESULTS/roofline/MODEL.svg",
+        help="an .svg file; default: RESULTS/roofline/MODEL.svg (--sizes: MODEL-sizes.svg)",
     )
     group.add_argument(
         "--json",
         metavar="FILE",
-        help="the figures; default: RESULTS/roofline/MODEL.json. '-' prints them on standard"
+        help="the figures; default: beside the picture. '-' prints them on standard"
         " output, everything else on standard error",
     )
 
@@ -62,6 +80,10 @@ def execute(arguments: argparse.Namespace) -> int:
     """Check the options, then measure."""
     options = read_options(arguments)
     # Only now, so that a wrong option is answered at once.
+    if options.sizes:
+        from launch.roofline.sizes import sizes
+
+        return sizes(options)
     from launch.roofline.measure import roofline
 
     return roofline(options)
@@ -69,6 +91,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def read_options(arguments: argparse.Namespace) -> RooflineOptions:
     """The checked options; InputError names the option, its value and the cure."""
+    if arguments.sizes and arguments.time is not None:
+        raise InputError(f"--time {arguments.time:g} and --sizes exclude each other: leave one out")
     picture = None
     if arguments.picture is not None:
         picture = expanded(arguments.picture, "--picture")
@@ -79,9 +103,10 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
         sources=find_sources(
             arguments.weights, arguments.images, arguments.labels, arguments.calibration
         ),
-        batch_size=arguments.batch_size,
+        batch_size=arguments.batch_size or (LARGEST_SIZE if arguments.sizes else BATCH_SIZE),
         cores=arguments.cores,
-        seconds=arguments.time,
+        seconds=arguments.time or SECONDS,
+        sizes=arguments.sizes,
         results=expanded(arguments.results, "--results"),
         picture=picture,
         json=arguments.json,

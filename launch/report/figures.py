@@ -9,9 +9,13 @@ from typing import Any
 
 from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
 from launch.charts.chart import Axis, Chart, figure
+from launch.charts.lines import line_figure
 from launch.charts.markup import Markup
 from launch.report.history import PERCENTILES, recorded_scenario, served_s
 from launch.report.series import Histogram, Window, batch_sizes, windows
+from launch.sizes.chart import chart as chart_of_sizes
+from launch.sizes.chart import series
+from launch.sizes.figures import from_record
 
 COLOURS = 7
 """Colours that tell instances apart; they come again after so many."""
@@ -302,6 +306,26 @@ def batches(record: dict[str, Any]) -> Markup | None:
         "Batch sizes",
         chart.svg("Sizes of batches", f"{samples / total:.3g} samples in the mean."),
         note=f"{total:,} batches, {number(samples / total)} samples in the mean.",
+    )
+
+
+def sizes(record: dict[str, Any]) -> Markup | None:
+    """The time of a sample by the size of its batch, as measured when the model was compiled."""
+    found = from_record(record)
+    if len(found) < 2:
+        return None
+    lines = series(found)
+    best = min(found, key=lambda size: size.sample_ms)
+    other = [f"{size.samples} ({size.way})" for size in found if not size.as_it_is]
+    note = "Measured by an instance alone when the model was compiled for this machine."
+    if other:
+        note += f" Not run as they are, which would take longer: {', '.join(other)}."
+    return line_figure(
+        "Time of a sample by batch size",
+        chart_of_sizes(lines),
+        lines,
+        f"Least in batches of {best.samples}: {number(best.sample_ms)} ms.",
+        note,
     )
 
 

@@ -31,6 +31,7 @@ def run_page(record: dict[str, Any]) -> str:
         figures.latency_over_time(record),
         figures.depth(record),
         figures.batches(record),
+        figures.sizes(record),
         figures.utilisation(record),
         figures.shares(record),
     ]

@@ -13,7 +13,7 @@ STANDARD_OUTPUT = "-"
 
 @dataclass(frozen=True)
 class RooflineOptions:
-    """One measurement as the user asked for it.
+    """One measurement as the user asked for it; `sizes`: the times of batch sizes instead of it.
 
     `picture` and `json` None go to their default places below `results`; `json` may be "-".
     """
@@ -23,6 +23,7 @@ class RooflineOptions:
     batch_size: int
     cores: int
     seconds: float
+    sizes: bool
     results: Path
     picture: Path | None
     json: str | None
@@ -38,11 +39,14 @@ class RooflineOptions:
     @property
     def picture_path(self) -> Path:
         """Where the picture goes."""
-        return self.picture or self.results / "roofline" / f"{self.model}.svg"
+        return self.picture or self._default(".svg")
 
     @property
     def json_path(self) -> Path:
         """Where the JSON file goes."""
         if self.json is not None:
             return expanded(self.json, "--json")
-        return self.results / "roofline" / f"{self.model}.json"
+        return self._default(".json")
+
+    def _default(self, ending: str) -> Path:
+        return self.results / "roofline" / f"{self.model}{'-sizes' * self.sizes}{ending}"

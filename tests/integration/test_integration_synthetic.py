@@ -89,6 +89,7 @@ def test_single_stream(cache: Path, tmp_path: Path, model: str, through_ring: bo
     finished = loadrun(cache, tmp_path, model, *options, "--fast", "--time", "2")
     completed(finished, "SingleStream")
     assert finished.record["in_process"] is not through_ring
+    assert len(finished.record["engines"]["0"]["details"]["batch_ms"]) == 1
 
 
 def test_int8_is_as_accurate_as_fp32(cache: Path, tmp_path: Path) -> None:

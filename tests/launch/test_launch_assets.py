@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def config_of(directory: Path, images: Path, calibration: Path | None) -> Assets
         precision="int8",
         batch_size=1,
         threads=1,
+        processors=[0],
         cache=str(directory / "cache"),
         result=str(directory / "result.json"),
     )
@@ -54,8 +56,17 @@ def test_calibration_images_are_chosen_before_they_are_preprocessed(
     images, calibration = folder_of(tmp_path, "val", 12), folder_of(tmp_path, "calibration", 24)
     given: list[Any] = []
 
-    def ensure_artifact(model: str, path: Path, samples: Any, *rest: object) -> Path:
+    def ensure_artifact(
+        model: str,
+        path: Path,
+        samples: Any,
+        *rest: object,
+        measuring: Callable[[int, int], None],
+        processors: list[int],
+    ) -> Path:
         given.append(samples)
+        assert processors == [0]
+        measuring(1, 3)
         return tmp_path / "artifact"
 
     monkeypatch.setattr(netrun.build, "ensure_artifact", ensure_artifact)
@@ -63,7 +74,11 @@ def test_calibration_images_are_chosen_before_they_are_preprocessed(
     config = config_of(tmp_path, images, calibration if own else None)
     built: set[tuple[str, int]] = set()
     made = build(config, lambda stage, done, total: built.add((stage, total)), print)
-    assert built == {("preprocessing images", 12), ("preprocessing calibration images", 4)}
+    assert built == {
+        ("preprocessing images", 12),
+        ("preprocessing calibration images", 4),
+        ("measuring batch sizes", 3),
+    }
     assert made.calibration == ("calibration" if own else "val")
     (samples,) = given
     interior = models.get("mobilenet").sample.interior(np.asarray(samples))
@@ -91,7 +106,7 @@ def test_what_the_user_chose_is_refused_in_one_line(
     capsys: pytest.CaptureFixture[str],
     error: type[Exception],
 ) -> None:
-    def ensure_artifact(*arguments: object) -> Path:
+    def ensure_artifact(*arguments: object, **options: object) -> Path:
         raise error("that will not do")
 
     monkeypatch.setattr(netrun.build, "ensure_artifact", ensure_artifact)

@@ -72,6 +72,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["roofline", "resnet50", "--cores", "999"], "--cores 999: this machine has"),
         (["roofline", "resnet50", "--picture", "x.png"], "ends in .svg"),
         (["roofline", "resnet50", "--json", "docs"], "docs: is a directory"),
+        (["roofline", "resnet50", "--sizes", "--time", "3"], "--time 3 and --sizes exclude"),
         (["roofline", "resnet50", "--weights", "/no/such"], "--weights /no/such: no such file"),
         (["calibrate"], "MODEL"),
         (["calibrate", "mobilenet", "--weights", "setup.cfg"], "(give --images DIR)"),

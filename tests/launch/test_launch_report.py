@@ -333,6 +333,20 @@ def test_a_page_is_made_of_any_run(changes: dict[str, Any]) -> None:
     assert_nothing_external(run_page(record(**changes)))
 
 
+def test_the_page_shows_times_by_batch_size_where_the_run_kept_them() -> None:
+    details = {"batch_ms": [6.0, 11.0, 21.0, 21.0], "batches": {"3": [4]}}
+    page = run_page(record(engines={"0": {"details": details}}))
+    assert_nothing_external(page)
+    text = " ".join(read(page).text.split())
+    assert "Time of a sample by batch size" in text
+    assert "Least in batches of 4: 5.25 ms." in text
+    assert "as run, 3 samples in a batch: 7 ms per sample" in text
+    assert "would take longer: 3 (filled up to 4)." in text
+    one_size = {"0": {"details": {"batch_ms": [6.0]}}}
+    for engines in ({}, None, {"0": {"details": {"isa": "AVX2"}}}, one_size):
+        assert "by batch size" not in read(run_page(record(engines=engines))).text
+
+
 def test_a_page_is_made_of_an_accuracy_run() -> None:
     value = record(mode="AccuracyOnly")
     value["result"] |= {"valid": None, "metric": None, "latencies_ns": {}, "invalid": []}

@@ -72,6 +72,10 @@ def test_the_other_scenarios(cli: Cli, words: list[str], place: str) -> None:
     assert record["status"] == "COMPLETE"
     assert record["result"]["metric"]["value"] > 0
     assert record["in_process"] == (words == ["single-stream", "resnet50"])
+    engine = record["engines"]["0"]
+    assert engine["details"]["service"]
+    assert (engine["rate"] is None) == record["in_process"]
+    assert engine["phases_s"]["ready"] > 0
     assert (code == 3) == (not record["result"]["valid"])
     if code == 3:
         assert "INVALID because" in output

@@ -78,6 +78,20 @@ def test_long_latencies_stay_readable() -> None:
     assert "  latency in ms: p50 40999  p90 999.4" in summary(record(result=result))
 
 
+def test_summary_names_reference_kernels_once() -> None:
+    def engines(references: dict[str, list[int]]) -> dict[str, Any]:
+        return {str(i): {"details": {"references": references}} for i in range(2)}
+
+    notes = [line for line in summary(record(engines=engines({"pool": [1]}))) if "oneDNN" in line]
+    assert notes == [
+        "  note: oneDNN has only its reference kernel, which is very slow, for pool"
+        " (1 sample at once)"
+    ]
+    without: list[dict[str, Any]] = [engines({}), {"0": {"details": {}}}, {}]
+    for found in without:
+        assert not any("oneDNN" in line for line in summary(record(engines=found)))
+
+
 def test_summary_tells_of_deaths_and_efficiency() -> None:
     text = "\n".join(
         summary(record(deaths=[{}, {}], redispatched_samples=12, harness_efficiency=0.987))

@@ -42,6 +42,20 @@ def test_arrays_and_facts_come_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(opened.arrays[name], array)
 
 
+def test_facts_are_read_from_the_header_alone(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    whole = path.read_bytes()
+    assert artifact.read_facts(path, "test") == {"origin": "here", "n": 3}
+    path.write_bytes(whole[:-100])
+    assert artifact.read_facts(path, "test") == {"origin": "here", "n": 3}
+    for broken in (whole.replace(b'"n": 3', b'"n": 2'), whole[:60], b""):
+        path.write_bytes(broken)
+        with pytest.raises(ArtifactError, match=str(path)):
+            artifact.read_facts(path, "test")
+    with pytest.raises(ArtifactError, match="holds 'test', not 'other'"):
+        artifact.read_facts(written(tmp_path), "other")
+
+
 def test_arrays_are_read_only_and_on_cache_lines(tmp_path: Path) -> None:
     for array in artifact.read(written(tmp_path), "test").arrays.values():
         assert not array.flags.writeable

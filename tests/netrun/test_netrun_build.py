@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,12 @@ from torch import nn
 import models
 from base.errors import InputError
 from launch.environment import base_environment
-from models.artifact import Artifact, read
+from models.artifact import Artifact, read, write
 from netrun.build import ensure_artifact
 from netrun.config import NetrunConfig
 from netrun.engines import EngineError
 from netrun.engines.create import create
+from netrun.engines.onednn import compiler
 from netrun.engines.onednn.pack import KIND
 
 MODEL = models.get("mobilenet")
@@ -124,6 +127,88 @@ def test_every_engine_answers_every_sample(
     assert answers.shape == (2,)
     assert ((answers >= -1) & (answers < 1000)).all()
     assert made.describe()
+
+
+def test_the_engine_tells_how_batches_are_run(
+    weights: Path, samples: np.ndarray, cache: Path
+) -> None:
+    path = build(weights, samples, cache)
+    made = create(config(path, "int8", "onednn"))
+    made.prepare()
+    found, facts = made.describe(), opened(path).facts
+    assert json.loads(json.dumps(found)) == found
+    assert found["cut"] in facts["cuts_ms"]
+    assert found["batch_ms"] == facts["batch_ms"]
+    assert len(found["batch_ms"]) == 2
+    assert found["batches"] == ({} if facts["batches"] == [[1], [2]] else {"1": [2]})
+    assert found["references"] == {}
+
+
+class Compiler:
+    """Compiles nothing; notes how it was asked to."""
+
+    def __init__(self, references: dict[str, list[int]]) -> None:
+        self.references = references
+        self.affinities: list[set[int]] = []
+
+    def compile_program(
+        self,
+        program: object,
+        path: Path,
+        batch_size: int,
+        threads: int,
+        facts: object,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self.affinities.append(os.sched_getaffinity(0))
+        progress(1, 2)
+        write(path, KIND, {"references": self.references}, {})
+
+
+def compiled_by(
+    double: Compiler, weights: Path, samples: np.ndarray, cache: Path, batch_size: int
+) -> tuple[list[tuple[int, int]], list[str]]:
+    """The progress of what was measured, and the notices."""
+    seen: list[tuple[int, int]] = []
+    notices: list[str] = []
+    ensure_artifact(
+        *("mobilenet", weights, samples, "int8", "onednn", batch_size, 1, cache),
+        progress=nothing,
+        notice=notices.append,
+        measuring=lambda done, total: seen.append((done, total)),
+        processors=sorted(os.sched_getaffinity(0))[-1:],
+    )
+    return seen, notices
+
+
+@pytest.fixture
+def double(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Compiler:
+    made = Compiler(getattr(request, "param", {}))
+
+    monkeypatch.setattr(compiler, "compile_program", made.compile_program)
+    return made
+
+
+def test_what_decides_is_measured_on_the_processors_of_an_instance(
+    double: Compiler, weights: Path, samples: np.ndarray, cache: Path
+) -> None:
+    before = os.sched_getaffinity(0)
+    assert compiled_by(double, weights, samples, cache, 7) == ([(1, 2)], [])
+    assert double.affinities == [{max(before)}]
+    assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize("double", [{"pool": [1, 2, 5], "fc": [1]}], indirect=True)
+def test_a_reference_kernel_is_named_when_it_is_built_and_when_it_is_found(
+    double: Compiler, weights: Path, samples: np.ndarray, cache: Path
+) -> None:
+    named = (
+        "oneDNN has only its reference kernel, which is very slow, for"
+        " pool (1-2, 5 samples at once), fc (1 sample at once)"
+    )
+    assert compiled_by(double, weights, samples, cache, 5) == ([(1, 2)], [named])
+    assert compiled_by(double, weights, samples, cache, 5) == ([], [named])
+    assert len(double.affinities) == 1
 
 
 def test_int8_without_calibration_is_refused(weights: Path, cache: Path) -> None:

@@ -50,6 +50,7 @@ class Setting:
         monkeypatch.setattr(library, "load", lambda: self.library)
         monkeypatch.setattr(pack, "processor_identity", lambda: self.processor)
         monkeypatch.setattr(artifact, "ensure", lambda path, *rest: False)
+        monkeypatch.setattr(artifact, "read_facts", lambda path, kind: {"references": {}})
 
     def files(self) -> list[str]:
         """Names of the files that are looked for: the program, then what is compiled of it."""

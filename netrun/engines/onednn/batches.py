@@ -31,6 +31,11 @@ def filled(most: int) -> Plan:
     return [[most]] * most
 
 
+def otherwise(chosen: Plan) -> dict[int, list[int]]:
+    """What `chosen` does not run as it is: samples of the batch -> the sizes that run."""
+    return {batch: sizes for batch, sizes in enumerate(chosen, start=1) if sizes != [batch]}
+
+
 def plan(times: Sequence[float]) -> Plan:
     """How to run batches of 1, 2, ... samples, which take `times` when run as they are."""
     best: list[tuple[float, list[int]]] = [(0.0, [])]  # of no sample, one, two, ...

@@ -27,7 +27,7 @@ from base.processors import cache_bytes
 from models import artifact
 from models.program import Convolution, Linear, Program
 from netrun.engines.onednn import library as dnn
-from netrun.engines.onednn.batches import Plan, as_they_are, filled, plan, planned
+from netrun.engines.onednn.batches import Plan, as_they_are, filled, measured_sizes, plan, planned
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.layouts import Layouts, Weighted, pack, packed_name
 from netrun.engines.onednn.measure import (
@@ -37,6 +37,7 @@ from netrun.engines.onednn.measure import (
     confirmed,
     fastest,
     made_samples,
+    steps,
     unheard,
 )
 from netrun.engines.onednn.pack import KIND, machine_facts
@@ -60,16 +61,18 @@ def compile_program(
     packing = _Packing(program, path, facts, batch_size, threads)
     samples = made_samples(program.tensors[program.input].shape, batch_size)
     ways = ways_to_cut(program, batch_size, cache_bytes(threads))
+    first = steps(len(ways))
+    total = first + steps(len(measured_sizes(batch_size)))
     best, cut_s = fastest(
         {name: packing.run(stages, filled(batch_size)) for name, stages in ways.items()},
         samples,
         batch_size,
         threads,
-        lambda done, total: progress(done, 2 * total),
+        lambda done, _: progress(done, total),
     )
     own = packing.run(ways[best], as_they_are(batch_size))
     times = batch_times(
-        own, samples, batch_size, threads, lambda done, total: progress(total + done, 2 * total)
+        own, samples, batch_size, threads, lambda done, _: progress(first + done, total)
     )
     batches = plan(times)
     batches = confirmed(own, packing.run(ways[best], batches), batches, samples, threads)

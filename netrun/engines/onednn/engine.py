@@ -14,6 +14,7 @@ import models
 from models import artifact
 from netrun.engines import Answer, EngineError
 from netrun.engines.onednn import library as dnn
+from netrun.engines.onednn.batches import otherwise
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.pack import KIND
 
@@ -28,6 +29,7 @@ class OneDNNEngine:
         self._model = models.get(config.model)
         try:
             compiled = artifact.read(Path(config.artifact), KIND)
+            self._facts = compiled.facts
             self._executor = Executor(compiled, config.batch_size, config.threads)
         except artifact.ArtifactError as error:
             raise EngineError(f"{error}; start again, and it is built anew") from None
@@ -43,15 +45,21 @@ class OneDNNEngine:
         return Answer(*self._model.postprocess(self._executor.run(samples, positions)))
 
     def describe(self) -> dict[str, Any]:
-        """oneDNN's version and instruction set, uses of each kernel, and stages.
+        """oneDNN's version and instruction set, uses of each kernel, and how batches are run.
 
-        A stage is (number of operations, samples of a chunk).
+        A stage is (number of operations, samples of a chunk); `batch_ms` are the times of 1, 2, ...
+        samples when the artifact was built. `batches` holds the sizes that run instead of those
+        that do not run as they are; `references` as in the artifact (see `compiler`).
         """
-        lib = dnn.load()
+        lib, facts = dnn.load(), self._facts
         chosen = Counter(kernel.implementation(lib) for kernel in self._executor.kernels())
         return {
             "onednn": lib.version,
             "isa": dnn.ISA_NAMES.get(lib.isa, hex(lib.isa)),
             "kernels": dict(chosen.most_common()),
             "stages": [[len(stage.operations), stage.chunk] for stage in self._executor.stages],
+            "cut": facts["cut"],
+            "batch_ms": facts["batch_ms"],
+            "batches": {str(n): sizes for n, sizes in otherwise(facts["batches"]).items()},
+            "references": facts["references"],
         }

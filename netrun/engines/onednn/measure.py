@@ -30,6 +30,11 @@ BETTER = 0.98
 """What another way to cut must take of the first one's time to be preferred."""
 
 
+def steps(runs: int) -> int:
+    """What `in_turns` counts its progress up to, for so many runs."""
+    return runs * (ROUNDS + 1)
+
+
 def unheard(done: int, total: int) -> None:
     """Progress that nobody looks at."""
 
@@ -100,7 +105,7 @@ def in_turns(
     clock = time.thread_time if threads == 1 else time.perf_counter
     times: dict[K, list[float]] = {name: [] for name in runs}
     began = time.perf_counter()
-    done, total = 0, len(runs) * (ROUNDS + 1)
+    done, total = 0, steps(len(runs))
     for count in range(ROUNDS + 1):
         for name, run in runs.items():
             start = clock()
