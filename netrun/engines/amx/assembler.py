@@ -65,7 +65,7 @@ class Label:
     position: int | None = None
 
 
-_MAP_0F, _MAP_0F38 = 1, 2
+_MAP_0F, _MAP_0F38, _MAP_0F3A = 1, 2, 3
 _NONE, _66, _F3, _F2 = 0, 1, 2, 3  # mandatory prefixes, as VEX and EVEX number them
 
 # name: (opcode map, prefix, W, opcode)
@@ -73,22 +73,20 @@ _VECTOR = {
     "vaddps": (_MAP_0F, _NONE, 0, 0x58),
     "vmulps": (_MAP_0F, _NONE, 0, 0x59),
     "vminps": (_MAP_0F, _NONE, 0, 0x5D),
-    "vmaxps": (_MAP_0F, _NONE, 0, 0x5F),
-    "vfmadd213ps": (_MAP_0F38, _66, 0, 0xA8),
     "vfmadd231ps": (_MAP_0F38, _66, 0, 0xB8),
     "vpshufb": (_MAP_0F38, _66, 0, 0x00),
     "vpackssdw": (_MAP_0F, _66, 0, 0x6B),
     "vpacksswb": (_MAP_0F, _66, 0, 0x63),
     "vpackuswb": (_MAP_0F, _66, 0, 0x67),
-    "vpmaxub": (_MAP_0F, _66, 0, 0xDE),
-    "vpxord": (_MAP_0F, _66, 0, 0xEF),
+    "vpermb": (_MAP_0F38, _66, 0, 0x8D),
+    "vpmaxsd": (_MAP_0F38, _66, 0, 0x3D),
 }
 _CONVERSION = {
     "vcvtdq2ps": (_MAP_0F, _NONE, 0, 0x5B),
     "vcvtps2dq": (_MAP_0F, _66, 0, 0x5B),
 }
-_TILE_PRODUCT = {"tdpbssd": _F2, "tdpbsud": _F3, "tdpbusd": _66, "tdpbuud": _NONE}
-_JUMP = {"je": 0x84, "jne": 0x85, "jb": 0x82, "jae": 0x83}
+_TILE_PRODUCT = {"tdpbssd": _F2, "tdpbusd": _66}
+_JUMP = {"je": 0x84, "jne": 0x85}
 
 
 class Assembler:
@@ -106,6 +104,11 @@ class Assembler:
                 raise ValueError("a label is jumped to and never bound")
             code[place : place + 4] = (label.position - place - 4).to_bytes(4, "little", signed=True)
         return bytes(code)
+
+    @property
+    def position(self) -> int:
+        """How many bytes there are so far."""
+        return len(self._code)
 
     def bind(self, label: Label) -> None:
         """Let `label` be here."""
@@ -185,7 +188,7 @@ class Assembler:
         self._reference(label)
 
     def jump_if(self, condition: str, label: Label) -> None:
-        """A conditional jump, by its name: ``je``, ``jne``, ``jb`` or ``jae`` (unsigned)."""
+        """A conditional jump, by its name: ``je`` or ``jne``."""
         self._emit(0x0F, _JUMP[condition])
         self._reference(label)
 
@@ -220,6 +223,19 @@ class Assembler:
     def broadcast(self, target: Zmm, source: Mem) -> None:
         """``vbroadcastss`` from memory."""
         self._evex(_MAP_0F38, _66, 0, 0x18, target.number, 0, source, unit=4)
+
+    def vzeroupper(self) -> None:
+        """``vzeroupper``: let code with narrow vectors run at full speed again."""
+        self._emit(0xC5, 0xF8, 0x77)
+
+    def repeat(self, target: Zmm, source: Mem) -> None:
+        """``vbroadcasti64x4``: 32 bytes of memory into both halves."""
+        self._evex(_MAP_0F38, _66, 1, 0x5B, target.number, 0, source, unit=32)
+
+    def insert(self, target: Zmm, source: Mem) -> None:
+        """``vinserti64x4``: 32 bytes of memory into the upper half."""
+        self._evex(_MAP_0F3A, _66, 1, 0x3A, target.number, target.number, source, unit=32)
+        self._emit(1)
 
     # Tiles
 
