@@ -77,13 +77,13 @@ def measure(config: RooflineConfig, progress: Callable[[float, float], None]) ->
 
 
 def _layers(executor: Executor, passes: Passes) -> list[dict[str, Any]]:
-    lib, program, batch = dnn.load(), executor.program, executor.batch_size
+    program, batch = executor.program, executor.batch_size
     return [
         {
             "name": kernel.operation.name,
             "source": _shape(program, kernel.operation.source),
             "output": _shape(program, kernel.operation.output),
-            "kernel": kernel.implementation(lib),
+            "kernel": kernel.implementation,
             "macs": useful_macs(program, kernel.operation) * batch,
             "bytes": touched_bytes(program, kernel.operation, batch),
             "seconds": float(ns) / 1e9,

@@ -14,7 +14,6 @@ import numpy as np
 
 from base.processors import cache_bytes
 from models.program import Convolution, Linear, Operation, Program, Tensor
-from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.batches import filled
 from netrun.engines.onednn.compiler import packed
 from netrun.engines.onednn.executor import Executor
@@ -71,7 +70,7 @@ class Probe:
     def rate(self) -> Rate:
         """The best round."""
         (kernel,) = self._executor.kernels()
-        return Rate(self.name, kernel.implementation(dnn.load()), self._macs / self._best_ns * 1e9)
+        return Rate(self.name, kernel.implementation, self._macs / self._best_ns * 1e9)
 
 
 def probes(threads: int) -> list[Probe]:

@@ -1,9 +1,10 @@
 """``python kernels_of_isa.py FOLDER [own]``: programs under the instruction set of the environment.
 
 For each ``*.program`` in FOLDER: the names of operations for which some chunk of a batch of 1 to
-16 has a reference kernel, the sizes of batches whose answers are not those of ``*.answers.npy`` to
-the bit, and how far from them in parts of their spread. With ``own`` the answers are written
-instead. The result is JSON on standard output.
+16 has a reference kernel; the sizes of batches whose answers are not those of ``*.answers.npy`` to
+the bit, and how far they are from them in parts of their spread; the same between oneDNN's kernels
+and our own, where there are some. With ``own`` the answers are written instead. The result is JSON
+on standard output.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from base.processors import cache_bytes
 from models import program
-from netrun.engines.onednn import compiler, library
+from netrun.engines.onednn import compiler, library, tiles
 from netrun.engines.onednn.batches import as_they_are
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.primitives import make_kernel
@@ -41,7 +42,10 @@ def main(folder: Path, own: bool) -> None:
             for size in sizes(stage, range(1, MOST + 1))
             if make_kernel(lib, loaded, operation, size).is_reference(lib)
         )
-        executor = Executor(compiler.packed(loaded, stages, as_they_are(MOST), 1), MOST, 1)
+        executor, tiled = (
+            Executor(compiler.packed(loaded, stages, as_they_are(MOST), 1, own), MOST, 1)
+            for own in (None, compiler.EVERY)
+        )
         samples = np.load(path.with_suffix(".samples.npy"))
         answers = path.with_suffix(".answers.npy")
         if own:
@@ -51,6 +55,10 @@ def main(folder: Path, own: bool) -> None:
         found[path.stem] = {
             "references": references,
             "differing": [n for n in RUN if (answered[n] != exact[:n]).any()],
+            "tiled": sorted({k.implementation for k in tiled.kernels()} & {tiles.IMPLEMENTATION}),
+            "tiled differing": [
+                n for n in RUN if (tiled.run(samples, range(n)) != answered[n]).any()
+            ],
             "distance": max(float(np.abs(answered[n] - exact[:n]).mean()) for n in RUN)
             / float(exact.std(0).mean()),
         }

@@ -88,6 +88,9 @@ def test_no_instruction_set_has_reference_kernels_or_other_answers(folder: Path)
     for one in found:
         for name, result in one["programs"].items():
             assert result["references"] == [], (one["isa"], name)
+            assert result["tiled differing"] == [], (one["isa"], name)
+            has_tiles = "AMX" in one["isa"] and name == "resnet50"
+            assert bool(result["tiled"]) >= has_tiles, (one["isa"], name)
             # Without fused multiply-add a residual is rounded once more: a step now and then.
             assert result["distance"] < CLOSE, (one["isa"], name)
             assert one["isa"] in WITHOUT_FMA or not result["differing"], (one["isa"], name)

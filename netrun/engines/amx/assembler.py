@@ -102,7 +102,9 @@ class Assembler:
         for place, label in self._fixups:
             if label.position is None:
                 raise ValueError("a label is jumped to and never bound")
-            code[place : place + 4] = (label.position - place - 4).to_bytes(4, "little", signed=True)
+            code[place : place + 4] = (label.position - place - 4).to_bytes(
+                4, "little", signed=True
+            )
         return bytes(code)
 
     @property

@@ -30,8 +30,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,8 +124,7 @@ class Pointwise:
         shares[:, 1] = [blocks.ctypes.data + _ENTRY * bound for bound in bounds[1:]]
         if tail[-1]:
             shares[0, 2] = tail.ctypes.data
-        routine = _PointwiseRoutine(self, rows)
-        return Kernel(routine, shares, weights, factors, openmp, (blocks, tail))
+        return Kernel(_routine(self, rows), shares, weights, factors, openmp, (blocks, tail))
 
     def _blocks(self, batch: int) -> tuple[int, NDArray[np.uint64], NDArray[np.uint64]]:
         """Rows of a block; (source, output) offsets of each; what is left.
@@ -194,9 +192,7 @@ class _PointwiseRoutine(Routine):
         a.align(LINE)
         a.bind(loop)
         self.load_factors(Reg.R9)
-        self.emit(
-            interleave(interleave(self._epilogue(), self._prefetches()), self._products())
-        )
+        self.emit(interleave(interleave(self._epilogue(), self._prefetches()), self._products()))
         a.bind(advance)
         self._find_outputs()
         a.xchg(Reg.R10, Reg.R11)
@@ -312,7 +308,9 @@ class _PointwiseRoutine(Routine):
     def _prefetches(self) -> list[Step]:
         """Fetch what the epilogue of the block at RBX will read and write."""
         a, layer = self.a, self._layer
-        held, fetch = ("output", a.prefetchw) if layer.residual is None else ("residual", a.prefetch)
+        held, fetch = (
+            ("output", a.prefetchw) if layer.residual is None else ("residual", a.prefetch)
+        )
         return [
             partial(a.mov, Reg.RAX, Mem(Reg.RBX, 8)),
             partial(a.add, Reg.RAX, Reg.R14),
@@ -345,8 +343,11 @@ class _PointwiseRoutine(Routine):
         a.jump_if("jne", block)
 
 
+@cache
+def _routine(layer: Pointwise, rows: int) -> _PointwiseRoutine:
+    return _PointwiseRoutine(layer, rows)
+
+
 def _depth(channels: int) -> int:
     """Channels of a tile's row."""
     return min(channels, LINE)
-
-

@@ -15,8 +15,8 @@ from __future__ import annotations
 import ctypes
 import platform
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
-from typing import Any
+from functools import cached_property, lru_cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -209,6 +209,11 @@ class Routine:
         a.ret()
         return a.code()
 
+    @cached_property
+    def written(self) -> Code:
+        """The code, written once: kernels for other batches differ in what they share alone."""
+        return Code(Executable(self.write()), self.pool.memory())
+
     def load_factors(self, base: Reg) -> None:
         """Scales into vectors 0 to 3, biases into 4 to 7."""
         for index in range(2 * TILES):
@@ -240,6 +245,13 @@ class Routine:
         ]
 
 
+class Code(NamedTuple):
+    """A routine's code, and the constants that it reads."""
+
+    executable: Executable
+    pool: NDArray[np.uint8]
+
+
 class Kernel:
     """A kernel ready to be called: ``function(address of arguments)``, which returns 0.
 
@@ -260,22 +272,21 @@ class Kernel:
         if weights.ctypes.data % LINE or factors.ctypes.data % LINE:
             raise ValueError("packed weights and factors have to start on a cache line")
         threads = len(shares)
-        self._executable = Executable(routine.write())
-        self._pool = routine.pool.memory()
-        self._kept = (shares, weights, factors, *keep)
-        worker = self._executable.address + routine.worker
+        code = routine.written
+        self._kept = (code, shares, weights, factors, *keep)
+        worker = code.executable.address + routine.worker
         several = threads > 1
         self.arguments = Arguments(
             weights=weights.ctypes.data,
             factors=factors.ctypes.data,
-            pool=self._pool.ctypes.data,
+            pool=code.pool.ctypes.data,
             shares=shares.ctypes.data,
             worker=worker,
             threads=threads,
             parallel=_address(openmp.GOMP_parallel) if several else 0,
             thread_number=_address(openmp.omp_get_thread_num) if several else 0,
         )
-        self.address = self._executable.address if several else worker
+        self.address = code.executable.address if several else worker
         self.pointer = ctypes.addressof(self.arguments)
         self.function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(self.address)
 

@@ -8,15 +8,17 @@ are run as they are) is measured here once, and kept in it::
                stages      [operations, samples of a chunk] each (`stages`)
                batches     for 1 to B samples: the sizes that run (`batches`)
                layouts     operation -> the chunk sizes that first want another layout (`layouts`)
+               tiled       operation -> the chunk sizes that a kernel of our own computes (`tiles`)
                references  operation -> chunk sizes for which oneDNN has its reference alone
                cut         the way to cut that was fastest; cuts_ms: what each way took
                own_ms      for 1 to B samples: time when run as they are, ms
                batch_ms    ... and when run as `batches` says
-    arrays     <operation>.scales, .bias, .packed.<layout>
+    arrays     <operation>.scales, .bias, .packed.<layout>, .tiles, .factors
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +27,33 @@ from numpy.typing import NDArray
 
 from base.processors import cache_bytes
 from models import artifact
-from models.program import Convolution, Linear, Program
+from models.program import Convolution, Linear, Operation, Program
+from netrun.engines.amx.routine import aligned
 from netrun.engines.onednn import library as dnn
+from netrun.engines.onednn import tiles
 from netrun.engines.onednn.batches import Plan, as_they_are, filled, measured_sizes, plan, planned
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.layouts import Layouts, Weighted, pack, packed_name
 from netrun.engines.onednn.measure import (
+    BETTER,
     Progress,
     Run,
     batch_times,
     confirmed,
     fastest,
     made_samples,
+    operation_times,
     steps,
     unheard,
 )
 from netrun.engines.onednn.pack import KIND, machine_facts
-from netrun.engines.onednn.primitives import Kernel, folded_constants, make_kernel
+from netrun.engines.onednn.primitives import Arrays, Kernel, folded_constants, make_kernel
 from netrun.engines.onednn.stages import Stage, describe, sizes, ways_to_cut
+
+Tiled = Mapping[str, list[int]]
+"""Operation -> the chunk sizes at which a kernel of our own computes it."""
+EVERY: Tiled = {"every": []}
+"""Wherever there is one."""
 
 
 def compile_program(
@@ -64,19 +75,20 @@ def compile_program(
     first = steps(len(ways))
     total = first + steps(len(measured_sizes(batch_size)))
     best, cut_s = fastest(
-        {name: packing.run(stages, filled(batch_size)) for name, stages in ways.items()},
+        {name: packing.run(stages, filled(batch_size), EVERY) for name, stages in ways.items()},
         samples,
         batch_size,
         threads,
         lambda done, _: progress(done, total),
     )
-    own = packing.run(ways[best], as_they_are(batch_size))
+    tiled = packing.faster_tiles(ways[best], samples)
+    own = packing.run(ways[best], as_they_are(batch_size), tiled)
     times = batch_times(
         own, samples, batch_size, threads, lambda done, _: progress(first + done, total)
     )
     batches = plan(times)
-    batches = confirmed(own, packing.run(ways[best], batches), batches, samples, threads)
-    compiled = packing.artifact(ways[best], batches)
+    batches = confirmed(own, packing.run(ways[best], batches, tiled), batches, samples, threads)
+    compiled = packing.artifact(ways[best], batches, tiled)
     measured = {
         "cut": best,
         "cuts_ms": {name: _ms(seconds) for name, seconds in cut_s.items()},
@@ -86,11 +98,19 @@ def compile_program(
     artifact.write(path, KIND, {**compiled.facts, **measured}, compiled.arrays)
 
 
-def packed(program: Program, stages: list[Stage], batches: Plan, threads: int) -> artifact.Artifact:
-    """`program` compiled in memory, unmeasured: cut and run as `stages` and `batches` say."""
-    return _Packing(program, Path("(in memory)"), {}, len(batches), threads).artifact(
-        stages, batches
-    )
+def packed(
+    program: Program,
+    stages: list[Stage],
+    batches: Plan,
+    threads: int,
+    tiled: Tiled | None = None,
+) -> artifact.Artifact:
+    """`program` compiled in memory, unmeasured: cut and run as `stages` and `batches` say.
+
+    `tiled` says where kernels of our own are used; None: nowhere.
+    """
+    packing = _Packing(program, Path("(in memory)"), {}, len(batches), threads)
+    return packing.artifact(stages, batches, tiled)
 
 
 def _ms(seconds: float) -> float:
@@ -118,23 +138,70 @@ class _Packing:
         self._layouts = Layouts(lib)
         self._packed: dict[str, NDArray[Any]] = {}
 
-    def run(self, stages: list[Stage], batches: Plan) -> Run:
+    def run(self, stages: list[Stage], batches: Plan, tiled: Tiled | None) -> Run:
         """An executor's `run`, for measuring."""
-        return Executor(self.artifact(stages, batches), self._batch_size, self._threads).run
+        return self._executor(stages, batches, tiled).run
 
-    def artifact(self, stages: list[Stage], batches: Plan) -> artifact.Artifact:
+    def _executor(self, stages: list[Stage], batches: Plan, tiled: Tiled | None) -> Executor:
+        compiled = self.artifact(stages, batches, tiled)
+        return Executor(compiled, self._batch_size, self._threads)
+
+    def faster_tiles(self, stages: list[Stage], samples: NDArray[np.uint8]) -> Tiled:
+        """Where kernels of our own are faster than oneDNN's, by operation and chunk size."""
+        most = self._batch_size
+        possible = self._possible(stages, range(1, most + 1))
+        if not possible:
+            return {}
+        tried = sorted({most, *(1 << power for power in range(most.bit_length()))})
+        profiles = {
+            name: self._executor(stages, as_they_are(most), tiled).profile
+            for name, tiled in (("plain", None), ("tiled", possible))
+        }
+        times = operation_times(profiles, samples, tried)
+        chunk = {o.name: stage.chunk for stage in stages for o in stage.operations}
+        place = {o.name: at for at, o in enumerate(self._program.operations)}
+        plain, own = (
+            {
+                name: {n: float(times[way][n][place[name]]) for n in tried if n <= chunk[name]}
+                for name in possible
+            }
+            for way in ("plain", "tiled")
+        )
+        return tiles.faster(plain, own, possible, BETTER)
+
+    def _possible(self, stages: list[Stage], run: Iterable[int]) -> Tiled:
+        if not tiles.usable(self._lib):
+            return {}
+        run = list(run)
+        return {
+            operation.name: sizes(stage, run)
+            for stage in stages
+            for operation in stage.operations
+            if tiles.layer(self._program, operation) is not None
+        }
+
+    def artifact(
+        self, stages: list[Stage], batches: Plan, tiled: Tiled | None = None
+    ) -> artifact.Artifact:
         """The artifact as it will be read: constants, and the weights in every layout used."""
         lib, program = self._lib, self._program
         run = {size for parts in batches for size in parts}
         arrays: dict[str, NDArray[Any]] = {}
+        if tiled is EVERY:
+            tiled = self._possible(stages, run)
+        tiled = tiled or {}
         used = Layouts(lib)
         layouts: dict[str, list[int]] = {}
         references: dict[str, list[int]] = {}
         for stage in stages:
             for operation in stage.operations:
                 if isinstance(operation, (Convolution, Linear)):
-                    arrays.update(folded_constants(program, operation))
+                    arrays.update(_on_lines(folded_constants(program, operation)))
+                if operation.name in tiled:
+                    arrays.update(self._tiles(operation))
                 for size in sizes(stage, run):
+                    if size in tiled.get(operation.name, ()):
+                        continue
                     kernel = make_kernel(lib, program, operation, size)
                     if kernel.is_reference(lib):
                         references.setdefault(operation.name, []).append(size)
@@ -155,8 +222,19 @@ class _Packing:
             "batches": batches,
             "layouts": layouts,
             "references": references,
+            "tiled": tiled,
         }
         return artifact.Artifact(self._path, KIND, header, arrays)
+
+    def _tiles(self, operation: Operation) -> Arrays:
+        """What a kernel of our own reads, packed if it has not been yet."""
+        computed = tiles.layer(self._program, operation)
+        assert isinstance(operation, Convolution)
+        assert computed is not None
+        names = tiles.names(operation)
+        if names[0] not in self._packed:
+            self._packed.update(_on_lines(tiles.arrays(self._program, operation, computed)))
+        return {name: self._packed[name] for name in names}
 
     def _pack(self, operation: Weighted, kernel: Kernel) -> NDArray[np.uint8]:
         """The weights in the kernel's layout, packed if they have not been yet."""
@@ -165,5 +243,14 @@ class _Packing:
         if number is None:
             number = self._layouts.add(operation, kernel.weights)
             made = pack(self._lib, self._program, operation, kernel.weights)
-            self._packed[packed_name(operation, number)] = made
+            self._packed.update(_on_lines({packed_name(operation, number): made}))
         return self._packed[packed_name(operation, number)]
+
+
+def _on_lines(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """Copies that start on a cache line, as they will in the file: kernels are slower elsewhere."""
+    copies = {}
+    for name, array in arrays.items():
+        copies[name] = aligned(array.nbytes).view(array.dtype).reshape(array.shape)
+        copies[name][...] = array
+    return copies

@@ -52,7 +52,7 @@ class OneDNNEngine:
         that do not run as they are; `references` as in the artifact (see `compiler`).
         """
         lib, facts = dnn.load(), self._facts
-        chosen = Counter(kernel.implementation(lib) for kernel in self._executor.kernels())
+        chosen = Counter(kernel.implementation for kernel in self._executor.kernels())
         return {
             "onednn": lib.version,
             "isa": dnn.ISA_NAMES.get(lib.isa, hex(lib.isa)),

@@ -20,9 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.artifact import Artifact, ArtifactError
-from models.program import Convolution, Linear, from_description
+from models.program import Convolution, Linear, Operation, from_description
+from netrun.engines.amx.routine import Arguments
+from netrun.engines.amx.routine import Kernel as OwnKernel
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn import stages as cutting
+from netrun.engines.onednn import tiles
 from netrun.engines.onednn.layouts import Layouts, Weighted, packed_name
 from netrun.engines.onednn.pack import machine_facts
 from netrun.engines.onednn.primitives import Kernel, make_kernel
@@ -36,11 +39,21 @@ Step = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments, ready to be called; it returns 0 or None."""
 
 
+@dataclass(frozen=True)
+class Running:
+    """An operation and what computes it, such as ``brgconv:avx512_core_vnni``."""
+
+    operation: Operation
+    implementation: str
+
+
 class _Operand:
-    """What a chunk reads or writes: memories that move together from chunk to chunk."""
+    """What a chunk reads or writes: memories, and fields of our own kernels' arguments, that move
+    together from chunk to chunk."""
 
     def __init__(self) -> None:
         self.memories: list[c_void_p] = []
+        self.fields: list[tuple[Arguments, str]] = []
         self._address = 0
 
     def move(self, lib: dnn.Library, address: int) -> None:
@@ -48,6 +61,8 @@ class _Operand:
         if address != self._address:
             for memory in self.memories:
                 lib.set_address(memory, address)
+            for arguments, field in self.fields:
+                setattr(arguments, field, address)
             self._address = address
 
 
@@ -58,7 +73,7 @@ class _Chunk:
     steps: list[Step]
     source: _Operand
     output: _Operand
-    kernels: list[Kernel]
+    kernels: list[Running]
 
 
 @dataclass(frozen=True)
@@ -93,6 +108,9 @@ class Executor:
         self._sizes: list[list[int]] = compiled.facts["batches"]
         self._rows = max(map(sum, self._sizes))
         self._layouts = Layouts(self._lib)
+        self._threads = threads
+        self._tiled: dict[str, list[int]] = compiled.facts["tiled"]
+        self._own: list[OwnKernel] = []  # kept alive for their steps
         self._constants: dict[str, c_void_p] = {}
         self._chunks: dict[tuple[int, int], _Chunk] = {}  # by stage and size
         self._batches: dict[int, list[_Part]] = {}
@@ -154,8 +172,8 @@ class Executor:
         ]
         return np.array(counts, np.int64)
 
-    def kernels(self) -> list[Kernel]:
-        """The kernels of each stage's largest chunk of a full batch, in program order."""
+    def kernels(self) -> list[Running]:
+        """What computes each operation of a full batch, in its stage's largest chunk."""
         run = self._sizes[-1]
         return [
             kernel
@@ -238,22 +256,58 @@ class Executor:
 
     def _build(self, stage: Stage, size: int) -> _Chunk:
         lib, program = self._lib, self.program
-        kernels = [make_kernel(lib, program, operation, size) for operation in stage.operations]
-        self._reserve_scratchpad(max(lib.size(kernel.scratchpad) for kernel in kernels))
+        own = [o.name for o in stage.operations if size in self._tiled.get(o.name, ())]
+        kernels = {
+            operation.name: make_kernel(lib, program, operation, size)
+            for operation in stage.operations
+            if operation.name not in own
+        }
+        self._reserve_scratchpad(
+            max((lib.size(kernel.scratchpad) for kernel in kernels.values()), default=0)
+        )
         buffers = plan_buffers(program, stage, size)
         source, output = _Operand(), _Operand()
 
-        def memory(name: str, descriptor: c_void_p) -> c_void_p:
-            offset = buffers.inside.get(name, 0)
-            made = lib.memory(descriptor, _address(self._inside, offset))
+        def operand(name: str) -> _Operand | None:
             if name in buffers.at_source:
-                source.memories.append(made)
-            elif name in buffers.at_output:
-                output.memories.append(made)
+                return source
+            return output if name in buffers.at_output else None
+
+        def inside(name: str) -> int:
+            return _address(self._inside, buffers.inside.get(name, 0))
+
+        def memory(name: str, descriptor: c_void_p) -> c_void_p:
+            made = lib.memory(descriptor, inside(name))
+            if moving := operand(name):
+                moving.memories.append(made)
             return made
 
-        steps = [self._step(kernel, memory) for kernel in kernels]
-        return _Chunk(steps, source, output, kernels)
+        def field(arguments: Arguments, place: str, name: str) -> None:
+            setattr(arguments, place, inside(name))
+            if moving := operand(name):
+                moving.fields.append((arguments, place))
+
+        steps, running = [], []
+        for operation in stage.operations:
+            if operation.name in kernels:
+                kernel = kernels[operation.name]
+                steps.append(self._step(kernel, memory))
+                running.append(Running(operation, kernel.implementation(lib)))
+            else:
+                steps.append(self._own_step(operation, size, field))
+                running.append(Running(operation, tiles.IMPLEMENTATION))
+        return _Chunk(steps, source, output, running)
+
+    def _own_step(
+        self, operation: Operation, size: int, field: Callable[[Arguments, str, str], None]
+    ) -> Step:
+        kernel = tiles.make(self._lib, self.program, operation, size, self._threads, self._compiled)
+        self._own.append(kernel)
+        field(kernel.arguments, "source", operation.source)
+        field(kernel.arguments, "output", operation.output)
+        if isinstance(operation, Convolution) and operation.residual is not None:
+            field(kernel.arguments, "residual", operation.residual)
+        return kernel.function, (kernel.pointer,)
 
     def _reserve_scratchpad(self, size: int) -> None:
         if size > self._scratchpads[-1].nbytes:

@@ -22,6 +22,7 @@ K = TypeVar("K")
 
 ROUNDS = 12
 LEAST_ROUNDS = 3
+OPERATION_ROUNDS = 6
 CUT_S, SIZES_S, CONFIRM_S = 2.0, 4.0, 0.2
 """How long the ways to cut, the sizes, and what the plan changes are measured at most, but for the
 least rounds."""
@@ -119,6 +120,26 @@ def in_turns(
             break
     progress(total, total)
     return {name: min(found) for name, found in times.items()}
+
+
+def operation_times(
+    profiles: Mapping[K, Callable[[NDArray[np.uint8], Sequence[int]], NDArray[np.int64]]],
+    samples: NDArray[np.uint8],
+    batches: Sequence[int],
+) -> dict[K, dict[int, NDArray[np.int64]]]:
+    """The least time of each operation, ns, by way and batch size; ways take turns.
+
+    A profile returns the times of all operations of one batch, in program order.
+    """
+    least: dict[K, dict[int, NDArray[np.int64]]] = {name: {} for name in profiles}
+    for batch in batches:
+        positions = scattered(len(samples), batch)
+        for _ in range(OPERATION_ROUNDS):
+            for name, profile in profiles.items():
+                found = profile(samples, positions)
+                before = least[name].get(batch, found)
+                least[name][batch] = np.minimum(before, found)
+    return least
 
 
 def scattered(slots: int, count: int) -> list[int]:
