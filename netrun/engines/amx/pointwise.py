@@ -31,7 +31,6 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,7 +140,7 @@ class Pointwise:
         else:  # a block stays within a row of pixels, where the distance of source rows is one
             rows = max(r for r in range(1, ROWS + 1) if self.width % r == 0)
             starts = np.arange(0, total, rows)
-            sample, y, x = np.ogrid[: batch * 1, : self.height, : self.width : rows]
+            sample, y, x = np.ogrid[:batch, : self.height, : self.width : rows]
             line = (sample * self.height * self.stride + y * self.stride) * self.width * self.stride
             source = (line + x * self.stride).reshape(-1) * self.channels
         blocks = np.stack([source, starts * self.out_channels], 1).astype(np.uint64)
@@ -183,7 +182,7 @@ class _PointwiseRoutine(Routine):
 
     def work(self, end: Label) -> None:
         """All full blocks, then the rows that are left."""
-        a, layer = self.a, self._layer
+        a = self.a
         tail, loop, advance, proceed, finish = (Label() for _ in range(5))
         self._begin()
         a.cmp(Reg.RBX, Reg.RBP)
@@ -194,9 +193,7 @@ class _PointwiseRoutine(Routine):
         a.align(LINE)
         a.bind(loop)
         self.load_factors(Reg.R9)
-        self.emit(
-            interleave(interleave(self._epilogue(), self._prefetches()), self._products())
-        )
+        self.emit(interleave(interleave(self._epilogue(), self._prefetches()), self._products()))
         a.bind(advance)
         self._find_outputs()
         a.xchg(Reg.R10, Reg.R11)
@@ -312,7 +309,9 @@ class _PointwiseRoutine(Routine):
     def _prefetches(self) -> list[Step]:
         """Fetch what the epilogue of the block at RBX will read and write."""
         a, layer = self.a, self._layer
-        held, fetch = ("output", a.prefetchw) if layer.residual is None else ("residual", a.prefetch)
+        held, fetch = (
+            ("output", a.prefetchw) if layer.residual is None else ("residual", a.prefetch)
+        )
         return [
             partial(a.mov, Reg.RAX, Mem(Reg.RBX, 8)),
             partial(a.add, Reg.RAX, Reg.R14),
@@ -348,5 +347,3 @@ class _PointwiseRoutine(Routine):
 def _depth(channels: int) -> int:
     """Channels of a tile's row."""
     return min(channels, LINE)
-
-

@@ -31,6 +31,7 @@ import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +116,7 @@ class Stem:
         shares = np.zeros((threads, SHARE), np.uint64)
         buffers = [aligned(routine.buffer_bytes) for _ in range(threads)]
         total = batch * self.height // 2
-        kept = list(buffers)
+        kept: list[NDArray[Any]] = list(buffers)
         for thread in range(threads):
             begin, end = total * thread // threads, total * (thread + 1) // threads
             segments = np.array(list(self._segments(begin, end)), np.uint64)
@@ -176,7 +177,7 @@ class _StemRoutine(Routine):
     def work(self, end: Label) -> None:
         """All segments of a share."""
         a, layer = self.a, self._layer
-        segment, first_row, loop, advance, finish, first, last = (Label() for _ in range(7))
+        segment, first_row, loop, advance, finish = (Label() for _ in range(5))
         pair = layer.pair_bytes
         a.mov(Reg.RBX, Mem(Reg.RAX, 0))
         a.mov(Reg.RBP, Mem(Reg.RAX, 8))
@@ -361,9 +362,7 @@ class _StemRoutine(Routine):
                 odd, above = Zmm(first + TILES + j), self._above(pooled, j)
                 left, tile = Zmm(_ODD_LEFT + j), BLOCK + j * TILE
                 steps += self._neighbours(odd, left, Reg.R11, tile, pooled)
-                steps += self._neighbours(
-                    even[j], Zmm(_EVEN_LEFT + j), Reg.R11, j * TILE, pooled
-                )
+                steps += self._neighbours(even[j], Zmm(_EVEN_LEFT + j), Reg.R11, j * TILE, pooled)
                 steps.append(partial(a.vector, "vpmaxsd", even[j], even[j], above))
                 steps.append(partial(a.store, above, odd))
                 steps.append(partial(a.vector, "vpmaxsd", even[j], even[j], odd))
