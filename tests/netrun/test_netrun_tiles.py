@@ -9,32 +9,32 @@ import pytest
 from netrun_programs import residual_program
 
 from models.program import Convolution, Program, Tensor
+from netrun.engines.amx import Pointwise, supported
 from netrun.engines.onednn import compiler, tiles
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.batches import as_they_are
 from netrun.engines.onednn.executor import Executor
-from netrun.engines.onednn.stages import cut
+from netrun.engines.onednn.stages import Stage, cut
 
 BATCH = 5
 
 
-def pointwise(**changes: object) -> tuple[Program, Convolution]:
-    """A 1x1 convolution of 32 to 64 channels with ReLU, and its program."""
+def found(**changes: object) -> tiles.Tiled | None:
+    """What is found for a 1x1 convolution of 32 to 64 channels with ReLU, with `changes`."""
     operation = Convolution("a", "x", "y", (1, 1), (0, 0, 0, 0), clamp=float("inf"))
     tensors = {"x": Tensor((6, 6, 32), "u8"), "y": Tensor((6, 6, 64), "u8", 0.5)}
     constants = {"a.weight": np.ones((64, 32, 1, 1), np.int8)}
     operation = replace(operation, **changes)  # type: ignore[arg-type]
-    return Program("x", "y", tensors, (operation,), constants), operation
+    program = Program("x", "y", tensors, (operation,), constants)
+    return tiles.in_stage(program, Stage((operation,), "x", "y", 1)).get("a")
 
 
 def test_a_pointwise_layer_has_a_kernel() -> None:
-    found = tiles.layer(*pointwise())
-    assert found is not None
-    assert (found.height, found.channels, found.out_channels) == (6, 32, 64)
-    assert found.bound is None
-    bounded = tiles.layer(*pointwise(clamp=6.0))
+    plain, bounded = found(), found(clamp=6.0)
+    assert plain is not None
+    assert plain.layer == Pointwise(6, 6, 32, 64)
     assert bounded is not None
-    assert bounded.bound == 12
+    assert bounded.layer == Pointwise(6, 6, 32, 64, bound=12.0)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_pointwise_layer_has_a_kernel() -> None:
 )
 def test_other_layers_have_none(changes: dict[str, object]) -> None:
     # Without an activation an output of u8 would have to be bounded below: stored as s8 it is not.
-    assert tiles.layer(*pointwise(**changes)) is None
+    assert found(**changes) is None
 
 
 def test_a_size_takes_our_kernel_where_that_was_faster() -> None:
@@ -60,7 +60,7 @@ def test_a_size_takes_our_kernel_where_that_was_faster() -> None:
 
 
 def test_without_tiles_nothing_of_ours_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiles, "usable", lambda lib: False)
+    monkeypatch.setattr(tiles, "supported", lambda isa, layer: False)
     program = residual_program()
     compiled = compiler.packed(
         program, cut(program, BATCH, 1 << 30), as_they_are(BATCH), 1, compiler.EVERY
@@ -71,7 +71,7 @@ def test_without_tiles_nothing_of_ours_is_used(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_answers_are_those_of_the_library_to_the_bit(threads: int) -> None:
-    if not tiles.usable(dnn.load()):
+    if not supported(dnn.load().isa, Pointwise(1, 1, 64, 64)):
         pytest.skip("this processor has no tiles (amx_int8)")
     program = residual_program()
     arena = np.random.default_rng(3).integers(0, 256, (16, 21, 21, 3), dtype=np.uint8)

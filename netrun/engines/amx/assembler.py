@@ -345,10 +345,8 @@ class Assembler:
             return
         base, displacement = operand.base & 7, operand.displacement
         short = displacement % unit == 0 and -128 <= displacement // unit <= 127
-        if displacement == 0 and base != Reg.RBP:
-            mode = 0
-        else:
-            mode = 1 if short else 2
+        none = displacement == 0 and base != Reg.RBP  # no displacement on RBP means another thing
+        mode = 0 if none else 1 if short else 2
         if operand.index is None and base != Reg.RSP:
             self._emit(mode << 6 | high | base)
         else:

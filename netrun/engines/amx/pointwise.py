@@ -139,7 +139,7 @@ class Pointwise:
         else:  # a block stays within a row of pixels, where the distance of source rows is one
             rows = max(r for r in range(1, ROWS + 1) if self.width % r == 0)
             starts = np.arange(0, total, rows)
-            sample, y, x = np.ogrid[: batch * 1, : self.height, : self.width : rows]
+            sample, y, x = np.ogrid[:batch, : self.height, : self.width : rows]
             line = (sample * self.height * self.stride + y * self.stride) * self.width * self.stride
             source = (line + x * self.stride).reshape(-1) * self.channels
         blocks = np.stack([source, starts * self.out_channels], 1).astype(np.uint64)
@@ -181,7 +181,7 @@ class _PointwiseRoutine(Routine):
 
     def work(self, end: Label) -> None:
         """All full blocks, then the rows that are left."""
-        a, layer = self.a, self._layer
+        a = self.a
         tail, loop, advance, proceed, finish = (Label() for _ in range(5))
         self._begin()
         a.cmp(Reg.RBX, Reg.RBP)

@@ -16,7 +16,7 @@ import ctypes
 import platform
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ COLUMNS = TILES * LANES
 TILE = ROWS * LINE  # bytes of a tile of sums
 BLOCK = TILES * TILE  # bytes of the sums of 16 rows and 64 output channels
 SHARE = 4  # words of a thread's share
+_LARGEST_INPUT = 255
 AMX_BITS = 0xE00  # that oneDNN's AVX512_CORE_AMX adds to AVX512_CORE_FP16
 _ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
 _SAVED = (Reg.RBX, Reg.RBP, Reg.R12, Reg.R13, Reg.R14, Reg.R15)
@@ -63,6 +64,34 @@ def permitted() -> bool:
         return False
     libc = ctypes.CDLL(None, use_errno=True)
     return bool(libc.syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0)
+
+
+class Layer(Protocol):
+    """What a layer's description says about a kernel for it."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is a kernel for such a layer."""
+
+
+def supported(isa: int, layer: Layer) -> bool:
+    """Whether `layer` has a kernel here; `isa` are the bits that oneDNN says are in use."""
+    return isa & AMX_BITS == AMX_BITS and layer.fits and permitted()
+
+
+def within_range(
+    weights: NDArray[np.int8],
+    scales: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    residual_scale: float = 0.0,
+) -> bool:
+    """Whether scales are positive, and results fit int32 when rounded, whatever the input.
+
+    Kernels take both for granted. `weights` have the output channels first.
+    """
+    sums = np.abs(weights.astype(np.int64)).reshape(len(weights), -1).sum(1) * _LARGEST_INPUT
+    largest = np.abs(scales) * sums + np.abs(bias) + _LARGEST_INPUT * abs(residual_scale)
+    return bool(np.all(largest < 2**31) and np.all(scales > 0))
 
 
 def aligned(size: int) -> NDArray[np.uint8]:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from base.processors import cache_bytes
 from models import artifact
-from models.program import Convolution, Linear, Operation, Program
+from models.program import Convolution, Linear, Program
 from netrun.engines.amx.routine import aligned
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn import tiles
@@ -50,9 +50,9 @@ from netrun.engines.onednn.pack import KIND, machine_facts
 from netrun.engines.onednn.primitives import Arrays, Kernel, folded_constants, make_kernel
 from netrun.engines.onednn.stages import Stage, describe, sizes, ways_to_cut
 
-Tiled = Mapping[str, list[int]]
+Sizes = Mapping[str, list[int]]
 """Operation -> the chunk sizes at which a kernel of our own computes it."""
-EVERY: Tiled = {"every": []}
+EVERY: Sizes = {"every": []}
 """Wherever there is one."""
 
 
@@ -103,7 +103,7 @@ def packed(
     stages: list[Stage],
     batches: Plan,
     threads: int,
-    tiled: Tiled | None = None,
+    tiled: Sizes | None = None,
 ) -> artifact.Artifact:
     """`program` compiled in memory, unmeasured: cut and run as `stages` and `batches` say.
 
@@ -138,15 +138,15 @@ class _Packing:
         self._layouts = Layouts(lib)
         self._packed: dict[str, NDArray[Any]] = {}
 
-    def run(self, stages: list[Stage], batches: Plan, tiled: Tiled | None) -> Run:
+    def run(self, stages: list[Stage], batches: Plan, tiled: Sizes | None) -> Run:
         """An executor's `run`, for measuring."""
         return self._executor(stages, batches, tiled).run
 
-    def _executor(self, stages: list[Stage], batches: Plan, tiled: Tiled | None) -> Executor:
+    def _executor(self, stages: list[Stage], batches: Plan, tiled: Sizes | None) -> Executor:
         compiled = self.artifact(stages, batches, tiled)
         return Executor(compiled, self._batch_size, self._threads)
 
-    def faster_tiles(self, stages: list[Stage], samples: NDArray[np.uint8]) -> Tiled:
+    def faster_tiles(self, stages: list[Stage], samples: NDArray[np.uint8]) -> Sizes:
         """Where kernels of our own are faster than oneDNN's, by operation and chunk size."""
         most = self._batch_size
         possible = self._possible(stages, range(1, most + 1))
@@ -158,30 +158,29 @@ class _Packing:
             for name, tiled in (("plain", None), ("tiled", possible))
         }
         times = operation_times(profiles, samples, tried)
-        chunk = {o.name: stage.chunk for stage in stages for o in stage.operations}
         place = {o.name: at for at, o in enumerate(self._program.operations)}
-        plain, own = (
-            {
-                name: {n: float(times[way][n][place[name]]) for n in tried if n <= chunk[name]}
-                for name in possible
-            }
-            for way in ("plain", "tiled")
-        )
+        plain: dict[str, dict[int, float]] = {}
+        own: dict[str, dict[int, float]] = {}
+        for stage in stages:
+            for name, tiled in tiles.in_stage(self._program, stage).items():
+                parts = [place[o.name] for o in (tiled.operation, tiled.behind) if o is not None]
+                for times_of, way in ((plain, "plain"), (own, "tiled")):
+                    times_of[name] = {
+                        n: float(times[way][n][parts].sum()) for n in tried if n <= stage.chunk
+                    }
         return tiles.faster(plain, own, possible, BETTER)
 
-    def _possible(self, stages: list[Stage], run: Iterable[int]) -> Tiled:
-        if not tiles.usable(self._lib):
-            return {}
+    def _possible(self, stages: list[Stage], run: Iterable[int]) -> Sizes:
         run = list(run)
         return {
-            operation.name: sizes(stage, run)
+            name: sizes(stage, run)
             for stage in stages
-            for operation in stage.operations
-            if tiles.layer(self._program, operation) is not None
+            for name, tiled in tiles.in_stage(self._program, stage).items()
+            if tiled.usable(self._lib, self._program)
         }
 
     def artifact(
-        self, stages: list[Stage], batches: Plan, tiled: Tiled | None = None
+        self, stages: list[Stage], batches: Plan, tiled: Sizes | None = None
     ) -> artifact.Artifact:
         """The artifact as it will be read: constants, and the weights in every layout used."""
         lib, program = self._lib, self._program
@@ -194,13 +193,16 @@ class _Packing:
         layouts: dict[str, list[int]] = {}
         references: dict[str, list[int]] = {}
         for stage in stages:
+            own = tiles.in_stage(program, stage)
+            within = {t.behind.name: name for name, t in own.items() if t.behind is not None}
             for operation in stage.operations:
                 if isinstance(operation, (Convolution, Linear)):
                     arrays.update(_on_lines(folded_constants(program, operation)))
                 if operation.name in tiled:
-                    arrays.update(self._tiles(operation))
+                    arrays.update(self._tiles(own[operation.name]))
+                by_us = tiled.get(within.get(operation.name, operation.name), ())
                 for size in sizes(stage, run):
-                    if size in tiled.get(operation.name, ()):
+                    if size in by_us:
                         continue
                     kernel = make_kernel(lib, program, operation, size)
                     if kernel.is_reference(lib):
@@ -226,15 +228,11 @@ class _Packing:
         }
         return artifact.Artifact(self._path, KIND, header, arrays)
 
-    def _tiles(self, operation: Operation) -> Arrays:
+    def _tiles(self, tiled: tiles.Tiled) -> Arrays:
         """What a kernel of our own reads, packed if it has not been yet."""
-        computed = tiles.layer(self._program, operation)
-        assert isinstance(operation, Convolution)
-        assert computed is not None
-        names = tiles.names(operation)
-        if names[0] not in self._packed:
-            self._packed.update(_on_lines(tiles.arrays(self._program, operation, computed)))
-        return {name: self._packed[name] for name in names}
+        if tiled.names[0] not in self._packed:
+            self._packed.update(_on_lines(tiled.arrays(self._program)))
+        return {name: self._packed[name] for name in tiled.names}
 
     def _pack(self, operation: Weighted, kernel: Kernel) -> NDArray[np.uint8]:
         """The weights in the kernel's layout, packed if they have not been yet."""

@@ -256,11 +256,16 @@ class Executor:
 
     def _build(self, stage: Stage, size: int) -> _Chunk:
         lib, program = self._lib, self.program
-        own = [o.name for o in stage.operations if size in self._tiled.get(o.name, ())]
+        own = {
+            name: tiled
+            for name, tiled in tiles.in_stage(program, stage).items()
+            if size in self._tiled.get(name, ())
+        }
+        included = {tiled.behind.name for tiled in own.values() if tiled.behind is not None}
         kernels = {
             operation.name: make_kernel(lib, program, operation, size)
             for operation in stage.operations
-            if operation.name not in own
+            if operation.name not in own and operation.name not in included
         }
         self._reserve_scratchpad(
             max((lib.size(kernel.scratchpad) for kernel in kernels.values()), default=0)
@@ -294,19 +299,22 @@ class Executor:
                 steps.append(self._step(kernel, memory))
                 running.append(Running(operation, kernel.implementation(lib)))
             else:
-                steps.append(self._own_step(operation, size, field))
+                if operation.name in own:
+                    steps.append(self._own_step(own[operation.name], size, field))
+                else:
+                    steps.append((_nothing, ()))
                 running.append(Running(operation, tiles.IMPLEMENTATION))
         return _Chunk(steps, source, output, running)
 
     def _own_step(
-        self, operation: Operation, size: int, field: Callable[[Arguments, str, str], None]
+        self, tiled: tiles.Tiled, size: int, field: Callable[[Arguments, str, str], None]
     ) -> Step:
-        kernel = tiles.make(self._lib, self.program, operation, size, self._threads, self._compiled)
+        kernel = tiled.make(self._lib, size, self._threads, self._compiled)
         self._own.append(kernel)
-        field(kernel.arguments, "source", operation.source)
-        field(kernel.arguments, "output", operation.output)
-        if isinstance(operation, Convolution) and operation.residual is not None:
-            field(kernel.arguments, "residual", operation.residual)
+        field(kernel.arguments, "source", tiled.operation.source)
+        field(kernel.arguments, "output", tiled.output)
+        if tiled.operation.residual is not None:
+            field(kernel.arguments, "residual", tiled.operation.residual)
         return kernel.function, (kernel.pointer,)
 
     def _reserve_scratchpad(self, size: int) -> None:
@@ -355,6 +363,10 @@ class Executor:
             address = _address(self._compiled.arrays[name], 0)
             self._constants[name] = self._lib.memory(descriptor, address)
         return self._constants[name]
+
+
+def _nothing() -> None:
+    """The step of an operation that the one before it includes."""
 
 
 def _address(array: NDArray[Any], row: int) -> int:

@@ -1,86 +1,135 @@
 """Operations that kernels of our own compute on AMX, and when: where they were measured faster.
 
 oneDNN's kernels spend most of a layer of few channels behind the product: on scales, residual and
-rounding. Those of `netrun.engines.amx` do that beside the product. Their answers are the same to
-the bit, so that each operation and chunk size can take whichever is faster.
+rounding. Those of `netrun.engines.amx` do that beside the product, and a ResNet's stem together
+with the pooling behind it. Their answers are the same to the bit, so that each operation and chunk
+size can take whichever is faster.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from models.artifact import Artifact
-from models.program import Convolution, Operation, Program
-from netrun.engines.amx.pointwise import Pointwise
-from netrun.engines.amx.routine import AMX_BITS, Kernel, pack_factors, permitted
+from models.program import Convolution, MaxPool, Operation, Program
+from netrun.engines.amx import Kernel, Pointwise, Stem, pack_factors, supported, within_range
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.primitives import Arrays, folded_constants
+from netrun.engines.onednn.stages import Stage
 
 IMPLEMENTATION = "loadrun:amx_int8"
 SATURATES = 255
 """Storing as uint8 does it by itself: an upper bound above it is free."""
 
 
-def usable(lib: dnn.Library) -> bool:
-    """Whether the instruction set in use, after ONEDNN_MAX_CPU_ISA, has tiles."""
-    return lib.isa & AMX_BITS == AMX_BITS and permitted()
+@dataclass(frozen=True)
+class Tiled:
+    """What a kernel of ours computes: `operation`, and `behind` it the pooling that it includes."""
+
+    operation: Convolution
+    layer: Pointwise | Stem
+    behind: MaxPool | None = None
+
+    @property
+    def output(self) -> str:
+        """The tensor that it writes."""
+        return (self.behind or self.operation).output
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names of its packed weights and factors among the arrays of an artifact."""
+        return f"{self.operation.name}.tiles", f"{self.operation.name}.factors"
+
+    def usable(self, lib: dnn.Library, program: Program) -> bool:
+        """Whether it runs here, under ONEDNN_MAX_CPU_ISA, and on these weights."""
+        name, residual = self.operation.name, self.operation.residual
+        folded = folded_constants(program, self.operation)
+        scale = 0.0
+        if residual is not None:
+            target = program.tensors[self.operation.output]
+            scale = program.tensors[residual].scale / target.scale
+        return supported(lib.isa, self.layer) and within_range(
+            program.constants[f"{name}.weight"],
+            folded[f"{name}.scales"],
+            folded[f"{name}.bias"],
+            scale,
+        )
+
+    def arrays(self, program: Program) -> Arrays:
+        """Weights (uint8) and factors (float32) as the kernel reads them."""
+        weights, factors = self.names
+        folded, name = folded_constants(program, self.operation), self.operation.name
+        return {
+            weights: self.layer.pack(program.constants[f"{name}.weight"]),
+            factors: pack_factors(folded[f"{name}.scales"], folded[f"{name}.bias"]),
+        }
+
+    def make(self, lib: dnn.Library, samples: int, threads: int, compiled: Artifact) -> Kernel:
+        """The kernel for a chunk of `samples`."""
+        weights, factors = (compiled.arrays[name] for name in self.names)
+        return self.layer.make(samples, threads, weights, factors, lib.openmp)
 
 
-def layer(program: Program, operation: Operation) -> Pointwise | None:
-    """What a kernel of ours would compute for `operation`; None where there is none."""
-    if not isinstance(operation, Convolution) or operation.groups != 1 or any(operation.padding):
-        return None
+def in_stage(program: Program, stage: Stage) -> dict[str, Tiled]:
+    """By the operation's name: what kernels of ours could compute of a stage."""
+    found = {}
+    for place, operation in enumerate(stage.operations):
+        if isinstance(operation, Convolution):
+            behind = stage.operations[place + 1 : place + 2]
+            tiled = _pointwise(program, operation) or _stem(program, operation, *behind)
+            if tiled is not None:
+                found[operation.name] = tiled
+    return found
+
+
+def _pointwise(program: Program, operation: Convolution) -> Tiled | None:
     out_channels, channels, *kernel = program.constants[f"{operation.name}.weight"].shape
-    if kernel != [1, 1] or operation.stride[0] != operation.stride[1]:
+    if kernel != [1, 1] or operation.groups != 1 or any(operation.padding):
         return None
     source, target = program.tensors[operation.source], program.tensors[operation.output]
-    height, width = target.shape[:2]
-    stride = operation.stride[0]
-    if (height * stride, width * stride) != source.shape[:2]:
+    (height, width), stride = target.shape[:2], operation.stride[0]
+    if operation.stride[1] != stride or (height * stride, width * stride) != source.shape[:2]:
         return None
     residual = None if operation.residual is None else program.tensors[operation.residual]
     bound = None if operation.clamp is None else operation.clamp / target.scale
-    found = Pointwise(
+    layer = Pointwise(
         *(height, width, channels, out_channels, stride, source.dtype, target.dtype),
         residual=None if residual is None else residual.dtype,
         residual_scale=0.0 if residual is None else residual.scale / target.scale,
         relu=operation.clamp is not None,
         bound=None if bound is None or bound >= SATURATES else bound,
     )
-    return found if found.fits else None
+    return Tiled(operation, layer) if layer.fits else None
 
 
-def names(operation: Operation) -> tuple[str, str]:
-    """The names of an operation's packed weights and factors among the arrays of an artifact."""
-    return f"{operation.name}.tiles", f"{operation.name}.factors"
-
-
-def arrays(program: Program, operation: Convolution, computed: Pointwise) -> Arrays:
-    """Weights (uint8) and factors (float32) as the kernel reads them."""
-    weights, factors = names(operation)
-    folded = folded_constants(program, operation)
-    scales, bias = folded[f"{operation.name}.scales"], folded[f"{operation.name}.bias"]
-    return {
-        weights: computed.pack(program.constants[f"{operation.name}.weight"]),
-        factors: pack_factors(scales, bias),
-    }
-
-
-def make(
-    lib: dnn.Library,
-    program: Program,
-    operation: Operation,
-    samples: int,
-    threads: int,
-    compiled: Artifact,
-) -> Kernel:
-    """The kernel for a chunk of `samples`; raises ValueError where the artifact has none."""
-    computed = layer(program, operation)
-    if computed is None:
-        raise ValueError(f"{operation.name} has no kernel of our own")
-    weights, factors = names(operation)
-    stored = compiled.arrays
-    return computed.make(samples, threads, stored[weights], stored[factors], lib.openmp)
+def _stem(
+    program: Program, operation: Convolution, behind: Operation | None = None
+) -> Tiled | None:
+    if not isinstance(behind, MaxPool) or behind.source != operation.output:
+        return None
+    source, target = program.tensors[operation.source], program.tensors[operation.output]
+    height, width, out_channels = target.shape
+    like_a_stem = (
+        program.constants[f"{operation.name}.weight"].shape == (out_channels, 3, 7, 7)
+        and operation.stride == (2, 2)
+        and not any(operation.padding)
+        and operation.residual is None
+        and operation.clamp == math.inf
+        and source.shape == (2 * height + 6, 2 * width + 6, 3)
+        and (source.dtype, target.dtype) == ("u8", "u8")
+    )
+    pools_by_two = (
+        behind.kernel == (3, 3)
+        and behind.stride == (2, 2)
+        and behind.padding[::2] == (1, 1)
+        and program.tensors[behind.output].shape[:2] == (height // 2, width // 2)
+    )
+    layer = Stem(height, width, out_channels)
+    if like_a_stem and pools_by_two and layer.fits:
+        return Tiled(operation, layer, behind)
+    return None
 
 
 def faster(
