@@ -149,6 +149,21 @@ def test_a_sequence_runs_kernels_of_either_kind(lib: dnn.Library) -> None:
     same(expected, second)
 
 
+@pytest.mark.parametrize("kind", ["pointwise", "stem"])
+def test_one_thread_does_the_shares_of_those_that_openmp_refused(
+    lib: dnn.Library, kind: str
+) -> None:
+    program = pointwise_program(9, 9, 64, 64) if kind == "pointwise" else stem_program(6, 16)
+    layer = pointwise(program) if kind == "pointwise" else Stem(6, 16)
+    source, result = random_bytes(program, "x", 1), random_bytes(program, "y", 1)
+    kernel = make(lib, program, layer, batch=1, threads=3)
+    aim(kernel, source, result)
+    expected = by_onednn(lib, program, source, result)
+    # Outside of a parallel region, a worker is the only one of its team.
+    assert Sequence([(kernel.arguments.worker, kernel.pointer)]).run() == 0
+    same(expected, result)
+
+
 def test_packed_arrays_have_to_be_aligned(lib: dnn.Library) -> None:
     layer = Pointwise(7, 7, 64, 64)
     weights, factors = aligned(4096 + 1)[1:], aligned(512).view(np.float32)

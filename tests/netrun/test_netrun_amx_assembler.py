@@ -84,6 +84,14 @@ def test_an_instruction_is_encoded_as_the_manual_says(expected: str, emit: Emit)
     assert a.code().hex() == expected
 
 
+def test_a_jump_says_its_condition() -> None:
+    for condition, code in (("je", "0f84"), ("jne", "0f85"), ("jb", "0f82")):
+        a, here = Assembler(), Label()
+        a.bind(here)
+        a.jump_if(condition, here)
+        assert a.code().hex() == code + "faffffff"
+
+
 def test_jumps_go_forward_and_back() -> None:
     a, back, forth = Assembler(), Label(), Label()
     a.bind(back)

@@ -86,7 +86,7 @@ _CONVERSION = {
     "vcvtps2dq": (_MAP_0F, _66, 0, 0x5B),
 }
 _TILE_PRODUCT = {"tdpbssd": _F2, "tdpbusd": _66}
-_JUMP = {"je": 0x84, "jne": 0x85}
+_JUMP = {"je": 0x84, "jne": 0x85, "jb": 0x82}
 
 
 class Assembler:
@@ -190,7 +190,7 @@ class Assembler:
         self._reference(label)
 
     def jump_if(self, condition: str, label: Label) -> None:
-        """A conditional jump, by its name: ``je`` or ``jne``."""
+        """A conditional jump, by its name: ``je``, ``jne`` or ``jb`` (unsigned)."""
         self._emit(0x0F, _JUMP[condition])
         self._reference(label)
 

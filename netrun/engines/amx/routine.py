@@ -4,10 +4,11 @@ A kernel is a function of one argument, the address of an `Arguments`, that retu
 threads, the function lets OpenMP call a worker on each of them::
 
     entry(arguments) ──▶ GOMP_parallel(worker, arguments, threads) ──▶ worker on every thread
-                                                                        share = shares[its number]
 
-A worker loads its tile configuration and releases the tiles in the end, because other kernels on
-the same thread have their own. Its sums go through scratch memory on the stack.
+A worker takes the share of its number, and those that follow at distances of the team's size: there
+may be fewer threads than shares, because OpenMP is free to give fewer than it is asked for. It
+loads its tile configuration and releases the tiles in the end, because other kernels on the same
+thread have their own. Its sums go through scratch memory on the stack.
 """
 
 from __future__ import annotations
@@ -54,16 +55,23 @@ class Arguments(ctypes.Structure):
         ("threads", ctypes.c_uint64),
         ("parallel", ctypes.c_uint64),
         ("thread_number", ctypes.c_uint64),
+        ("team_size", ctypes.c_uint64),
     ]
 
 
 @lru_cache(maxsize=1)
 def permitted() -> bool:
-    """Whether this process may use tiles; Linux wants to be asked."""
+    """Whether this process may use tiles, for which Linux wants to be asked, and make code."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return False
     libc = ctypes.CDLL(None, use_errno=True)
-    return bool(libc.syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0)
+    if libc.syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA):
+        return False
+    try:
+        Executable(b"\xc3")
+    except OSError:  # a hardened system, such as systemd's MemoryDenyWriteExecute
+        return False
+    return True
 
 
 class Layer(Protocol):
@@ -196,7 +204,8 @@ class Routine:
 
     def write(self) -> bytes:
         """The whole code: the entry for several threads, and at `worker` what each of them does."""
-        a, frame, end, alone = self.a, self._scratch, Label(), Label()
+        a, again, end, alone = self.a, Label(), Label(), Label()
+        stack, arguments, share, distance = (Mem(Reg.RSP, self._scratch + 8 * i) for i in range(4))
         a.sub(Reg.RSP, 8)  # the stack is aligned to 16 where a function is called
         a.mov(Reg.RSI, Reg.RDI)
         a.mov(Reg.RDX, self.argument("threads"))
@@ -212,26 +221,41 @@ class Routine:
         for register in _SAVED:
             a.push(register)
         a.mov(Reg.RBP, Reg.RSP)
-        a.sub(Reg.RSP, frame + LINE)
+        a.sub(Reg.RSP, self._scratch + LINE)
         a.and_(Reg.RSP, -LINE)
-        a.mov(Mem(Reg.RSP, frame), Reg.RBP)
-        a.mov(Mem(Reg.RSP, frame + 8), Reg.RDI)
-        a.mov(Reg.RCX, self.argument("thread_number"))
+        a.mov(stack, Reg.RBP)
+        a.mov(arguments, Reg.RDI)
         a.mov(Reg.RAX, 0)
-        a.cmp(Reg.RCX, 0)
+        a.mov(share, Reg.RAX)
+        a.mov(Reg.RAX, 1)
+        a.mov(distance, Reg.RAX)
+        a.mov(Reg.RAX, self.argument("threads"))
+        a.cmp(Reg.RAX, 1)
         a.jump_if("je", alone)
-        a.call(Reg.RCX)
+        for function, place in (("thread_number", share), ("team_size", distance)):
+            a.mov(Reg.RAX, self.argument(function))
+            a.call(Reg.RAX)
+            a.shl(Reg.RAX, 32)  # an int: what stands above it is undefined
+            a.shr(Reg.RAX, 32)
+            a.mov(place, Reg.RAX)
+            a.mov(Reg.RDI, arguments)
         a.bind(alone)
-        a.mov(Reg.RDI, Mem(Reg.RSP, frame + 8))
-        a.shl(Reg.RAX, 32)  # an int: what stands above it is undefined
-        a.shr(Reg.RAX, 27)  # 32 bytes a share
+        a.bind(again)
+        a.mov(Reg.RAX, share)
+        a.shl(Reg.RAX, 5)  # 32 bytes each
         a.add(Reg.RAX, self.argument("shares"))
         a.mov(Reg.RDX, LINE)
         self.work(end)
         a.bind(end)
+        a.mov(Reg.RDI, arguments)
+        a.mov(Reg.RAX, share)
+        a.add(Reg.RAX, distance)
+        a.mov(share, Reg.RAX)
+        a.cmp(Reg.RAX, self.argument("threads"))
+        a.jump_if("jb", again)
         a.tilerelease()
         a.vzeroupper()
-        a.mov(Reg.RSP, Mem(Reg.RSP, frame))
+        a.mov(Reg.RSP, stack)
         for register in reversed(_SAVED):
             a.pop(register)
         a.mov(Reg.RAX, 0)
@@ -314,6 +338,7 @@ class Kernel:
             threads=threads,
             parallel=_address(openmp.GOMP_parallel) if several else 0,
             thread_number=_address(openmp.omp_get_thread_num) if several else 0,
+            team_size=_address(openmp.omp_get_num_threads) if several else 0,
         )
         self.address = code.executable.address if several else worker
         self.pointer = ctypes.addressof(self.arguments)
