@@ -143,7 +143,7 @@ def _compile(
 
 
 def _save_network(model_name: str, weights: Path, path: Path) -> None:
-    from netrun.engines.pytorch import save_network
+    from netrun.engines.pytorch.engine import save_network
 
     save_network(models.get(model_name).load_weights(weights), path, {"weights": weights.name})
 

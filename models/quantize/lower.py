@@ -172,6 +172,9 @@ class _Lowering:
 
     def _linear(self, node: Node) -> None:
         fields = {"name": self._layer(node), "source": self._stored(node.args[0])}
+        height, width = (1, 1, *self.tensors[fields["source"]].shape)[-3:-1]
+        if height * width > 1:  # its weights count channels first, a program's channels last
+            raise UnsupportedNetworkError(f"{node.name}: a linear layer over several positions")
         self._emit(node, Linear, fields, _sample_shape(node))
 
     def _max_pool(self, node: Node) -> dict[str, Any]:

@@ -28,6 +28,6 @@ def create(config: NetrunConfig) -> Engine:
         from netrun.engines.onednn.engine import OneDNNEngine
 
         return OneDNNEngine(config)
-    from netrun.engines.pytorch import PyTorchEngine
+    from netrun.engines.pytorch.engine import PyTorchEngine
 
     return PyTorchEngine(config)

@@ -171,6 +171,19 @@ def test_a_network_no_engine_executes_is_refused() -> None:
         quantize(Odd().eval(), SAMPLE, random_samples(8), nothing)
 
 
+def test_a_head_over_several_positions_is_refused() -> None:
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(3, 4, 7, 16, 3), nn.Linear(16, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(F.relu(self.stem(x)).flatten(1))
+
+    with pytest.raises(UnsupportedNetworkError, match="over several positions"):
+        quantize(Flat().eval(), SAMPLE, random_samples(8), nothing)
+
+
 def test_a_border_that_is_not_the_padding_is_refused() -> None:
     sample = SampleFormat(
         height=32, width=32, pad=(1, 1, 1, 1), fill=(0, 0, 0), mean=(0.0,) * 3, std=(1.0,) * 3

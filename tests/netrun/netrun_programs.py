@@ -18,19 +18,28 @@ from models.program import (
 )
 
 
-def residual_program(seed: int = 0) -> Program:
-    """Stem, pooling, a block with an int8 projection, a depthwise layer with ReLU6, a head."""
-    random = np.random.default_rng(seed)
-    constants: dict[str, NDArray[Any]] = {}
+class Layers:
+    """Random constants of layers, collected under their names."""
 
-    def layer(name: str, *shape: int) -> str:
-        constants[f"{name}.weight"] = within_pairs(random.integers(-127, 128, shape, np.int8))
+    def __init__(self, seed: int) -> None:
+        self.constants: dict[str, NDArray[Any]] = {}
+        self._random = np.random.default_rng(seed)
+
+    def __call__(self, name: str, *shape: int) -> str:
+        """Adds weight (of that shape), scales and bias; returns the name."""
+        random = self._random
+        weight = within_pairs(random.integers(-127, 128, shape, np.int8))
+        self.constants[f"{name}.weight"] = weight
         fan_in = math.prod(shape[1:])
         scales = random.uniform(0.5, 1.5, shape[0]) / (127 * math.sqrt(fan_in))
-        constants[f"{name}.scales"] = scales.astype(np.float32)
-        constants[f"{name}.bias"] = random.normal(0, 0.3, shape[0]).astype(np.float32)
+        self.constants[f"{name}.scales"] = scales.astype(np.float32)
+        self.constants[f"{name}.bias"] = random.normal(0, 0.3, shape[0]).astype(np.float32)
         return name
 
+
+def residual_program(seed: int = 0) -> Program:
+    """Stem, pooling, a block with an int8 projection, a depthwise layer with ReLU6, a head."""
+    layer = Layers(seed)
     tensors = {
         "pixels": Tensor((21, 21, 3), "u8", 1 / 64),
         "stem": Tensor((10, 10, 32), "u8", 0.02),
@@ -55,7 +64,57 @@ def residual_program(seed: int = 0) -> Program:
         Convolution(layer("mean", 64, 1, 5, 5), "c", "mean", (1, 1), none, groups=64),
         Linear(layer("head", 10, 64), "mean", "logits"),
     )
-    return Program("pixels", "logits", tensors, operations, constants)
+    return Program("pixels", "logits", tensors, operations, layer.constants)
+
+
+def uneven_program(seed: int = 1) -> Program:
+    """What ResNet-50 and MobileNet-v1 have not.
+
+    Residuals that are read again, that are the samples, that are of another type than the sum;
+    int8 sums; uneven padding at any edge; int8 maxima; a head that reads several positions.
+    """
+    layer = Layers(seed)
+    tensors = {
+        "pixels": Tensor((12, 12, 16), "u8", 1 / 64),
+        "entry": Tensor((12, 12, 16), "u8", 0.03),
+        "dense": Tensor((6, 6, 32), "u8", 0.01),
+        "depthwise": Tensor((6, 6, 32), "s8", 0.03),
+        "again": Tensor((6, 6, 32), "u8", 0.02),
+        "other": Tensor((6, 6, 32), "u8", 0.03),
+        "signed": Tensor((6, 6, 32), "s8", 0.03),
+        "pooled": Tensor((3, 3, 32), "s8", 0.03),
+        "logits": Tensor((10,), "f32"),
+    }
+    none, one, far = (0, 0, 0, 0), (1, 1, 1, 1), (0, 1, 0, 1)
+    relu = math.inf
+    operations: tuple[Operation, ...] = (
+        Convolution(
+            *(layer("entry", 16, 16, 3, 3), "pixels", "entry", (1, 1), one),
+            residual="pixels",
+            clamp=relu,
+        ),
+        Convolution(layer("dense", 32, 16, 3, 3), "entry", "dense", (2, 2), (1, 0, 0, 1), clamp=6),
+        Convolution(
+            layer("depthwise", 32, 1, 4, 3), "dense", "depthwise", (1, 1), (2, 1, 0, 2), groups=32
+        ),
+        Convolution(
+            *(layer("again", 32, 32, 1, 1), "dense", "again", (1, 1), none),
+            residual="dense",
+            clamp=relu,
+        ),
+        Convolution(
+            *(layer("other", 32, 32, 1, 1), "again", "other", (1, 1), none),
+            residual="depthwise",
+            clamp=relu,
+        ),
+        Convolution(
+            *(layer("signed", 32, 32, 1, 1), "other", "signed", (1, 1), none),
+            residual="depthwise",
+        ),
+        MaxPool("pool", "signed", "pooled", (3, 3), (2, 2), far),
+        Linear(layer("head", 10, 288), "pooled", "logits"),
+    )
+    return Program("pixels", "logits", tensors, operations, layer.constants)
 
 
 def within_pairs(weight: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -107,7 +166,7 @@ def expected(program: Program, samples: NDArray[np.uint8]) -> NDArray[np.float64
                 real = np.clip(real, 0, operation.clamp)
             values[operation.output] = _store(real, target)
         elif isinstance(operation, MaxPool):
-            windows = _windows(x, operation.kernel, operation.stride, operation.padding)
+            windows = _windows(x, operation.kernel, operation.stride, operation.padding, -np.inf)
             values[operation.output] = windows.max((3, 4))
         else:
             weight = program.constants[f"{operation.name}.weight"].astype(np.float64)
@@ -131,11 +190,16 @@ def _convolution(
 
 
 def _windows(
-    x: NDArray[Any], kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, ...]
+    x: NDArray[Any],
+    kernel: tuple[int, ...],
+    stride: tuple[int, int],
+    padding: tuple[int, ...],
+    beyond: float = 0.0,
 ) -> NDArray[Any]:
     """(n, out height, out width, kernel height, kernel width, channels)."""
     top, bottom, left, right = padding
-    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    edges = ((0, 0), (top, bottom), (left, right), (0, 0))
+    padded = np.pad(x, edges, constant_values=beyond)
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, (1, 2))
     return np.moveaxis(windows[:, :: stride[0], :: stride[1]], 3, -1)
 

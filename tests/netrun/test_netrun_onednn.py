@@ -122,18 +122,15 @@ def test_a_profile_computes_what_it_times(
 
 
 def test_pytorch_executes_the_same_program(
-    program: Program, executor: Executor, arena: np.ndarray, tmp_path: Path
+    program: Program, executor: Executor, arena: np.ndarray
 ) -> None:
     import torch
 
-    from models.program import KIND
-    from netrun.engines.pytorch import quantised_forward
+    from netrun.engines.pytorch.quantised import QuantisedNetwork
 
-    program.save(tmp_path / "program", {})
-    forward = quantised_forward(artifact.read(tmp_path / "program", KIND))
     positions = [1, 2, 3, 4]
     with torch.inference_mode():
-        theirs = forward(arena[positions]).numpy()
+        theirs = QuantisedNetwork(program, BATCH)(arena[positions]).numpy()
     ours = executor.run(arena, positions)
     np.testing.assert_allclose(ours, theirs, atol=one_rounding(program), rtol=0)
 
