@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.program import Convolution, MaxPool, Operation, Program, Tensor
 from netrun.engines.amx import (
+    Gathered,
     Kernel,
     Pointwise,
     Sequence,
@@ -45,6 +46,10 @@ def test_kernels_are_for_amx_and_for_shapes_that_fit() -> None:
     assert not Pointwise(7, 7, 64, 64, output="s8", relu=True).fits
     assert not Pointwise(7, 7, 64, 64, output="f32", relu=False).fits
     assert Stem(112, 112).fits
+    assert Gathered(7, 7, 512, 512, 3, 2, (1, 1), 14, 14).fits
+    assert not Gathered(7, 7, 1024, 512, 3, 2, (1, 1), 14, 14).fits  # too much to unroll
+    assert not Gathered(7, 7, 32, 64, 3, 2, (1, 1), 14, 14).fits
+    assert not Gathered(7, 7, 64, 64, 1, 1, (0, 0), 7, 7).fits  # a Pointwise
     assert not Stem(112, 112, out_channels=32).fits
     assert not Stem(112, 100).fits
     assert not Stem(113, 112).fits
@@ -121,6 +126,31 @@ def test_a_stem_equals_onednn(
     same(*both(lib, program, Stem(*shape), batch, threads))
 
 
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "kind"),
+    [
+        ((7, 7, 64, 64), 3, 1, {}),
+        ((9, 5, 128, 128), 3, 2, {"clamp": 4.0}),
+        ((7, 7, 64, 64), 1, 2, {"output": "s8", "clamp": None}),
+        ((3, 4, 64, 64), 3, 1, {"source": "s8"}),
+        ((7, 7, 512, 128), 3, 2, {}),
+        ((7, 7, 1024, 256), 1, 2, {"output": "s8", "clamp": None}),
+    ],
+    ids=str,
+)
+def test_a_gathered_kernel_equals_onednn(
+    lib: dnn.Library,
+    shape: tuple[int, int, int, int],
+    kernel: int,
+    stride: int,
+    kind: dict[str, Any],
+) -> None:
+    program = pointwise_program(*shape, stride=stride, kernel=kernel, **kind)
+    for batch in (1, 3):
+        for threads in (1, 2, 3):
+            same(*both(lib, program, gathered(program), batch, threads))
+
+
 def test_kernels_go_where_their_arguments_point(lib: dnn.Library) -> None:
     program = pointwise_program(7, 7, 64, 64, residual="u8")
     kernel = make(lib, program, pointwise(program), batch=1, threads=1)
@@ -186,6 +216,7 @@ def pointwise_program(
     output: str = "u8",
     residual: str | None = None,
     clamp: float | None = math.inf,
+    kernel: int = 1,
 ) -> Program:
     tensors = {
         "x": Tensor((height * stride, width * stride, channels), source, 0.02),
@@ -194,11 +225,11 @@ def pointwise_program(
     if residual is not None:
         tensors["r"] = Tensor((height, width, out_channels), residual, 0.041)
     operation = Convolution(
-        *("layer", "x", "y", (stride, stride), (0, 0, 0, 0)),
+        *("layer", "x", "y", (stride, stride), (kernel // 2,) * 4),
         residual=None if residual is None else "r",
         clamp=clamp,
     )
-    constants = layer_constants((out_channels, channels, 1, 1))
+    constants = layer_constants((out_channels, channels, kernel, kernel))
     return Program("x", "y", tensors, (operation,), constants)
 
 
@@ -247,6 +278,28 @@ def pointwise(program: Program) -> Pointwise:
     return layer
 
 
+def gathered(program: Program) -> Gathered:
+    """The layer that the program's convolution is, without a residual."""
+    (operation,) = program.operations
+    assert isinstance(operation, Convolution)
+    source, output = program.tensors["x"], program.tensors["y"]
+    clamp, (height, width, out_channels) = operation.clamp, output.shape
+    layer = Gathered(
+        *(height, width, source.shape[2], out_channels),
+        kernel=program.constants["layer.weight"].shape[2],
+        stride=operation.stride[0],
+        padding=(operation.padding[0], operation.padding[2]),
+        source_height=source.shape[0],
+        source_width=source.shape[1],
+        source=source.dtype,
+        output=output.dtype,
+        relu=clamp is not None,
+        bound=None if clamp is None or math.isinf(clamp) else clamp / output.scale,
+    )
+    assert layer.fits
+    return layer
+
+
 def random_bytes(program: Program, name: str, batch: int) -> Bytes:
     """All values of a tensor's type, on a cache line."""
     shape = (batch, *program.tensors[name].shape)
@@ -256,7 +309,7 @@ def random_bytes(program: Program, name: str, batch: int) -> Bytes:
 
 
 def both(
-    lib: dnn.Library, program: Program, layer: Pointwise | Stem, batch: int, threads: int
+    lib: dnn.Library, program: Program, layer: Pointwise | Stem | Gathered, batch: int, threads: int
 ) -> tuple[Bytes, Bytes]:
     """The results of oneDNN and of the layer's kernel; a residual is added in place."""
     lib.set_threads(threads)
@@ -271,7 +324,7 @@ def both(
 
 
 def make(
-    lib: dnn.Library, program: Program, layer: Pointwise | Stem, batch: int, threads: int
+    lib: dnn.Library, program: Program, layer: Pointwise | Stem | Gathered, batch: int, threads: int
 ) -> Kernel:
     operation = program.operations[0]
     assert isinstance(operation, Convolution)

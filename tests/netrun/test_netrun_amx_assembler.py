@@ -54,6 +54,7 @@ ENCODINGS: list[tuple[str, Emit]] = [
     ("62717d4063ff", lambda a: a.vector("vpacksswb", Zmm(15), Zmm(16), Zmm(7))),
     ("6281454067f9", lambda a: a.vector("vpackuswb", Zmm(23), Zmm(23), Zmm(25))),
     ("62a27d408dd2", lambda a: a.vector("vpermb", Zmm(18), Zmm(16), Zmm(18))),
+    ("62a17d40efc0", lambda a: a.vector("vpxord", Zmm(16), Zmm(16), Zmm(16))),
     ("62423d403d43ff", lambda a: a.vector("vpmaxsd", Zmm(24), Zmm(24), Mem(Reg.R11, -64))),
     ("62c17c485b53ff", lambda a: a.convert("vcvtdq2ps", Zmm(18), Mem(Reg.R11, -64))),
     ("62917d485bed", lambda a: a.convert("vcvtps2dq", Zmm(5), Zmm(29))),

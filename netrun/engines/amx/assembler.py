@@ -79,6 +79,7 @@ _VECTOR = {
     "vpacksswb": (_MAP_0F, _66, 0, 0x63),
     "vpackuswb": (_MAP_0F, _66, 0, 0x67),
     "vpermb": (_MAP_0F38, _66, 0, 0x8D),
+    "vpxord": (_MAP_0F, _66, 0, 0xEF),
     "vpmaxsd": (_MAP_0F38, _66, 0, 0x3D),
 }
 _CONVERSION = {

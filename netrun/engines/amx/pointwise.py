@@ -56,7 +56,9 @@ from netrun.engines.amx.routine import (
 MOST_CHANNELS = 2048  # the code is unrolled over them
 BIASED_CHANNELS = 128  # 128 * 255 * 128 < 2^22
 BIAS = 1.5 * 2**23
-_BIASED, _TAIL, _FRAME = 2 * BLOCK, 2 * BLOCK + TILE, 2 * BLOCK + TILE + LINE  # of scratch memory
+# Scratch memory: two areas of sums, the tile that biased sums start from, then two addresses.
+_BIASED, _TAIL = 2 * BLOCK, 2 * BLOCK + TILE
+SOURCE, _FRAME = _TAIL + 8, _TAIL + LINE
 _MASKS, _RESIDUAL_SCALE, _BOUND, _UNBIAS, _FREE = 8, Zmm(12), Zmm(13), Zmm(14), 15
 _ENTRY = 16  # bytes of an entry of the list of blocks
 
@@ -85,10 +87,14 @@ class Pointwise:
     @property
     def fits(self) -> bool:
         """Whether there is a kernel for such a layer."""
+        return self.shaped and self.channels <= MOST_CHANNELS
+
+    @property
+    def shaped(self) -> bool:
+        """Whether its types and channels suit the tiles."""
         depth = _depth(self.channels)
         return (
             self.channels % depth == 0 == depth % 4
-            and self.channels <= MOST_CHANNELS
             and self.out_channels % COLUMNS == 0
             # Packing into u8 saturates at 0 by itself; nothing else does.
             and self.relu == (self.output == "u8")
@@ -117,16 +123,16 @@ class Pointwise:
         openmp: ctypes.CDLL,
     ) -> Kernel:
         """A kernel for `batch` samples; raises OSError where memory cannot be made executable."""
-        rows, blocks, tail = self._blocks(batch)
+        rows, blocks, tail = self.blocks(batch)
         bounds = [len(blocks) * thread // threads for thread in range(threads + 1)]
         shares = np.zeros((threads, SHARE), np.uint64)
         shares[:, 0] = [blocks.ctypes.data + _ENTRY * bound for bound in bounds[:-1]]
         shares[:, 1] = [blocks.ctypes.data + _ENTRY * bound for bound in bounds[1:]]
         if tail[-1]:
-            shares[0, 2] = tail.ctypes.data
+            shares[-1, 2] = tail.ctypes.data
         return Kernel(_routine(self, rows), shares, weights, factors, openmp, (blocks, tail))
 
-    def _blocks(self, batch: int) -> tuple[int, NDArray[np.uint64], NDArray[np.uint64]]:
+    def blocks(self, batch: int) -> tuple[int, NDArray[np.uint64], NDArray[np.uint64]]:
         """Rows of a block; (source, output) offsets of each; what is left.
 
         What is left: source and output offset, its first row's offset in a tile, its rows (or 0).
@@ -153,8 +159,10 @@ class Pointwise:
         return rows, blocks, np.array(tail, np.uint64)
 
 
-class _PointwiseRoutine(Routine):
-    """Registers: R12 source and R13 weights of a block's products, R10 where its sums go.
+class PointwiseRoutine(Routine):
+    """The code for blocks of `rows` rows.
+
+    Registers: R12 source and R13 weights of a block's products, R10 where its sums go.
 
     Of the block before: R11 sums, R8 residual, R9 factors, RCX output. RBX, R15 and RBP are the
     entry in the list of blocks, the first and the end, R14 the first output channel, RSI the
@@ -164,6 +172,7 @@ class _PointwiseRoutine(Routine):
     def __init__(self, layer: Pointwise, rows: int) -> None:
         super().__init__(_FRAME)
         self._layer, self._rows = layer, rows
+        self._step = layer.stride * layer.channels  # bytes from a row of a block to the next
         self._depth = _depth(layer.channels)
         self._biased = layer.residual is not None and layer.channels <= BIASED_CHANNELS
         wide, narrow = (rows, LINE), (rows, self._depth)
@@ -227,10 +236,16 @@ class _PointwiseRoutine(Routine):
         if self._biased:
             for row in range(ROWS):
                 a.store(Mem(Reg.RSP, _BIASED + row * LINE), Zmm(_FREE))
-        a.mov(Reg.RSI, self._layer.stride * self._layer.channels)
+        self.prepare_source()
+        a.mov(Reg.RSI, self._step)
         a.mov(Reg.R10, Reg.RSP)
         a.lea(Reg.R11, Mem(Reg.RSP, BLOCK))
         self._first_channels()
+
+    def prepare_source(self) -> None:
+        """Note where the rows are; may use RAX (the share), R8 to R14 and vectors from 16."""
+        self.a.mov(Reg.RCX, self.argument("source"))
+        self.a.mov(Mem(Reg.RSP, SOURCE), Reg.RCX)
 
     def _first_channels(self) -> None:
         self.a.mov(Reg.R13, self.argument("weights"))
@@ -244,7 +259,7 @@ class _PointwiseRoutine(Routine):
 
     def _find_source(self) -> None:
         self.a.mov(Reg.R12, Mem(Reg.RBX, 0))
-        self.a.add(Reg.R12, self.argument("source"))
+        self.a.add(Reg.R12, Mem(Reg.RSP, SOURCE))
 
     def _find_outputs(self) -> None:
         a = self.a
@@ -344,8 +359,8 @@ class _PointwiseRoutine(Routine):
 
 
 @cache
-def _routine(layer: Pointwise, rows: int) -> _PointwiseRoutine:
-    return _PointwiseRoutine(layer, rows)
+def _routine(layer: Pointwise, rows: int) -> PointwiseRoutine:
+    return PointwiseRoutine(layer, rows)
 
 
 def _depth(channels: int) -> int:

@@ -11,7 +11,7 @@ from base.processors import cache_bytes, processor_identity
 from netrun.engines.onednn import library as dnn
 
 KIND = "onednn-int8"
-PACKING = 3  # raised when the same program would give another artifact
+PACKING = 4  # raised when the same program would give another artifact
 
 
 def machine_facts(lib: dnn.Library, batch_size: int, threads: int) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Operations that kernels of our own compute on AMX, and when: where they were measured faster.
 
 oneDNN's kernels spend most of a layer of few channels behind the product: on scales, residual and
-rounding. Those of `netrun.engines.amx` do that beside the product, and a ResNet's stem together
-with the pooling behind it. Their answers are the same to the bit, so that each operation and chunk
-size can take whichever is faster.
+rounding. Those of `netrun.engines.amx` do that beside the product, a ResNet's stem together with the
+pooling behind it, and fill their tiles where images are small. Their answers are the same to the
+bit, so that each operation and chunk size can take whichever is faster.
 """
 
 from __future__ import annotations
@@ -13,8 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from models.artifact import Artifact
-from models.program import Convolution, MaxPool, Operation, Program
-from netrun.engines.amx import Kernel, Pointwise, Stem, pack_factors, supported, within_range
+from models.program import Convolution, MaxPool, Operation, Program, Tensor
+from netrun.engines.amx import (
+    Gathered,
+    Kernel,
+    Pointwise,
+    Stem,
+    pack_factors,
+    supported,
+    within_range,
+)
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.primitives import Arrays, folded_constants
 from netrun.engines.onednn.stages import Stage
@@ -23,13 +31,16 @@ IMPLEMENTATION = "loadrun:amx_int8"
 SATURATES = 255
 """Storing as uint8 does it by itself: an upper bound above it is free."""
 
+SMALL = 15
+"""Outputs of a row, at most, for windows to be laid out first: less than a tile has rows."""
+
 
 @dataclass(frozen=True)
 class Tiled:
     """What a kernel of ours computes: `operation`, and `behind` it the pooling that it includes."""
 
     operation: Convolution
-    layer: Pointwise | Stem
+    layer: Pointwise | Gathered | Stem
     behind: MaxPool | None = None
 
     @property
@@ -78,7 +89,11 @@ def in_stage(program: Program, stage: Stage) -> dict[str, Tiled]:
     for place, operation in enumerate(stage.operations):
         if isinstance(operation, Convolution):
             behind = stage.operations[place + 1 : place + 2]
-            tiled = _pointwise(program, operation) or _stem(program, operation, *behind)
+            tiled = (
+                _gathered(program, operation)
+                or _pointwise(program, operation)
+                or _stem(program, operation, *behind)
+            )
             if tiled is not None:
                 found[operation.name] = tiled
     return found
@@ -93,15 +108,44 @@ def _pointwise(program: Program, operation: Convolution) -> Tiled | None:
     if operation.stride[1] != stride or (height * stride, width * stride) != source.shape[:2]:
         return None
     residual = None if operation.residual is None else program.tensors[operation.residual]
-    bound = None if operation.clamp is None else operation.clamp / target.scale
     layer = Pointwise(
         *(height, width, channels, out_channels, stride, source.dtype, target.dtype),
         residual=None if residual is None else residual.dtype,
         residual_scale=0.0 if residual is None else residual.scale / target.scale,
         relu=operation.clamp is not None,
-        bound=None if bound is None or bound >= SATURATES else bound,
+        bound=_bound(operation, target),
     )
     return Tiled(operation, layer) if layer.fits else None
+
+
+def _gathered(program: Program, operation: Convolution) -> Tiled | None:
+    source, target = program.tensors[operation.source], program.tensors[operation.output]
+    height, width = target.shape[:2]
+    out_channels, channels, *kernel = program.constants[f"{operation.name}.weight"].shape
+    if (
+        width > SMALL
+        or operation.residual is not None
+        or operation.groups != 1
+        or kernel[0] != kernel[1]
+        or operation.stride[0] != operation.stride[1]
+    ):
+        return None
+    layer = Gathered(
+        *(height, width, channels, out_channels, kernel[0], operation.stride[0]),
+        padding=(operation.padding[0], operation.padding[2]),
+        source_height=source.shape[0],
+        source_width=source.shape[1],
+        source=source.dtype,
+        output=target.dtype,
+        relu=operation.clamp is not None,
+        bound=_bound(operation, target),
+    )
+    return Tiled(operation, layer) if layer.fits else None
+
+
+def _bound(operation: Convolution, target: Tensor) -> float | None:
+    bound = math.inf if operation.clamp is None else operation.clamp / target.scale
+    return bound if bound < SATURATES else None
 
 
 def _stem(
