@@ -41,14 +41,16 @@ from launch.results import (
 )
 from launch.signals import Signals
 from launch.space import need_space, results_bytes, told
+from launch.standstill import Span
 from launch.summary import summary
 from launch.supervisor import Command, Supervisor
 from launch.terminal import Terminal
+from launch.timekeeping import judge
 from launch.topology import Topology, read_topology
 from launch.watch import RunWatcher, Watched
 from loadrun.logs import LogError, parse_result
 from loadrun.user_conf import UserConfError, parse_user_conf
-from loadrun.verdict import Serving, explain
+from loadrun.verdict import Asked, Serving, explain
 from models.imagenet.accuracy import accuracy
 from models.imagenet.dataset import VALIDATION_IMAGES
 from shm.reclaim import reclaim
@@ -114,6 +116,24 @@ def new_run_id() -> str:
     return datetime.now(UTC).strftime("%Y%m%dt%H%M%S") + secrets.token_hex(4)
 
 
+def asked(options: RunOptions) -> Asked:
+    """What the user gave that decides the length and the load of a test."""
+    settings: dict[str, float] = {}
+    if options.user_conf is not None:
+        name = models.get(options.model).mlperf_name
+        conf = parse_user_conf(options.user_conf, models=(name,))
+        found = conf.settings(name, options.scenario)
+        settings = {key: entry.value for key, entry in found.items()}
+    return Asked(
+        count=options.count,
+        time_s=options.time_s,
+        qps=options.qps,
+        max_latency_ms=options.max_latency_ms,
+        user_conf=str(options.user_conf or "user.conf"),
+        settings=settings,
+    )
+
+
 def planned_record(options: RunOptions) -> dict[str, Any]:
     """What run.json of a run with these options would hold at its start, as JSON reads it back."""
     topology = read_topology()
@@ -171,6 +191,7 @@ class _Test:
         self._directory = directory
         self._terminal = terminal
         self._signals = signals
+        self._late: list[Span] = []
 
     def execute(self) -> None:
         """Prepare, run, read the results into the record; raises LaunchError."""
@@ -192,8 +213,15 @@ class _Test:
             result = parse_result(self._directory)
         except LogError as error:
             raise RunError(str(error)) from None
-        serving = Serving(report["measured_rate"] or 0.0, len(self._plan.instances))
-        record.result(result, explain(result, options.count, serving))
+        serving = Serving(
+            report["measured_rate"] or 0.0,
+            len(self._plan.instances),
+            threads,
+            len(self._topology.allowed),
+        )
+        kept = judge(report["clock"], self._late, result.perf_constraints_met is False)
+        record.timekeeping(kept, report["clock"])
+        record.result(result, explain(result, asked(options), serving, kept.spoils), kept)
         record.unofficial(
             unofficial_reasons(
                 options, assets.sample_count, record.values["synthetic"], report["unofficial"]
@@ -257,6 +285,7 @@ class _Test:
             finally:
                 self._record.disturbance(watch.disturbance())
                 self._record.outcome(supervisor.outcome)
+                self._late = supervisor.outcome.late
                 self._record.engines(self._engine_reports())
 
     def _engine_reports(self) -> dict[int, dict[str, Any]]:

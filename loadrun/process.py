@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+from loadrun.clock import ClockWatch, Phase
 from loadrun.config import ConfigError, LoadrunConfig
 from loadrun.dispatch.policies import UnknownPolicyError, make_policy
 from loadrun.expected import expected_samples
@@ -191,13 +192,15 @@ class _Run:
         report.status = "RUNNING"
         report.write()
         self._say()
-        library = SampleLibrary(samples, serving.arena)
+        clock = ClockWatch()
+        library = SampleLibrary(samples, serving.arena, clock)
         sut = serving.start(library, settings, self._fail)
         before_s = time.process_time()
-        with quiet_interpreter():
+        with clock, quiet_interpreter():
             run_test(sut, library, settings.test, config.log_dir, config.audit_config, self._fail)
         report.processor_s = time.process_time() - before_s
         report.duration_s = self._clock.mark("test")
+        report.clock = [asdict(phase) for phase in measured_phases(clock.phases, report.mode)]
         serving.stop()
         self._clock.mark("stop")
         self._finish(serving)
@@ -242,6 +245,14 @@ class _Run:
         # The run ends all the same where its directory is gone.
         with contextlib.suppress(OSError):
             self._report.write()
+
+
+def measured_phases(phases: list[Phase], mode: str) -> list[Phase]:
+    """Return those of the phases of a test, in order, whose times are its figure."""
+    if mode == "AccuracyOnly":
+        return []
+    # The performance test of a SubmissionRun comes last.
+    return phases[-1:] if mode == "SubmissionRun" else phases
 
 
 def prepare_process(config: LoadrunConfig) -> None:

@@ -34,7 +34,8 @@ class Report:
     `unofficial` lists why the result is not official, `notes` remarks; `timings_s` the phases in s.
     `settings` are LoadGen's with audit.config applied, `target_source` says who set the expected
     rate: option, user.conf or measured. `loadgen` is what `loadrun.logs.LoadgenResult` holds, less
-    its raw fields, `timeline` what `loadrun.timeline.Timeline` has noted.
+    its raw fields, `timeline` what `loadrun.timeline.Timeline` has noted, `clock` the phases whose
+    times are the figure (`loadrun.clock.Phase`).
     """
 
     path: str
@@ -57,6 +58,7 @@ class Report:
     timings_s: dict[str, float] = field(default_factory=dict)
     loadgen: dict[str, Any] | None = None
     timeline: dict[str, Any] | None = None
+    clock: list[dict[str, Any]] = field(default_factory=list)
 
     def write(self) -> None:
         """Write the file aside, then rename it."""

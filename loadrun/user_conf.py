@@ -75,6 +75,11 @@ class UserConf:
                     return entry
         return None
 
+    def settings(self, model: str, scenario: str) -> dict[str, Entry]:
+        """Return everything that holds for a model and scenario, by key."""
+        found = {key: self.get(model, scenario, key) for key in KEYS}
+        return {key: entry for key, entry in found.items() if entry is not None}
+
 
 def parse_user_conf(path: str | Path, models: tuple[str, ...] = ()) -> UserConf:
     """Read `path`; `models` are names accepted beside MODELS. Raises UserConfError."""
