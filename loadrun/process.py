@@ -271,8 +271,12 @@ def prepare_process(config: LoadrunConfig) -> None:
 
 @contextlib.contextmanager
 def _signals_to(descriptor: int) -> Iterator[None]:
-    """Let SIGINT and SIGTERM write their number to `descriptor`, and do nothing else."""
-    watched = (signal.SIGINT, signal.SIGTERM)
+    """Let SIGINT and SIGTERM write their number to `descriptor`, and do nothing else.
+
+    A SIGINT that this process was started to ignore stays ignored; SIGTERM is how launch ends it.
+    """
+    heeds = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    watched = (signal.SIGINT, signal.SIGTERM) if heeds else (signal.SIGTERM,)
     before: list[Any] = [signal.signal(number, lambda *_: None) for number in watched]
     old = signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
     try:
