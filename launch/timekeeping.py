@@ -73,9 +73,7 @@ def _steps(phase: Phase) -> str:
     return f"the system clock was set by {by_s:+.3g} s after {at_s:.1f} s{more}"
 
 
-def _standstill(
-    phase: Phase, own_late: Sequence[Span], missed: bool, told: Timekeeping
-) -> None:
+def _standstill(phase: Phase, own_late: Sequence[Span], missed: bool, told: Timekeeping) -> None:
     pauses = stood_still(phase.late, own_late)
     stood_s = sum(seconds for _, seconds in pauses)
     for seconds, what, how in (

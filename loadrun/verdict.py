@@ -76,9 +76,7 @@ def explain(
     return [*spoiled, *((reason, first) for reason, _ in missed)]
 
 
-def _missed(
-    result: LoadgenResult, asked: Asked, serving: Serving | None
-) -> list[tuple[str, str]]:
+def _missed(result: LoadgenResult, asked: Asked, serving: Serving | None) -> list[tuple[str, str]]:
     pairs = []
     if result.perf_constraints_met is False:
         pairs.append((_late(result), _less_late(result, asked, serving)))
@@ -217,7 +215,7 @@ def _lengthen(result: LoadgenResult, asked: Asked, duration_s: float) -> str:
         if rate:
             return f"{change_rate(asked, 'raise', target, _up(rate))}: {more}"
         return f"raise {_where_rate(asked)}: {more}"
-    bound = _bound(result, asked, lambda: math.ceil(_LONGER * _queries_in(result, duration_s)))
+    bound = _bound(result, asked, lambda: _up(_LONGER * _queries_in(result, duration_s)))
     if bound is not None:
         return bound
     if result.scenario == "Server":
