@@ -27,6 +27,10 @@ class InputError(LaunchError):
     code = ExitCode.USAGE
 
 
+class TooLongError(InputError):
+    """The test would last far longer than was asked for, which may be what the user wants."""
+
+
 class RunError(LaunchError):
     """The run started and failed; the message says what failed."""
 

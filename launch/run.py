@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from launch.doctor.machine import check_machine
 from launch.doctor.system import check_system
 from launch.engine import check_engine
 from launch.environment import base_environment, instance_environment
-from launch.errors import ExitCode, InputError, InterruptedRunError, RunError
+from launch.errors import ExitCode, InputError, InterruptedRunError, RunError, TooLongError
 from launch.options import RunOptions
 from launch.pinning import Pinning, find_pinning
 from launch.plan import Plan, make_plan
@@ -67,6 +68,19 @@ def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
     `outlet` is where the result goes; standard output, or standard error beside --json, by default.
     """
     outlet = outlet or Terminal(sys.stderr if options.json else sys.stdout)
+    try:
+        return _run(options, outlet)
+    except TooLongError as error:
+        if not outlet.answers:
+            raise
+        outlet.line(str(error))
+        if not outlet.agrees("run it all the same?"):
+            raise InterruptedRunError("not started") from None
+        # All that was built is there, and the warm-up is short beside such a test.
+        return _run(replace(options, any_length=True), outlet)
+
+
+def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
     terminal = Terminal.silent() if options.quiet else outlet
     model = models.get(options.model)
     if options.user_conf is not None:
@@ -282,6 +296,10 @@ class _Test:
             watch = Watch(self._topology)
             try:
                 supervisor.run()
+            except InputError as error:
+                if (read_json(directory / LOADRUN_REPORT) or {}).get("too_long"):
+                    raise TooLongError(str(error)) from None
+                raise
             finally:
                 self._record.disturbance(watch.disturbance())
                 self._record.outcome(supervisor.outcome)

@@ -28,7 +28,7 @@ def end_at_once() -> None:
         if is_heeded(number):
             signal.signal(number, _end)
     if not is_heeded(signal.SIGTERM):
-        # Ignored here, but not by children, who inherit SIG_IGN and no handler: launch ends them so.
+        # Children inherit SIG_IGN, but no handler: it is how launch ends them.
         signal.signal(signal.SIGTERM, _ignore)
 
 
@@ -56,8 +56,8 @@ def _end(number: int, frame: FrameType | None) -> None:
 class Signals:
     """Catches the signals that end a run, and SIGCHLD, while it is entered (main thread only).
 
-    Those that are ignored stay so. `ending` is the first ending signal (None: none yet) and `count` how many came: a second one
-    asks to end without patience.
+    Those that are ignored stay so. `ending` is the first ending signal (None: none yet) and `count`
+    how many came: a second one asks to end without patience.
     """
 
     def __init__(self) -> None:

@@ -393,7 +393,7 @@ class Supervisor:
         )
 
     def _note_stops(self) -> None:
-        """Who was stopped for a while and went on; what held up launch too is no stop of its own."""
+        """Who was stopped for a while and went on; what held up launch too is no stop by itself."""
         own = self._ticks.late
         stops = self._loadrun_silence.stops
         self.outcome.late = own + [(int(1e9 * first), int(1e9 * last)) for first, last in stops]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from launch.live.progress import duration
 from launch.standstill import Span, stood_still
 from loadrun.clock import DRIFT, NOISE_S, SLEW, Phase
+from loadrun.durations import duration
 
 STILL_SHARE = 0.01
 """Part of a test that may have stood still before its figures mean something else."""

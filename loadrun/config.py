@@ -45,6 +45,7 @@ class LoadrunConfig:
     the batches an instance holds at a time. `processors` is the affinity of this process.
     `spin_us` is how long loadrun looks for answers before it sleeps.
     `report` is the JSON file written (whole, by rename) when the test starts and when it ends.
+    `any_length`: a test that takes far longer than was asked for is run all the same.
     `round` is the MLPerf round whose seeds hold; None leaves LoadGen's own.
     """
 
@@ -66,6 +67,7 @@ class LoadrunConfig:
     user_conf: str | None = None
     audit_config: str | None = None
     round: str | None = None
+    any_length: bool = False
     processors: list[int] | None = None
     spin_us: float = 100.0
     overrides: Overrides = field(default_factory=Overrides)

@@ -26,7 +26,9 @@ from typing import Any
 from loadrun.clock import ClockWatch, Phase
 from loadrun.config import ConfigError, LoadrunConfig
 from loadrun.dispatch.policies import UnknownPolicyError, make_policy
+from loadrun.durations import duration
 from loadrun.expected import expected_samples
+from loadrun.length import TooLongError, check_length
 from loadrun.library import LibraryError, SampleLibrary, Samples, open_samples
 from loadrun.logs import LogError, parse_result
 from loadrun.report import PhaseClock, Report
@@ -189,6 +191,8 @@ class _Run:
         report.expected_samples = expected_samples(settings, config)
         report.unofficial = unofficial(settings)
         report.notes = settings.notes
+        if not config.any_length:
+            check_length(settings, config, rate)
         report.status = "RUNNING"
         report.write()
         self._say()
@@ -220,7 +224,7 @@ class _Run:
         report = self._report
         rate = f"{report.measured_rate:.4g} samples/s measured at warm-up"
         expected = report.expected_duration_s
-        took = "unknown" if expected is None else f"{expected:.0f} s"
+        took = "unknown" if expected is None else duration(expected)
         print(f"loadrun: {rate}; expected duration {took}", flush=True)
         for note in report.notes:
             print(f"loadrun: {note}", flush=True)
@@ -237,6 +241,7 @@ class _Run:
         message = str(error) if isinstance(error, known) else f"{type(error).__name__}: {error}"
         self._report.status = "FAILED"
         self._report.error = message
+        self._report.too_long = isinstance(error, TooLongError)
         self._write_report()
         print(f"loadrun: error: {message}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, _BAD_INPUT) else EXIT_FAILED

@@ -163,7 +163,7 @@ def apply_measured_rate(settings: Settings, config: LoadrunConfig, rate: float) 
             raise SettingsError(
                 "no rate was measured at warm-up; give --qps or set target_qps in user.conf"
             )
-        target = _measured_target(settings, config, rate)
+        target = measured_target(settings, config, rate)
         most = {"Offline": _HARNESS_SAMPLES_S, "Server": _HARNESS_QUERIES_S}.get(config.scenario)
         if most is not None and target > most:
             settings.notes.append(
@@ -182,12 +182,19 @@ def apply_measured_rate(settings: Settings, config: LoadrunConfig, rate: float) 
         service_ms = 1e3 * service_time_s(rate, config.instances)
         settings.notes.append(
             f"one sample takes about {service_ms:.3g} ms on an instance and the latency limit is "
-            f"{1e3 * limit_s:.3g} ms: fewer instances with more processors each are needed"
+            f"{1e3 * limit_s:.3g} ms: {_wider(config)}"
         )
     _apply_audit(settings, config)
 
 
-def _measured_target(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+def _wider(config: LoadrunConfig) -> str:
+    if config.instances > 1:
+        return "fewer instances with more processors each are needed"
+    return "one instance is too slow for it, whatever the rate (--max-latency sets another limit)"
+
+
+def measured_target(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+    """Return the target that `rate`, samples/s over all instances, calls for, in LoadGen's unit."""
     test = settings.test
     if config.scenario == "Offline":
         return _OFFLINE_MARGIN * rate
@@ -329,7 +336,7 @@ def expected_duration_s(settings: Settings, config: LoadrunConfig, rate: float) 
         "SubmissionRun": ("accuracy", "performance"),
         "FindPeakPerformance": ("search",),
     }[settings.mode]
-    estimates = {"performance": _performance_s, "accuracy": _accuracy_s, "search": _search_s}
+    estimates = {"performance": performance_s, "accuracy": accuracy_s, "search": _search_s}
     return sum((estimates[part](settings, config, rate) for part in parts), 0.0)
 
 
@@ -348,7 +355,8 @@ def offline_samples(test: lg.TestSettings) -> int:
     return max(int(test.min_query_count), planned)
 
 
-def _performance_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+def performance_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+    """Return how long the performance test takes at `rate` samples/s, in s."""
     test = settings.effective
     duration_s = test.min_duration_ms / 1e3
     if config.scenario == "Offline":
@@ -368,7 +376,8 @@ def _performance_s(settings: Settings, config: LoadrunConfig, rate: float) -> fl
     return float(estimate)
 
 
-def _accuracy_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+def accuracy_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+    """Return how long the accuracy test takes at `rate` samples/s, in s."""
     test = settings.effective
     samples = test.accuracy_sample_count_override or config.sample_count
     if config.scenario == "Server":
@@ -384,7 +393,7 @@ def _search_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
     doublings = max(1, math.ceil(math.log2(max(2.0, rate / test.server_target_qps))))
     precision = 10**test.server_find_peak_qps_decimals_of_precision
     halvings = max(0, math.ceil(math.log2(max(1.0, rate / 2 * precision))))
-    return (1 + doublings + halvings) * _performance_s(settings, config, rate)
+    return (1 + doublings + halvings) * performance_s(settings, config, rate)
 
 
 def unofficial(settings: Settings) -> list[str]:

@@ -36,7 +36,7 @@ def main() -> int:
     arguments.add_argument("--seed", type=int, default=1)
     options = arguments.parse_args()
     for number in ENDING:
-        # Under nohup the runs would inherit that it is ignored; they are to heed what they are sent.
+        # Under nohup the runs would inherit that it is ignored; they are to heed what is sent.
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
     before = {run.run_id for run in find_runs()}

@@ -212,6 +212,11 @@ def _add_test(group: argparse._ArgumentGroup) -> None:
         help="with the seeds of an MLPerf round, e.g. v5.0 (default: those of LoadGen's release)",
     )
     group.add_argument(
+        "--yes",
+        action="store_true",
+        help="run a test that takes far longer than was asked for without asking",
+    )
+    group.add_argument(
         "--user-conf", metavar="FILE", help="LoadGen's user.conf; default: ./user.conf"
     )
 
@@ -294,6 +299,7 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         stall_limit_s=arguments.stall_limit,
         command=("loadrun", *sys.argv[1:]),
         tuned=tuned,
+        any_length=arguments.yes,
     )
 
 

@@ -83,6 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="minimum duration, s; below 600 not submittable",
     )
+    test.add_argument(
+        "--yes", action="store_true", help="also run tests that take far longer than asked for"
+    )
     test.add_argument("--user-conf", metavar="FILE", help="LoadGen's user.conf")
     engine = parser.add_argument_group("engine")
     engine.add_argument("--engine", metavar="NAME", help="see loadrun run")
@@ -196,7 +199,7 @@ def _image_count(sources: Sources) -> int | None:
 
 def _run_words(arguments: argparse.Namespace) -> list[str]:
     """What of the options goes to each run as it stands."""
-    words = ["--fast"] if arguments.fast else []
+    words = [f"--{name}" for name in ("fast", "yes") if getattr(arguments, name)]
     for name in (
         *("count", "time", "user_conf", "engine", "precision", "results"),
         *("weights", "images", "labels", "calibration"),

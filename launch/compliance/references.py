@@ -48,7 +48,8 @@ def at_same_load(audit: RunOptions) -> RunOptions:
     target = settings.get(TARGETS[audit.scenario])
     if not target:
         return audit
-    return replace(audit, qps=1e9 / target if audit.scenario in LATENCIES else target)
+    qps = 1e9 / target if audit.scenario in LATENCIES else target
+    return replace(audit, reference_qps=qps)
 
 
 def difference(

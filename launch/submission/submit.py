@@ -8,7 +8,6 @@ from typing import Any
 
 from launch.compliance.audit import audit, judge
 from launch.errors import ExitCode
-from launch.live.progress import duration
 from launch.options import RunOptions
 from launch.results import file_abandoned
 from launch.run import run
@@ -19,6 +18,7 @@ from launch.submission.system import unlike_here
 from launch.submission.tree import write_tree
 from launch.terminal import Terminal
 from launch.topology import read_topology
+from loadrun.durations import duration
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from launch.tune.search import Search, Trial, open_study
 from launch.tune.space import Choice, Layout, Space, make_space
 from launch.tune.table import finalists_table, trials_csv, trials_table
 from launch.tune.tuned import Tuned, machine_key, tuned_path, write_tuned
+from loadrun.durations import duration
 from models.files import locked, written_aside
 
 CURE = "pip install 'loadrun[tune]'"
@@ -111,7 +112,7 @@ class _Session:
         self._best = max((t.value or 0.0 for t in before), default=0.0)
         terminal.line(
             f"{options.model} {options.scenario}: {self._space.size} choices,"
-            f" {options.budget_s / 60:g} minutes; default: {self._default}"
+            f" {duration(options.budget_s)}; default: {self._default}"
         )
         busy = os.getloadavg()[0] / len(self._topology.allowed)
         if busy > BUSY:
@@ -127,7 +128,9 @@ class _Session:
             self._started = time.monotonic()
         try:
             why = search.run(lambda: self._searches(len(search.trials) - len(before)))
-            terminal.line(f"search ended ({why}) after {self._spent():.0f} s; now the finalists")
+            terminal.line(
+                f"search ended ({why}) after {duration(self._spent())}; now the finalists"
+            )
             finalists = search.finalists()
             if len(finalists) > 1:
                 search.confirm(finalists, options.rounds, self._goes_on)
@@ -174,7 +177,7 @@ class _Session:
             word, self._best = "best so far", trial.value
         else:
             word = ""
-        line = f"{self._spent():6.0f} s  trial {trial.number:3}  {trial.figure:9.4g}"
+        line = f"{duration(self._spent()):>12}  trial {trial.number:3}  {trial.figure:9.4g}"
         self._terminal.line(f"{line}  {trial.choice}  {word}".rstrip())
 
     def _conclude(
