@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch.errors import ExitCode
-from launch.space import FULL, free_bytes, mebibytes
+from launch.space import FULL, room
 from shm.parent import die_with_parent
 
 if TYPE_CHECKING:
@@ -78,8 +77,7 @@ def cache_trouble(error: OSError, cache: Path) -> str | None:
         return None
     free = ""
     if error.errno in FULL and cache.exists():
-        disk = os.statvfs(cache)
-        free = f", {mebibytes(free_bytes(disk))} and {disk.f_favail} inodes are free"
+        free = f", {room(cache)}"
     return (
         f"{at if inside else cache}: {error.strerror}{free} (the cache must be writable and have"
         " room; choose another with LOADRUN_CACHE)"

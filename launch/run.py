@@ -34,6 +34,7 @@ from launch.results import (
     COMPLETE,
     FAILED,
     INTERRUPTED,
+    RESULTS,
     RUN_JSON,
     Staging,
     file_abandoned,
@@ -56,7 +57,6 @@ from models.imagenet.accuracy import accuracy
 from models.imagenet.dataset import VALIDATION_IMAGES
 from shm.reclaim import reclaim
 
-RESULTS = "results directory"
 CHOOSE = "choose another with --results"
 ANNOUNCED = "instructions"
 """A check whose finding stands in the announcement already."""
@@ -103,6 +103,7 @@ def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
         test = _Test(
             options, topology, plan, pinning, run_id, record, staging.path, terminal, signals
         )
+        staging.try_places(options.mode, options.audit)
         try:
             staging.write_record(record.values)
             test.execute()

@@ -27,7 +27,8 @@ class Report:
     """Everything loadrun knows about its test.
 
     `status` is STARTING, RUNNING (written with the plan of the test, before it starts), COMPLETE,
-    FAILED or INTERRUPTED; `error` says why it failed, `too_long` whether that is its length alone. `measured_rate` is the sum of the instances'
+    FAILED or INTERRUPTED; `error` says why it failed, `too_long` whether
+    its length alone is why. `measured_rate` is the sum of the instances'
     standalone rates (samples/s), `expected_samples` what LoadGen will ask for, None where that is
     open. `harness_efficiency` is LoadGen's Offline rate over that sum.
     `processor_s` is the processor time of this process in the test, LoadGen's threads included.

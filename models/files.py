@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import os
@@ -54,6 +55,13 @@ def written_aside(target: Path) -> Iterator[Path]:
         raise
 
 
+def try_writing_beside(target: Path) -> None:
+    """Raise OSError unless files can be written aside of `target`: asked before a long build."""
+    handle, name = tempfile.mkstemp(prefix=_aside(target), dir=target.parent)
+    os.close(handle)
+    Path(name).unlink()
+
+
 @contextmanager
 def folder_written_aside(target: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; it becomes `target`, which must not exist, at the end."""
@@ -78,11 +86,18 @@ def reserve(file: Path, size: int, target: Path) -> None:
             os.posix_fallocate(opened.fileno(), 0, size)
         except OSError as error:
             disk = os.fstatvfs(opened.fileno())
-            raise InputError(
-                f"{target}: needs {size / 2**20:,.1f} MiB, but its file system has"
-                f" {disk.f_bavail * disk.f_frsize / 2**20:,.1f} MiB free ({error.strerror}; choose"
-                " another place for the cache with LOADRUN_CACHE)"
-            ) from None
+            mebibytes = f"{target}: needs {size / 2**20:,.1f} MiB"
+            choose = "choose another place for the cache with LOADRUN_CACHE"
+            if error.errno == errno.EFBIG:
+                limit = "is more than a file may have here (raise the limit: ulimit -f)"
+                raise InputError(f"{mebibytes}, which {limit}") from None
+            if error.errno == errno.ENOSPC and not (disk.f_files and disk.f_favail == 0):
+                free = f"{disk.f_bavail * disk.f_frsize / 2**20:,.1f} MiB free"
+                raise InputError(
+                    f"{mebibytes}, but its file system has {free} ({error.strerror}; {choose})"
+                ) from None
+            why = "0 inodes are free" if error.errno == errno.ENOSPC else error.strerror
+            raise InputError(f"{mebibytes}, which cannot be had ({why}; {choose})") from None
 
 
 def _aside(target: Path) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from launch.compliance.folder import LOGS
 from launch.compliance.rules import LATENCIES
-from launch.errors import InputError, RunError
+from launch.errors import RunError
 from launch.options import RunOptions
-from launch.results import COMPLETE, RUN_JSON, home, places, read_json
+from launch.results import ACCURACY_LOG, COMPLETE, RUN_JSON, home, places, read_json
 from loadrun.scenarios import TARGETS
 
 PERFORMANCE, ACCURACY = "PerformanceOnly", "AccuracyOnly"
@@ -44,12 +47,15 @@ def at_same_load(audit: RunOptions) -> RunOptions:
     A rate that is measured anew would compare the tests of two loads.
     """
     reference = find_reference(replace(audit, audit=None), PERFORMANCE)
-    settings = (reference or {}).get("settings") or {}
-    target = settings.get(TARGETS[audit.scenario])
+    return replace(audit, reference_qps=_qps(audit, reference or {}))
+
+
+def _qps(options: RunOptions, record: dict[str, Any]) -> float | None:
+    """The expected rate of a run in the unit of --qps, None where it has none."""
+    target = (record.get("settings") or {}).get(TARGETS[options.scenario])
     if not target:
-        return audit
-    qps = 1e9 / target if audit.scenario in LATENCIES else target
-    return replace(audit, reference_qps=qps)
+        return None
+    return float(1e9 / target if options.scenario in LATENCIES else target)
 
 
 def difference(
@@ -73,26 +79,52 @@ def _short(value: Any) -> str:
     return f"{value.get('name')} {str(value.get('sha256'))[:8]}"
 
 
-def check_planned(reference: dict[str, Any], planned: dict[str, Any], where: Path) -> None:
-    """Raise InputError for a reference that a run will differ from which has not begun.
+def unusable(options: RunOptions, mode: str) -> str:
+    """Return why there is no run of that mode to compare with, "" where there is one.
 
-    `planned` is its run.json at the start, which does not tell weights and data yet.
+    A run that is INVALID, lacks its logs or had another rate than the user now gives is none: no
+    audit can pass against it.
     """
-    differs = difference(reference, planned, [key for key in SAME if key in planned])
-    if differs is not None:
-        raise InputError(_cure(differs, where))
+    record = find_reference(options, mode)
+    if record is None:
+        return "there is no complete one"
+    if record["result"]["valid"] is False:
+        return "the one that is there is INVALID"
+    where = place(options, mode)
+    logs = (*LOGS, ACCURACY_LOG) if mode == ACCURACY else LOGS
+    gone = next((name for name in logs if not (where / name).is_file()), None)
+    if gone is not None:
+        return f"the one that is there is without its {gone}"
+    if mode == PERFORMANCE and options.qps is not None:
+        had = _qps(options, record)
+        if had is not None and not math.isclose(had, options.qps, rel_tol=1e-3):
+            return f"the one that is there had a rate of {had:.6g}, not {options.qps:g}"
+    return ""
 
 
 def check_same(
-    reference: dict[str, Any] | None, audited: dict[str, Any] | None, where: Path
+    reference: dict[str, Any] | None, audited: dict[str, Any] | None, where: Path, cure: str
 ) -> None:
     """Raise RunError that names the first thing in which the two runs differ."""
     if reference is None or audited is None:
-        raise RunError(f"{where}: no longer holds a complete run to compare with")
+        raise RunError(f"{where}: no longer holds a complete run to compare with; {cure}")
     differs = difference(reference, audited)
     if differs is not None:
-        raise RunError(_cure(differs, where))
+        raise RunError(f"{where}: that run had {differs}; {cure}")
 
 
-def _cure(differs: str, where: Path) -> str:
-    return f"{where}: that run had {differs}; move it away to have it made again"
+def command(options: RunOptions, mode: str) -> str:
+    """Return the command that makes the run of that mode anew, as the user gave the audit's."""
+    _, name, *words = (*options.command, "", "")
+    if name != "audit":
+        name = "run"
+        words = [options.model, f"--scenario={options.scenario}"]
+    kept: list[str] = []
+    previous = ""
+    for word in words:
+        if word and word != "--tests" and not word.startswith("--tests=") and previous != "--tests":
+            kept.append(word)
+        previous = word
+    if mode != PERFORMANCE:
+        kept.append(f"--mode={mode}")
+    return shlex.join(["loadrun", "run", *kept])

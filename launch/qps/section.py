@@ -58,14 +58,7 @@ def write_setting(path: Path, key: str, value: str, comment: str) -> list[int]:
     it takes its place. Returns `overridden`; InputError where the file cannot be changed.
     """
     target = path.resolve()
-    try:
-        with target.open(newline="") as file:
-            text = file.read()
-        mode = stat.S_IMODE(target.stat().st_mode)
-    except FileNotFoundError:
-        text, mode = "", 0o644
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+    text, mode = _read(path)
     aside = target.with_name(f".{target.name}.{os.getpid()}.aside")
     try:
         new = with_setting(text, key, value, comment)
@@ -83,6 +76,27 @@ def write_setting(path: Path, key: str, value: str, comment: str) -> list[int]:
     finally:
         aside.unlink(missing_ok=True)
     return overridden(text, key)
+
+
+def try_setting(path: Path, key: str) -> None:
+    """Raise InputError unless `write_setting` could put a setting into the text of `path`."""
+    text, _ = _read(path)
+    try:
+        with_setting(text, key, "1", "")
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> tuple[str, int]:
+    """The text and the permissions of a file that need not exist."""
+    target = path.resolve()
+    try:
+        with target.open(newline="") as file:
+            return file.read(), stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        return "", 0o644
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
 
 
 def _split(text: str) -> tuple[str, list[str], str]:

@@ -12,7 +12,7 @@ from launch.engine import check_engine
 from launch.errors import ExitCode, InputError, InterruptedRunError
 from launch.options import BATCH_SIZES, IN_FLIGHT, POLICIES
 from launch.plan import make_plan
-from launch.results import write_json
+from launch.results import RESULTS, write_json
 from launch.roofline.picture import available as can_draw
 from launch.signals import Signals
 from launch.terminal import Terminal
@@ -24,6 +24,7 @@ from launch.tune.search import Search, Trial, open_study
 from launch.tune.space import Choice, Layout, Space, make_space
 from launch.tune.table import finalists_table, trials_csv, trials_table
 from launch.tune.tuned import Tuned, machine_key, tuned_path, write_tuned
+from launch.writable import try_file
 from loadrun.durations import duration
 from models.files import locked, written_aside
 
@@ -49,6 +50,7 @@ def tune(options: TuneOptions) -> ExitCode:
     topology = read_topology()
     default = default_choice(options.scenario, topology)
     space = make_space(topology, options.scenario, default)
+    _try_writing(options)
     options.home.mkdir(parents=True, exist_ok=True)
     storage = options.home / "study.db"
 
@@ -58,6 +60,19 @@ def tune(options: TuneOptions) -> ExitCode:
     with locked(storage, waiting), Signals() as signals:
         session = _Session(options, topology, space, default, terminal, signals)
         return session.run(f"sqlite:///{storage}")
+
+
+def _try_writing(options: TuneOptions) -> None:
+    """InputError unless everything that a session writes at its end can be written."""
+    tables: tuple[str, ...] = ("trials.csv", "tune.json")
+    if can_draw():
+        from launch.tune.picture import NAMES
+
+        tables += NAMES
+    for name in tables:
+        try_file(options.home / name, RESULTS, "choose another with --results")
+    tuned = tuned_path(options.model, options.scenario, options.engine, options.precision)
+    try_file(tuned, "tuned configuration", "choose another cache with LOADRUN_CACHE")
 
 
 def default_choice(scenario: str, topology: Topology) -> Choice:
@@ -146,7 +161,7 @@ class _Session:
         if all(trial.figure == 0 for trial in search.trials):
             terminal.line(
                 "no choice served within the latency limit at any rate that was tried: the machine"
-                " is too slow or too busy for it (--max-latency sets another)"
+                f" is too slow or too busy for it ({self._other_limit()})"
             )
         elif verdict is None:
             terminal.line(
@@ -158,6 +173,14 @@ class _Session:
         terminal.table(finalists_table(confirmed, str(self._default), self._unit))
         self._conclude(verdict, confirmed, finalists)
         return ExitCode.OK
+
+    def _other_limit(self) -> str:
+        limit_ms = self._options.max_latency_ms
+        return (
+            "--max-latency sets another"
+            if limit_ms is None
+            else f"raise --max-latency {limit_ms:g}"
+        )
 
     def _spent(self) -> float:
         return time.monotonic() - self._started

@@ -49,7 +49,7 @@ def test_a_step_within_what_a_clock_may_drift_is_a_note() -> None:
 
 @pytest.mark.parametrize("seen", [{"drift_s": -0.06}, {"slew": 0.02}])
 def test_a_clock_that_ran_away_makes_the_times_false(seen: dict[str, float]) -> None:
-    told = judged(**seen)
+    told = judge([{**asdict(Phase(12.0)), **seen}], [], missed=False)
     assert len(told.spoils) == 1
     assert told.false_times
 
