@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from launch.assets import Assets
 from launch.doctor.finding import Finding
+from launch.environment import preloaded, recorded_environment
 from launch.host import host, versions
 from launch.options import RunOptions
 from launch.pinning import Binding, Pinning
@@ -61,6 +62,8 @@ class Record:
             "plan": plan.as_json(),
             "pinning": {"method": pinning.method, "memory": pinning.memory},
             "host": host(topology),
+            "environment": recorded_environment(),
+            "preloaded": preloaded(),
             "topology": as_rows(topology),
             "versions": versions(),
             "timings_s": {},

@@ -303,6 +303,20 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
     )
 
 
+def _tune_command(
+    arguments: argparse.Namespace, model: str, scenario: str, engine: str, precision: str
+) -> str:
+    """The search whose result would serve this run."""
+    words = ["loadrun", "tune", model, "--scenario", scenario.lower()]
+    if arguments.engine:
+        words += ["--engine", engine]
+    if precision != "int8":
+        words += ["--precision", precision]
+    if scenario == "Server" and arguments.max_latency is not None:
+        words += ["--max-latency", f"{arguments.max_latency:g}"]
+    return " ".join(words)
+
+
 def _find_tuned(
     arguments: argparse.Namespace, model: str, scenario: str, engine: str, precision: str
 ) -> tuple[Choice | None, TunedUse]:
@@ -326,7 +340,7 @@ def _find_tuned(
     if not arguments.tuned and not path.exists():
         return None, TunedUse()
     found = read_tuned(path)
-    cure = f"loadrun tune {model} --scenario {scenario.lower()}"
+    cure = _tune_command(arguments, model, scenario, engine, precision)
     if found is None:
         raise InputError(f"--tuned: {path} is not there ({cure} makes it)")
     if given:

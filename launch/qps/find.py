@@ -64,6 +64,8 @@ def find_qps(options: QpsOptions) -> ExitCode:
         try_setting(options.user_conf, _key(options))
     try_file(options.home / RESULT, RESULTS, "choose another with --results")
     options.home.mkdir(parents=True, exist_ok=True)
+    if options.user_conf.exists():
+        terminal.line(f"user.conf: {options.user_conf} (without its target_qps)")
     with Signals() as signals:
         finder = _Finder(options, terminal, signals)
         return finder.loadgen() if options.loadgen else finder.search()

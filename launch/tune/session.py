@@ -129,6 +129,8 @@ class _Session:
             f"{options.model} {options.scenario}: {self._space.size} choices,"
             f" {duration(options.budget_s)}; default: {self._default}"
         )
+        if options.user_conf is not None:
+            terminal.line(f"user.conf: {options.user_conf} (without the rates that it expects)")
         busy = os.getloadavg()[0] / len(self._topology.allowed)
         if busy > BUSY:
             terminal.line(

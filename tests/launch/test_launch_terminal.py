@@ -226,7 +226,7 @@ def test_the_watcher_names_phases_and_expected_time(
     assert stream.getvalue().splitlines() == [
         "warming up: measuring what the instances can do",
         "90 samples/s measured; expected duration 66 s",
-        "testing: 0% 0 s of about 66 s",
+        "testing: 0% 0 s of about 1 min 6 s",
         "  note: instance 1 was killed",
     ]
 
