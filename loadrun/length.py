@@ -46,7 +46,7 @@ def check_length(settings: Settings, config: LoadrunConfig, rate: float) -> None
     for expected_s, asked_s, what, cause in _parts(settings, config, rate):
         if expected_s > TIMES * asked_s and expected_s - asked_s > EXCESS_S:
             raise TooLongError(
-                f"expected duration {duration(expected_s)}, {expected_s / asked_s:.0f} times the"
+                f"expected duration {duration(expected_s)}, {expected_s / asked_s:.3g} times the"
                 f" {duration(asked_s)} {what}: {cause.why}; {cause.cure}, or give --yes to run it"
                 " all the same"
             )
