@@ -14,6 +14,7 @@ import models
 from launch.announcement import announce, unofficial_reasons
 from launch.aside import aside_of
 from launch.assets import Assets
+from launch.compliance.references import reference_ids
 from launch.compliance.settings import audit_config
 from launch.configs import LOADRUN_REPORT, START_TIMEOUT_S, loadrun_config, netrun_config
 from launch.doctor.finding import Finding, Level
@@ -97,6 +98,8 @@ def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
     need_space(options.results, results_bytes(0, 0), RESULTS, CHOOSE)
     run_id = new_run_id()
     record = Record(options, plan, pinning, topology, run_id)
+    if options.audit:
+        record.values["compared_with"] = reference_ids(options)
     record.checks(_check(topology, pinning, terminal))
     staging = Staging(options.results, run_id, options.scenario, options.model)
     with Signals() as signals, staging:

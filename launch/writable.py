@@ -22,8 +22,7 @@ def try_file(path: Path, what: str, cure: str, *, makes_folders: bool = True) ->
         raise _refused(path, what, "is a directory", cure)
     folder = path.parent
     if not makes_folders and not folder.is_dir():
-        missing = "is no directory" if folder.exists() else "there is no such directory"
-        raise _refused(folder, what, missing, cure)
+        raise _refused(path, what, f"{folder} is no directory", cure)
     _try_in(nearest(folder), path.name, path, what, cure)
     if folder.is_dir():
         _try_replacing(path, what, cure)

@@ -35,6 +35,16 @@ def find_reference(options: RunOptions, mode: str) -> dict[str, Any] | None:
     return record if record is not None and record.get("status") == COMPLETE else None
 
 
+def reference_ids(audit: RunOptions) -> dict[str, str]:
+    """Return the run ids, by mode, of the runs that the audit run of `audit` is compared with."""
+    assert audit.audit is not None
+    found = {
+        mode: find_reference(replace(audit, mode=mode, audit=None), mode)
+        for mode in compared_with(audit.audit)
+    }
+    return {mode: record["run_id"] for mode, record in found.items() if record is not None}
+
+
 def place(options: RunOptions, mode: str) -> Path:
     """Return where results of that mode stand; those of an audit where `options` are of one."""
     where = home(options.results, options.scenario, options.model)

@@ -183,6 +183,16 @@ def test_weights_that_do_not_fit(cli: Cli) -> None:
     assert not (cli.directory / "results").exists()
 
 
+def test_a_test_of_hours_is_refused_where_nobody_can_be_asked(cli: Cli) -> None:
+    code, output = cli.run("run", "resnet50", "--fast", "--qps", "26000")
+    assert code == 2, output
+    said = output.splitlines()[-1]
+    assert said.startswith("loadrun: error: expected duration ")
+    assert "times the 1 min asked for: --qps 26000 asks for 1,716,000 samples" in said
+    assert said.endswith("or give --yes to run it all the same")
+    assert not (cli.directory / "results").exists()
+
+
 def test_an_interrupted_run_says_so(cli: Cli) -> None:
     process = cli.start("run", "resnet50", "--time", "600")
     home = cli.directory / "results/offline/resnet50"
