@@ -33,6 +33,10 @@ class ConfigError(InputError):
     """A configuration cannot be used; the message names the key, its value and the cure."""
 
 
+class TooLongError(InputError):
+    """The test would last far longer than was asked for, which may be what the user wants."""
+
+
 class RunError(LoadrunError):
     """The run started and failed; the message says what failed."""
 

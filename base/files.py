@@ -67,6 +67,13 @@ def written_aside(target: Path) -> Iterator[Path]:
         raise
 
 
+def try_writing_beside(target: Path) -> None:
+    """Raise OSError unless files can be written aside of `target`: asked before a long build."""
+    aside = _new_name(target)
+    aside.touch(exist_ok=False)
+    aside.unlink()
+
+
 def put_in_place(aside: Path, target: Path) -> None:
     """Rename a file that is written to `target`, which may exist, once it is on the disk.
 
@@ -137,17 +144,21 @@ def reserve(file: Path, size: int, target: Path) -> None:
         try:
             os.posix_fallocate(opened.fileno(), 0, size)
         except OSError as error:
+            mebibytes = f"{target}: needs {size / 2**20:,.1f} MiB"
+            choose = "choose another place for the cache with LOADRUN_CACHE"
             if error.errno == errno.EFBIG:
                 raise InputError(
-                    f"{target}: needs {size / 2**20:,.1f} MiB, more than this process may write"
-                    " into one file (cure: ulimit -f unlimited)"
+                    f"{mebibytes}, more than this process may write into one file (cure: ulimit -f"
+                    " unlimited)"
                 ) from None
             disk = os.fstatvfs(opened.fileno())
-            raise InputError(
-                f"{target}: needs {size / 2**20:,.1f} MiB, but its file system has"
-                f" {disk.f_bavail * disk.f_frsize / 2**20:,.1f} MiB free ({error.strerror}; choose"
-                " another place for the cache with LOADRUN_CACHE)"
-            ) from None
+            if error.errno == errno.ENOSPC and not (disk.f_files and disk.f_favail == 0):
+                free = f"{disk.f_bavail * disk.f_frsize / 2**20:,.1f} MiB free"
+                raise InputError(
+                    f"{mebibytes}, but its file system has {free} ({error.strerror}; {choose})"
+                ) from None
+            why = "0 inodes are free" if error.errno == errno.ENOSPC else error.strerror
+            raise InputError(f"{mebibytes}, which cannot be had ({why}; {choose})") from None
 
 
 def _aside(target: Path) -> str:

@@ -15,8 +15,11 @@ _PR_SET_PDEATHSIG = 1
 def signal_when_parent_dies(number: signal.Signals) -> None:
     """Ask the kernel to send `number` when the parent dies (prctl(2), PR_SET_PDEATHSIG).
 
-    A parent that died before this call sends nothing any more.
+    A parent that died before this call sends nothing any more. A signal that was inherited as
+    ignored is heeded again.
     """
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")

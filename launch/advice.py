@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from launch.announcement import SERVED_IMAGES
@@ -10,6 +12,11 @@ from loadrun.scenarios import MODES, SCENARIOS
 
 MOST = 3
 """More than this is not read."""
+SEARCHED = (
+    *("--max-latency", "--engine", "--weights", "--images", "--labels", "--calibration"),
+    *("--user-conf", "--results"),
+)
+"""Options that a search takes, too, and whose loss would make it a search for something else."""
 HEADROOM = 0.7
 """Share of Server's latency limit below which its percentile leaves room for a higher rate."""
 
@@ -21,12 +28,26 @@ def advice(record: dict[str, Any]) -> list[str]:
     """
     if not MODES[record["mode"]].performance or record.get("audit"):
         return [*_calibrate(record)]
+    if not record.get("times_count", True):
+        # To be run again: nothing follows from its figures.
+        return []
     return [
         *_doctor(record),
         *_calibrate(record),
         *_find_qps(record),
         *_tune(record),
     ][:MOST]
+
+
+def _as_given(record: dict[str, Any], options: Sequence[str]) -> str:
+    """Those of the options that the run was given, to be appended to a command that follows it."""
+    words: list[str] = record.get("command") or []
+    found: list[str] = []
+    for place, word in enumerate(words):
+        name, _, value = word.partition("=")
+        if name in options:
+            found += [word] if value else words[place : place + 2]
+    return "".join(f" {shlex.quote(word)}" for word in found)
 
 
 def _doctor(record: dict[str, Any]) -> list[str]:
@@ -43,9 +64,12 @@ def _calibrate(record: dict[str, Any]) -> list[str]:
 
 
 def _find_qps(record: dict[str, Any]) -> list[str]:
+    # Searched is what runs by default: find-qps has no --precision.
     if not SCENARIOS[record["scenario"]].scheduled or record["engine"] in WITHOUT_ARTIFACT:
         return []
-    command = f"loadrun find-qps {record['model']}"
+    if record.get("precision", "int8") != "int8":
+        return []
+    command = f"loadrun find-qps {record['model']}{_as_given(record, SEARCHED)}"
     if record["result"]["valid"] is False:
         return [f"{command}: the highest rate that is VALID"]
     share = limit_share(record)
@@ -69,5 +93,7 @@ def limit_share(record: dict[str, Any]) -> float | None:
 def _tune(record: dict[str, Any]) -> list[str]:
     if record.get("tuned") or record["engine"] in WITHOUT_ARTIFACT:
         return []
+    given = (*SEARCHED, "--precision")
     command = f"loadrun tune {record['model']} --scenario {record['scenario'].lower()}"
+    command += _as_given(record, given if record["scenario"] == "Server" else given[1:])
     return [f"{command}: the best instances, cores and batch size here"]

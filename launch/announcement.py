@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from launch.assets import WITHOUT_ARTIFACT
+from launch.environment import preloaded
 from launch.instructions import read_instruction_set
 from launch.options import RunOptions
 from launch.pinning import Pinning
 from launch.plan import Plan
 from launch.terminal import Terminal
 from launch.topology import format_list
+from loadrun.user_conf import parse_user_conf
 from models.model import Model
 
 SERVED_IMAGES = "calibrated on the served images"
@@ -28,6 +30,7 @@ def announce(
         f"  engine: {options.engine}, {options.precision}, batch size {options.batch_size},"
         f" policy {options.policy}"
     )
+    terminal.lines(f"  user.conf: {text}" for text in user_conf_settings(options, model))
     if options.tuned.notice:
         terminal.line(f"  tuned: {options.tuned.notice}")
     own = "shared with the instances" if plan.shared else "of its own"
@@ -39,7 +42,24 @@ def announce(
         terminal.line(f"  note: {pinning.notice}")
     if options.precision == "int8" and options.engine not in WITHOUT_ARTIFACT:
         announce_instructions(terminal)
+    if libraries := preloaded():
+        terminal.line(f"  note: preloaded into every process: {', '.join(libraries)}")
     terminal.lines(f"  note: {text}" for text in data_notices(options))
+
+
+def user_conf_settings(options: RunOptions, model: Model) -> list[str]:
+    """What user.conf, given or found, sets for this test, in one line; none where it sets nothing.
+
+    Raises UserConfError for a file that LoadGen would misread.
+    """
+    if options.user_conf is None:
+        return []
+    conf = parse_user_conf(options.user_conf, models=(model.mlperf_name,))
+    found = conf.settings(model.mlperf_name, options.scenario)
+    if not found:
+        return []
+    settings = ", ".join(f"{key} = {entry.value:.10g}" for key, entry in found.items())
+    return [f"{options.user_conf}: {settings}"]
 
 
 def announce_instructions(terminal: Terminal) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import os
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from base.errors import ExitCode, InputError, LoadrunError
 from base.files import write_text
 from base.parent import die_with_parent
 from launch.limits import check, need_for_build, no_memory
-from launch.space import FULL, free_bytes, mebibytes
+from launch.space import FULL, room
 from models.packages import cannot_load
 
 
@@ -115,8 +114,7 @@ def cache_trouble(error: OSError, cache: Path) -> str | None:
         return None
     free = ""
     if error.errno in FULL and cache.exists():
-        disk = os.statvfs(cache)
-        free = f", {mebibytes(free_bytes(disk))} and {disk.f_favail} inodes are free"
+        free = f", {room(cache)}"
     return (
         f"{at if inside else cache}: {error.strerror}{free} (the cache must be writable and have"
         " room; choose another with LOADRUN_CACHE)"

@@ -48,7 +48,7 @@ def overrides(options: RunOptions) -> Overrides:
         min_duration_s=duration_s,
         min_query_count=count or (1 if options.fast else None),
         max_query_count=0 if count is not None and options.time_s is None else count,
-        target_qps=options.qps,
+        target_qps=options.qps or options.reference_qps,
         target_latency_ms=options.max_latency_ms,
     )
 
@@ -111,6 +111,7 @@ def loadrun_config(
         user_conf=str(options.user_conf) if options.user_conf else None,
         audit_config=str(audit) if options.audit else None,
         round=options.round,
+        any_length=options.any_length,
         processors=None if options.in_process else list(plan.loadrun),
         spin_us=loadrun_spin_us(plan.spins, options.scenario),
         batch_ms=measured_batch_ms(assets),

@@ -7,8 +7,10 @@ import hashlib
 import http.client
 import json
 import os
+import ssl
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any, BinaryIO
 
 from base.errors import InputError
 from base.files import locked, put_in_place
+from launch.space import room
 from models.published import PublishedFile
 
 CHUNK = 1 << 18
@@ -25,6 +28,19 @@ PATIENCE_S = (1.0, 2.0, 4.0, 8.0)
 PASSING = (408, 429, 500, 502, 503, 504)
 """HTTP codes of a server that may answer the next time."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+CERTIFICATE = (
+    "its certificate is not trusted here: let SSL_CERT_FILE name the authorities of your network"
+    " (a .pem file)"
+)
+_HTTP_CURES = {
+    401: "it asks for a login",
+    403: "it refuses this machine",
+    404: "it is no longer there (--list shows the others)",
+    407: "the proxy asks for a login: put it into the proxy's address (http://USER:PASSWORD@HOST)",
+    410: "it is no longer there (--list shows the others)",
+}
+"""What is the matter where a server answers that trying again is no use."""
 
 Progress = Callable[[int, int | None], None]
 """Told the bytes at hand and their total, where the server says it."""
@@ -95,9 +111,13 @@ class _Download:
                 return step()
             except urllib.error.HTTPError as error:
                 if error.code not in PASSING:
-                    raise self._unreachable(f"HTTP {error.code} {error.reason}") from None
+                    told = f"HTTP {error.code} {error.reason}"
+                    cure = _HTTP_CURES.get(error.code, "the server does not give it")
+                    raise self._unreachable(told, cure) from None
                 reason = f"HTTP {error.code}"
             except urllib.error.URLError as error:
+                if isinstance(error.reason, ssl.SSLCertVerificationError):
+                    raise self._unreachable(str(error.reason), CERTIFICATE) from None
                 reason = str(getattr(error.reason, "strerror", None) or error.reason)
             except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
                 reason = str(error) or type(error).__name__
@@ -107,7 +127,7 @@ class _Download:
                 self.part.unlink(missing_ok=True)
                 raise InputError(
                     f"{self.target.parent}: {error.strerror} for {self.file.name}; nothing was "
-                    "kept: make room or choose another folder (--to DIR)"
+                    f"kept: {_more_room(error, self.target.parent)}"
                 ) from None
             failures = 1 if self._size() > before else failures + 1
             if failures > len(self.patience_s):
@@ -115,10 +135,11 @@ class _Download:
             self.notice(f"{reason}: trying again in {self.patience_s[failures - 1]:g} s")
             time.sleep(self.patience_s[failures - 1])
 
-    def _unreachable(self, reason: str) -> InputError:
+    def _unreachable(self, reason: str, cure: str | None = None) -> InputError:
+        cure = cure or _other_way(self.file.url)
         return InputError(
-            f"{self.file.url}: {reason}; behind a proxy set https_proxy, or download it elsewhere "
-            f"and put it at {self.target}"
+            f"{self.file.url}: {reason}; {cure}, or download it elsewhere and put it at"
+            f" {self.target}"
         )
 
     def _size(self) -> int:
@@ -165,6 +186,27 @@ class _Download:
         os.fsync(part.fileno())
         if total is not None and done < total:
             raise ConnectionError(f"the connection ended after {done} of {total} bytes")
+
+
+def _other_way(url: str) -> str:
+    """What to do about a server that cannot be reached: look at the proxy, or name one."""
+    kind = urllib.parse.urlsplit(url).scheme
+    proxy = urllib.request.getproxies().get(kind)
+    if proxy and not urllib.request.proxy_bypass(urllib.parse.urlsplit(url).hostname or ""):
+        return f"see whether the proxy of {kind}_proxy ({_without_password(proxy)}) is right"
+    return f"see to the network (behind a proxy set {kind}_proxy)"
+
+
+def _without_password(proxy: str) -> str:
+    place = urllib.parse.urlsplit(proxy)
+    return proxy.replace(f"{place.netloc}", place.netloc.rpartition("@")[2])
+
+
+def _more_room(error: OSError, folder: Path) -> str:
+    if error.errno == errno.EFBIG:
+        return "raise the limit of a file's size (ulimit -f)"
+    lacks = f" ({room(folder)})" if error.errno == errno.ENOSPC else ""
+    return f"make room{lacks} or choose another folder (--to DIR)"
 
 
 def _matches(path: Path, checksum: str) -> bool:

@@ -7,13 +7,33 @@ recorded: MAX_CPU_ISA, with which oneDNN can be held to an older instruction set
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 REMOVED = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "DNNL_", "ONEDNN_", "TORCH_")
 MAX_CPU_ISA = "ONEDNN_MAX_CPU_ISA"
+RECORDED = ("LD_", "GLIBC_TUNABLES", "MALLOC_", "MIMALLOC_", "TCMALLOC_", "PYTHON")
+"""Beginnings of names that children keep and that change how they run: run.json tells them."""
+PRELOAD = "LD_PRELOAD"
+PRELOAD_FILE = Path("/etc/ld.so.preload")
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+
+
+def recorded_environment(inherited: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What children keep of the user's environment and what changes how they run."""
+    source = os.environ if inherited is None else inherited
+    return {k: v for k, v in sorted(source.items()) if k.startswith(RECORDED)}
+
+
+def preloaded(inherited: Mapping[str, str] | None = None, file: Path = PRELOAD_FILE) -> list[str]:
+    """The libraries that are loaded into every process before its own (ld.so(8))."""
+    source = os.environ if inherited is None else inherited
+    found = source.get(PRELOAD, "").replace(":", " ").split()
+    with contextlib.suppress(OSError):
+        found += file.read_text(errors="replace").replace(":", " ").split()
+    return found
 
 
 def base_environment(inherited: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -57,7 +57,11 @@ class TunedUse:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """One run as the user asked for it. Names are canonical; None leaves a choice to loadrun."""
+    """One run as the user asked for it. Names are canonical; None leaves a choice to loadrun.
+
+    `any_length`: it may last far longer than was asked for. `reference_qps` is the target rate of
+    the run that this one is compared with; `qps`, what the user gave, wins over it.
+    """
 
     model: str
     scenario: str
@@ -89,6 +93,8 @@ class RunOptions:
     stall_limit_s: float
     command: tuple[str, ...]
     tuned: TunedUse
+    any_length: bool = False
+    reference_qps: float | None = None
 
     @property
     def in_process(self) -> bool:

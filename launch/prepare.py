@@ -23,6 +23,7 @@ from launch.processes import Child, describe_end, end_all, error_line, start
 from launch.signals import Signals
 from launch.tail import Tail
 from launch.terminal import Bar, Terminal
+from loadrun.durations import duration
 
 POLL_S = 0.1
 LEAVE_S = 5.0
@@ -244,7 +245,7 @@ class _Pace:
         if now - began < RATE_KNOWN_S or done <= before or not total:
             return text
         rate = (done - before) / (now - began)
-        return f"{text}, {rate:.0f}/s, {(total - done) / rate:.0f} s left"
+        return f"{text}, {rate:.0f}/s, {duration((total - done) / rate)} left"
 
 
 def _text(path: Path | None) -> str | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from launch.assets import Assets
 from launch.deaths import alarm
 from launch.doctor.finding import Finding
+from launch.environment import preloaded, recorded_environment
 from launch.host import host, versions
 from launch.options import RunOptions
 from launch.pinning import Binding, Pinning
@@ -23,6 +24,7 @@ from launch.supervisor import Outcome
 from launch.topology import Topology
 
 if TYPE_CHECKING:
+    from launch.timekeeping import Timekeeping
     from loadrun.logs import LoadgenResult
     from models.imagenet.accuracy import Accuracy
 
@@ -61,6 +63,8 @@ class Record:
             "plan": plan.as_json(),
             "pinning": {"method": pinning.method, "memory": pinning.memory},
             "host": host(topology),
+            "environment": recorded_environment(),
+            "preloaded": preloaded(),
             "topology": as_rows(topology),
             "versions": versions(),
             "timings_s": {},
@@ -102,6 +106,10 @@ class Record:
         self.values["deaths"] = [asdict(death) for death in outcome.deaths]
         self.values["alarm"] = alarm(outcome.deaths)
         self.values["poison"] = outcome.poison.as_json() if outcome.poison else None
+        self.values["not_quiet"] += [
+            f"instance {index} was stopped for about {seconds:g} s; the figures may be too low"
+            for index, seconds in outcome.stops
+        ]
         self.values["removed_segments"] = outcome.removed_segments
         self.values["timings_s"]["phases"] = outcome.phases_s
 
@@ -131,12 +139,25 @@ class Record:
         """What each instance said of its engine when it was ready."""
         self.values["engines"] = {str(i): report for i, report in sorted(reports.items())}
 
-    def result(self, result: LoadgenResult, cures: list[tuple[str, str]]) -> None:
-        """LoadGen's verdict and figures."""
+    def timekeeping(self, kept: Timekeeping, phases: list[dict[str, Any]]) -> None:
+        """How clock and processes went on during the test, and what of it a person must know."""
+        self.values["clock"] = phases
+        self.values["times_count"] = not kept.spoils
+        self.values["not_quiet"] += kept.notes
+        if kept.false_times:
+            self.values["harness_efficiency"] = None
+
+    def result(
+        self, result: LoadgenResult, cures: list[tuple[str, str]], kept: Timekeeping
+    ) -> None:
+        """LoadGen's verdict and figures, but INVALID where its times do not count.
+
+        Latencies that a false clock measured are left out: nothing is to be computed from them.
+        """
         self.values["result"] = {
-            "valid": result.valid,
+            "valid": False if kept.spoils and result.valid is not None else result.valid,
             "metric": asdict(result.metric) if result.metric else None,
-            "latencies_ns": result.latencies_ns,
+            "latencies_ns": {} if kept.false_times else result.latencies_ns,
             "invalid": [{"reason": reason, "cure": cure} for reason, cure in cures],
             "errors": result.errors,
             "warnings": result.warnings,

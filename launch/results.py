@@ -30,6 +30,7 @@ from base.errors import InputError
 from base.files import write_text, written_aside
 from base.locks import lock
 from launch.compliance.settings import AUDITS
+from launch.writable import try_file, try_folder
 from loadrun.report import as_text
 from loadrun.scenarios import (
     ACCURACY_ONLY,
@@ -40,7 +41,9 @@ from loadrun.scenarios import (
 
 STAGING = ".staging-"
 COPY = ".copy"
+PROBE = ".probe"
 OLD = ".old-"
+RESULTS = "results directory"
 COMPLETE, FAILED, INTERRUPTED = "COMPLETE", "FAILED", "INTERRUPTED"
 """How a run can have ended (`status` of run.json)."""
 RUN_JSON = "run.json"
@@ -92,7 +95,7 @@ class Staging:
             self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise InputError(
-                f"results directory {self.home}: {error.strerror} (choose another with --results)"
+                f"{RESULTS} {self.home}: {error.strerror} (choose another with --results)"
             ) from None
         lock(self._lock, self.home)
         return self
@@ -105,6 +108,31 @@ class Staging:
             # Gone again where nothing came of it.
             with contextlib.suppress(OSError):
                 directory.rmdir()
+
+    def try_places(self, mode: str, audit: str | None) -> None:
+        """Raise InputError unless `publish` can put this directory where it goes."""
+        cure = "choose another with --results"
+        found = places(self.home, mode, audit)
+        for place in found:
+            try_folder(place, RESULTS, cure)
+            probe = self.path / PROBE
+            target = place.parent / f"{PROBE}-{self.run_id}"
+            above = [directory for directory in place.parents if not directory.exists()]
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                probe.mkdir()
+                # To another file system nothing can be renamed.
+                probe.rename(target)
+                target.rmdir()
+            except OSError as error:
+                raise InputError(f"{RESULTS} {place}: {error.strerror} ({cure})") from None
+            finally:
+                for directory in (probe, target, *above):
+                    with contextlib.suppress(OSError):
+                        directory.rmdir()
+        if audit is None:
+            for name in LOGS:
+                try_file(self.home / name, RESULTS, cure)
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Write run.json, whole."""

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import models
-from base.errors import ExitCode, InputError, InterruptedRunError, RunError
+from base.errors import ExitCode, InputError, InterruptedRunError, RunError, TooLongError
 from base.errors import InputError as ImageError
 from launch.announcement import announce, unofficial_reasons
 from launch.aside import aside_of
 from launch.assets import Assets
+from launch.compliance.references import reference_ids
 from launch.compliance.settings import audit_config
 from launch.configs import LOADRUN_REPORT, START_TIMEOUT_S, loadrun_config, netrun_config
 from launch.doctor.finding import Finding, Level
@@ -39,6 +40,7 @@ from launch.results import (
     COMPLETE,
     FAILED,
     INTERRUPTED,
+    RESULTS,
     RUN_JSON,
     Staging,
     file_abandoned,
@@ -47,20 +49,21 @@ from launch.results import (
 )
 from launch.signals import Signals
 from launch.space import need_space, results_bytes, told
+from launch.standstill import Span
 from launch.summary import summary
 from launch.supervisor import Command, Supervisor
 from launch.terminal import Terminal
+from launch.timekeeping import judge
 from launch.topology import Topology, read_topology
 from launch.watch import RunWatcher, Watched
 from loadrun.logs import LogError, parse_result
 from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.user_conf import UserConfError, parse_user_conf
-from loadrun.verdict import Serving, explain
+from loadrun.verdict import Asked, Serving, explain
 from models.imagenet.accuracy import accuracy
 from models.imagenet.dataset import VALIDATION_IMAGES, image_folder
 from shm.reclaim import reclaim
 
-RESULTS = "results directory"
 CHOOSE = "choose another with --results"
 ANNOUNCED = "instructions"
 """A check whose finding stands in the announcement already."""
@@ -72,6 +75,19 @@ def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
     `outlet` is where the result goes; standard output, or standard error beside --json, by default.
     """
     outlet = outlet or Terminal(sys.stderr if options.json else sys.stdout)
+    try:
+        return _run(options, outlet)
+    except TooLongError as error:
+        if not outlet.answers:
+            raise
+        outlet.line(str(error))
+        if not outlet.agrees("run it all the same?"):
+            raise InterruptedRunError("not started") from None
+        # All that was built is there, and the warm-up is short beside such a test.
+        return _run(replace(options, any_length=True), outlet)
+
+
+def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
     terminal = Terminal.silent() if options.quiet else outlet
     model = models.get(options.model)
     if options.user_conf is not None:
@@ -90,12 +106,15 @@ def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
     kills = kills_for_memory()
     run_id = new_run_id()
     record = Record(options, plan, pinning, topology, run_id)
+    if options.audit:
+        record.values["compared_with"] = reference_ids(options)
     record.checks(_check(topology, pinning, terminal))
     staging = Staging(options.results, run_id, options.scenario, options.model)
     with Signals() as signals, staging:
         test = _Test(
             options, topology, plan, pinning, run_id, record, staging.path, terminal, signals
         )
+        staging.try_places(options.mode, options.audit)
         try:
             staging.write_record(record.values)
             test.execute()
@@ -122,6 +141,24 @@ def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
 def new_run_id() -> str:
     """A name for the run: the time, for people, and enough chance to be the only one."""
     return datetime.now(UTC).strftime("%Y%m%dt%H%M%S") + secrets.token_hex(4)
+
+
+def asked(options: RunOptions) -> Asked:
+    """What the user gave that decides the length and the load of a test."""
+    settings: dict[str, float] = {}
+    if options.user_conf is not None:
+        name = models.get(options.model).mlperf_name
+        conf = parse_user_conf(options.user_conf, models=(name,))
+        found = conf.settings(name, options.scenario)
+        settings = {key: entry.value for key, entry in found.items()}
+    return Asked(
+        count=options.count,
+        time_s=options.time_s,
+        qps=options.qps,
+        max_latency_ms=options.max_latency_ms,
+        user_conf=str(options.user_conf or "user.conf"),
+        settings=settings,
+    )
 
 
 def planned_record(options: RunOptions) -> dict[str, Any]:
@@ -181,6 +218,7 @@ class _Test:
         self._directory = directory
         self._terminal = terminal
         self._signals = signals
+        self._late: list[Span] = []
 
     def execute(self) -> None:
         """Prepare, run, read the results into the record; raises LoadrunError."""
@@ -204,8 +242,15 @@ class _Test:
             result = parse_result(self._directory)
         except LogError as error:
             raise RunError(str(error)) from None
-        serving = Serving(report["measured_rate"] or 0.0, len(self._plan.instances))
-        record.result(result, explain(result, options.count, serving))
+        serving = Serving(
+            report["measured_rate"] or 0.0,
+            len(self._plan.instances),
+            self._plan.cores_per_instance,
+            len(self._topology.allowed),
+        )
+        kept = judge(report["clock"], self._late, result.perf_constraints_met is False)
+        record.timekeeping(kept, report["clock"])
+        record.result(result, explain(result, asked(options), serving, kept.spoils), kept)
         record.unofficial(
             unofficial_reasons(
                 options, assets.sample_count, record.values["synthetic"], report["unofficial"]
@@ -268,9 +313,14 @@ class _Test:
             watch = Watch(self._topology)
             try:
                 supervisor.run()
+            except InputError as error:
+                if (read_json(directory / LOADRUN_REPORT) or {}).get("too_long"):
+                    raise TooLongError(str(error)) from None
+                raise
             finally:
                 self._record.disturbance(watch.disturbance())
                 self._record.outcome(supervisor.outcome)
+                self._late = supervisor.outcome.late
                 self._record.engines(self._engine_reports())
 
     def _files_of(self, samples: Sequence[int]) -> list[str | None]:

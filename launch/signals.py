@@ -19,16 +19,32 @@ def end_at_once() -> None:
     """From now on an ending signal ends the process with exit code 130: nothing is made yet.
 
     A KeyboardInterrupt would come out of whatever is being imported, and some libraries turn it
-    into an error of their own, or into nothing. Main thread only.
+    into an error of their own, or into nothing. A signal that this process was started to ignore
+    (nohup, a shell's background job) stays ignored. Main thread only.
     """
+    # Inherited from a parent that ignores it, this one would hide how children end.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number in ENDING:
-        signal.signal(number, _end)
+        if is_heeded(number):
+            signal.signal(number, _end)
+    if not is_heeded(signal.SIGTERM):
+        # Children inherit SIG_IGN, but no handler: it is how launch ends them.
+        signal.signal(signal.SIGTERM, _ignore)
+
+
+def is_heeded(number: signal.Signals) -> bool:
+    """Whether the signal does something here, other than being ignored since the start."""
+    return signal.getsignal(number) not in (signal.SIG_IGN, _ignore)
 
 
 def ignore_endings() -> None:
     """Everything is done: an ending signal must not change the exit code any more."""
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    pass
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -40,8 +56,8 @@ def _end(number: int, frame: FrameType | None) -> None:
 class Signals:
     """Catches the signals that end a run, and SIGCHLD, while it is entered (main thread only).
 
-    `ending` is the first ending signal (None: none yet) and `count` how many came: a second one
-    asks to end without patience.
+    Those that are ignored stay so. `ending` is the first ending signal (None: none yet) and `count`
+    how many came: a second one asks to end without patience.
     """
 
     def __init__(self) -> None:
@@ -54,7 +70,7 @@ class Signals:
         self._read.setblocking(False)
         self._write.setblocking(False)
         self._wakeup = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
-        for number in (*ENDING, signal.SIGCHLD):
+        for number in (*filter(is_heeded, ENDING), signal.SIGCHLD):
             self._before[number] = signal.signal(number, self._note)
         return self
 

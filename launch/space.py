@@ -65,6 +65,14 @@ def mebibytes(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB"
 
 
+def room(place: Path) -> str:
+    """What a file system without room lacks, in words: inodes, or bytes."""
+    disk = os.statvfs(nearest(place))
+    if disk.f_files and disk.f_favail == 0:
+        return "0 inodes are free: it takes no more files, whatever their size"
+    return f"{mebibytes(free_bytes(disk))} are free"
+
+
 def told(error: OSError) -> str:
     """What an error of the file system says, with the file it is about."""
     where = error.filename2 or error.filename

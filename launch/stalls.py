@@ -22,7 +22,10 @@ LONGEST_STEP_S = 1.0
 
 
 class Silence:
-    """Watches one process; `limit_s` is the stall limit."""
+    """Watches one process; `limit_s` is the stall limit.
+
+    `stops` are the (from, to) between which it was seen stopped, to the step of `look`, in s.
+    """
 
     def __init__(self, pid: int, limit_s: float) -> None:
         self._pid = pid
@@ -31,6 +34,7 @@ class Silence:
         self._looked: float | None = None
         self._silent_s = 0.0
         self._stopped_s = 0.0
+        self.stops: list[tuple[float, float]] = []
 
     def look(self, now: float, heartbeat: int | None, batch_s: float | None) -> End | None:
         """What is wrong with the process, STOPPED or SILENT; None while nothing is.
@@ -39,19 +43,29 @@ class Silence:
         `batch_s` is how long a full batch usually takes; None where the process does not serve, so
         that only a stop counts.
         """
-        step_s = min(now - self._looked, LONGEST_STEP_S) if self._looked is not None else 0.0
+        before = now if self._looked is None else self._looked
+        step_s = min(now - before, LONGEST_STEP_S)
         self._looked = now
         if heartbeat is not None and heartbeat != self._seen:
             self._seen = heartbeat
             self._silent_s = self._stopped_s = 0.0
             return None
         self._silent_s += step_s
-        self._stopped_s = self._stopped_s + step_s if is_stopped(self._pid) else 0.0
+        if is_stopped(self._pid):
+            self._note_stop(before, now)
+            self._stopped_s += step_s
+        else:
+            self._stopped_s = 0.0
         if self._stopped_s >= self._limit_s:
             return End(Cause.STOPPED, f"was stopped for {self._stopped_s:.1f} s")
         if batch_s is not None and self._silent_s >= max(self._limit_s, PATIENCE * batch_s):
             return End(Cause.SILENT, f"gave no sign of life for {self._silent_s:.1f} s")
         return None
+
+    def _note_stop(self, before: float, now: float) -> None:
+        if self.stops and self.stops[-1][1] == before:
+            before = self.stops.pop()[0]
+        self.stops.append((before, now))
 
 
 def is_stopped(pid: int, proc: Path = Path("/proc")) -> bool:

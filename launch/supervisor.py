@@ -32,6 +32,7 @@ from launch.processes import Child, describe_end, end_all, error_line, kill, sta
 from launch.results import read_json
 from launch.signals import Signals
 from launch.stalls import Silence
+from launch.standstill import Span, Ticks
 from launch.tail import Tail
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.reclaim import reclaim
@@ -42,6 +43,8 @@ RUNNING_POLL_S = 0.5
 """Ends and signals wake the supervisor at once; the rest of what it looks at can wait."""
 WATCH_S = 0.5
 """How often signs of life are looked at."""
+NOTED_STOP_S = 1.0
+"""Stops are seen when signs of life are looked at: a shorter one may have been a moment."""
 LEAVE_S = 5.0
 """How long a process gets to leave by itself once the run is over."""
 PATIENCE_S = 2.0
@@ -61,7 +64,11 @@ class Command:
 
 @dataclass
 class Outcome:
-    """What the supervisor saw, for run.json; filled as the run goes, also when it fails."""
+    """What the supervisor saw, for run.json; filled as the run goes, also when it fails.
+
+    `late` are the spans (CLOCK_MONOTONIC ns) in which launch itself came late or loadrun was seen
+    stopped, `stops` the (instance, seconds) of instances that were stopped and went on.
+    """
 
     bindings: dict[int, Binding] = field(default_factory=dict)
     loadrun_binding: Binding | None = None
@@ -69,6 +76,8 @@ class Outcome:
     poison: Poison | None = None
     phases_s: dict[str, float] = field(default_factory=dict)
     removed_segments: list[str] = field(default_factory=list)
+    late: list[Span] = field(default_factory=list)
+    stops: list[tuple[int, float]] = field(default_factory=list)
 
 
 class Listener(Protocol):
@@ -152,6 +161,7 @@ class Supervisor:
         self._control: ControlBlock | None = None
         self._state: RunState | None = None
         self._look_at = 0.0
+        self._ticks = Ticks()
 
     def run(self) -> Outcome:
         """Run until loadrun has ended well.
@@ -171,7 +181,9 @@ class Supervisor:
             for index, command in enumerate(self._instance_commands):
                 self._instances.append(self._start_instance(index, command))
             while True:
-                self._signals.wait(RUNNING_POLL_S if self._settled() else STARTING_POLL_S)
+                pause_s = RUNNING_POLL_S if self._settled() else STARTING_POLL_S
+                self._signals.wait(pause_s)
+                self._ticks.tick(time.monotonic_ns(), pause_s)
                 if self._signals.ending is not None:
                     raise InterruptedRunError(f"interrupted by {self._signals.ending.name}")
                 self._forward_output()
@@ -389,6 +401,17 @@ class Supervisor:
             + (f"; its last lines:\n{last.last_words}" if last.last_words else "")
         )
 
+    def _note_stops(self) -> None:
+        """Who was stopped for a while and went on; what held up launch too is no stop by itself."""
+        own = self._ticks.late
+        stops = self._loadrun_silence.stops
+        self.outcome.late = own + [(int(1e9 * first), int(1e9 * last)) for first, last in stops]
+        for instance in self._instances:
+            for first, last in instance.silence.stops:
+                alone = not any(start < 1e9 * last and 1e9 * first < end for start, end in own)
+                if alone and instance.verdict is None and last - first > NOTED_STOP_S:
+                    self.outcome.stops.append((instance.index, round(last - first, 1)))
+
     def _forward_output(self) -> None:
         for line in self._output.lines():
             self._listener.loadrun_says(line)
@@ -400,5 +423,6 @@ class Supervisor:
         end_all(children, self._signals, patience_s=PATIENCE_S)
         if self._control is not None:
             self._control.close()
+        self._note_stops()
         self.outcome.removed_segments = reclaim(self._run_id)
         self.outcome.phases_s["ended"] = self._elapsed()

@@ -99,6 +99,23 @@ class Terminal:
         """Write `text` in a frame of asterisks headed by `title`."""
         self.lines(framed(title, text))
 
+    @property
+    def answers(self) -> bool:
+        """Whether a person can be asked something: on a terminal, and in its foreground."""
+        if not self.interactive:
+            return False
+        try:
+            return sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+        except (OSError, ValueError, AttributeError):
+            return False
+
+    def agrees(self, question: str) -> bool:
+        """Ask for a yes; anything else, and the end of the input, is a no."""
+        with reader_may_be_gone():
+            print(f"{question} [y/N] ", end="", file=self._stream, flush=True)
+            return sys.stdin.readline().strip().lower() in ("y", "yes")
+        return False
+
     def table(self, table: Table) -> None:
         """Write a table: folded to a terminal's width, else as wide as its contents."""
         with reader_may_be_gone():

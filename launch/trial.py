@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError
+from base.files import write_text
 from launch.environment import base_environment
 from launch.options import Sources
 from launch.processes import describe_end, end_all, error_line, start
 from launch.results import RUN_JSON, home, places
 from launch.signals import Signals
 from loadrun.scenarios import PERFORMANCE_ONLY
+from loadrun.user_conf import UserConfError, parse_user_conf
 
 POLL_S = 0.5
+TRIES = 3
+"""A test whose clock was set, or that stood still, is no answer: it is made again."""
 LEAVE_S = 15.0
 
 
@@ -31,9 +35,26 @@ def run_once(
 ) -> dict[str, Any]:
     """Run a test below `directory` (emptied before) and return its run.json.
 
-    VALID or not, a test that completed is an answer. InterruptedRunError when the user ended it,
-    InputError and RunError with what the run said.
+    VALID or not, a test that completed is an answer, unless its times do not count: then it is made
+    again, and RunError in the end. InterruptedRunError when the user ended it, InputError and
+    RunError with what the run said.
     """
+    for _ in range(TRIES):
+        record = _run(model, scenario, words, directory, signals, mode)
+        if record.get("times_count", True):
+            return record
+    reason = record["result"]["invalid"][0]["reason"]
+    raise RunError(f"{TRIES} tests one after the other whose times do not count: {reason}")
+
+
+def _run(
+    model: str,
+    scenario: str,
+    words: Sequence[str],
+    directory: Path,
+    signals: Signals,
+    mode: str,
+) -> dict[str, Any]:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     command = [sys.executable, "-m", "launch.cli", "run", model, f"--scenario={scenario}"]
@@ -58,6 +79,31 @@ def run_once(
     (place, *_) = places(home(directory / "results", scenario, model), mode)
     record: dict[str, Any] = json.loads((place / RUN_JSON).read_text(encoding="utf-8"))
     return record
+
+
+def without_targets(
+    user_conf: Path | None, model: str, scenario: str, directory: Path
+) -> Path | None:
+    """Return a copy of user.conf, in `directory`, that expects no rate: trials look for one.
+
+    What was set for another machine would make them last for hours, or end at once. `model` is
+    MLPerf's name. None where there is no user.conf; raises InputError for one that is wrong.
+    """
+    if user_conf is None or not user_conf.exists():
+        return None
+    try:
+        entries = parse_user_conf(user_conf, models=(model,)).entries
+    except UserConfError as error:
+        raise InputError(str(error)) from None
+    expected = ["target_qps"]
+    if scenario in ("SingleStream", "MultiStream"):
+        expected.append("target_latency")
+    dropped = {entry.line for entry in entries if entry.key in expected}
+    lines = user_conf.read_text().splitlines()
+    kept = [line for number, line in enumerate(lines, 1) if number not in dropped]
+    copy = directory / "user.conf"
+    write_text(copy, "\n".join([*kept, ""]))
+    return copy
 
 
 def source_words(sources: Sources) -> list[str]:

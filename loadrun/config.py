@@ -44,6 +44,7 @@ class LoadrunConfig(Config):
     `spin_us` is how long loadrun looks for answers before it sleeps.
     `batch_ms` is what batches of 1, 2, ... samples take an instance, as far as it was measured.
     `report` is the JSON file written (whole, by rename) when the test starts and when it ends.
+    `any_length`: a test that takes far longer than was asked for is run all the same.
     `round` is the MLPerf round whose seeds hold; None leaves LoadGen's own.
     """
 
@@ -65,6 +66,7 @@ class LoadrunConfig(Config):
     user_conf: str | None = None
     audit_config: str | None = None
     round: str | None = None
+    any_length: bool = False
     processors: list[int] | None = None
     spin_us: float = 100.0
     batch_ms: list[float] = field(default_factory=list)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from base.errors import quoted
+from loadrun.clock import ClockWatch
 
 Samples = npt.NDArray[np.uint8]
 
@@ -42,15 +43,17 @@ class SampleLibrary:
     """Copies the samples that LoadGen asks for into the arena, and knows where each one is.
 
     `source` is uint8 [n, *shape] (memory-mapped), `arena` uint8 [slots, *shape]. LoadGen loads one
-    set at a time, of at most `performance_sample_count` different samples.
+    set at a time, of at most `performance_sample_count` different samples. `clock` is told when a
+    set is there and when it goes: between the two LoadGen measures.
     """
 
-    def __init__(self, source: Samples, arena: Samples) -> None:
+    def __init__(self, source: Samples, arena: Samples, clock: ClockWatch | None = None) -> None:
         if source.shape[1:] != arena.shape[1:]:
             raise LibraryError(f"samples of {source.shape[1:]} in an arena of {arena.shape[1:]}")
         self._source = source
         self._mapping = _mapping_of(source)
         self._arena = arena
+        self._clock = clock
         self._position_of = [-1] * len(source)
         self._free = list(range(len(arena)))
 
@@ -81,9 +84,13 @@ class SampleLibrary:
         if self._mapping is not None:
             # What was read stays in the page cache, but no longer counts as memory of this process.
             self._mapping.madvise(mmap.MADV_DONTNEED)
+        if self._clock is not None:
+            self._clock.begin()
 
     def unload(self, indices: list[int]) -> None:
         """UnloadSamplesFromRam: give the positions of these samples back."""
+        if self._clock is not None:
+            self._clock.end()
         table = self._position_of
         for index in set(indices):
             if table[index] >= 0:

@@ -25,10 +25,13 @@ from typing import Any
 
 from base.errors import ConfigError, ExitCode
 from base.parent import die_with_parent
+from loadrun.clock import ClockWatch, Phase
 from loadrun.config import LoadrunConfig
 from loadrun.dispatch.policies import UnknownPolicyError, make_policy
 from loadrun.dispatch.suspects import PoisonError
+from loadrun.durations import duration
 from loadrun.expected import expected_samples
+from loadrun.length import TooLongError, check_length
 from loadrun.library import LibraryError, SampleLibrary, Samples, open_samples
 from loadrun.logs import LogError, parse_result
 from loadrun.report import PhaseClock, Report
@@ -189,16 +192,20 @@ class _Run:
         report.expected_samples = expected_samples(settings, config)
         report.unofficial = unofficial(settings)
         report.notes = settings.notes
+        if not config.any_length:
+            check_length(settings, config, rate)
         report.status = "RUNNING"
         report.write()
         self._say()
-        library = SampleLibrary(samples, serving.arena)
+        clock = ClockWatch()
+        library = SampleLibrary(samples, serving.arena, clock)
         sut = serving.start(library, settings, self._fail)
         before_s = time.process_time()
-        with quiet_interpreter():
+        with clock, quiet_interpreter():
             run_test(sut, library, settings.test, config.log_dir, config.audit_config, self._fail)
         report.processor_s = time.process_time() - before_s
         report.duration_s = self._clock.mark("test")
+        report.clock = [asdict(phase) for phase in measured_phases(clock.phases, report.mode)]
         serving.stop()
         self._clock.mark("stop")
         self._finish(serving)
@@ -218,7 +225,7 @@ class _Run:
         report = self._report
         rate = f"{report.measured_rate:.4g} samples/s measured at warm-up"
         expected = report.expected_duration_s
-        took = "unknown" if expected is None else f"{expected:.0f} s"
+        took = "unknown" if expected is None else duration(expected)
         print(f"loadrun: {rate}; expected duration {took}", flush=True)
         for note in report.notes:
             print(f"loadrun: {note}", flush=True)
@@ -237,6 +244,7 @@ class _Run:
         self._report.error = message
         if isinstance(error, PoisonError):
             self._report.poison = {"samples": error.samples, "deaths": error.deaths}
+        self._report.too_long = isinstance(error, TooLongError)
         self._write_report()
         print(f"loadrun: error: {message}", file=sys.stderr)
         return ExitCode.USAGE if isinstance(error, _BAD_INPUT) else ExitCode.FAILED
@@ -245,6 +253,14 @@ class _Run:
         # The run ends all the same where its directory is gone.
         with contextlib.suppress(OSError):
             self._report.write()
+
+
+def measured_phases(phases: list[Phase], mode: str) -> list[Phase]:
+    """Return those of the phases of a test, in order, whose times are its figure."""
+    if mode == "AccuracyOnly":
+        return []
+    # The performance test of a SubmissionRun comes last.
+    return phases[-1:] if mode == "SubmissionRun" else phases
 
 
 def prepare_process(config: LoadrunConfig) -> None:
@@ -263,8 +279,12 @@ def prepare_process(config: LoadrunConfig) -> None:
 
 @contextlib.contextmanager
 def _signals_to(descriptor: int) -> Iterator[None]:
-    """Let SIGINT and SIGTERM write their number to `descriptor`, and do nothing else."""
-    watched = (signal.SIGINT, signal.SIGTERM)
+    """Let SIGINT and SIGTERM write their number to `descriptor`, and do nothing else.
+
+    A SIGINT that this process was started to ignore stays ignored; SIGTERM is how launch ends it.
+    """
+    heeds = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    watched = (signal.SIGINT, signal.SIGTERM) if heeds else (signal.SIGTERM,)
     before: list[Any] = [signal.signal(number, lambda *_: None) for number in watched]
     old = signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
     try:

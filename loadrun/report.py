@@ -28,22 +28,25 @@ class Report:
     """Everything loadrun knows about its test.
 
     `status` is STARTING, RUNNING (written with the plan of the test, before it starts), COMPLETE,
-    FAILED or INTERRUPTED; `error` says why it failed. `poison`, where instances died of a sample:
-    the `samples` of which one is the cause, and the `deaths`, each an instance and how often it had
-    died before. `measured_rate` is the sum of the instances'
+    FAILED or INTERRUPTED; `error` says why it failed, `too_long` whether its length alone is why.
+    `poison`, where instances died of a sample: the `samples` of which one is the cause, and the
+    `deaths`, each an instance and how often it had died before. `measured_rate` is the sum of the
+    instances'
     standalone rates (samples/s), `expected_samples` what LoadGen will ask for, None where that is
     open. `harness_efficiency` is LoadGen's Offline rate over that sum.
     `processor_s` is the processor time of this process in the test, LoadGen's threads included.
     `unofficial` lists why the result is not official, `notes` remarks; `timings_s` the phases in s.
     `settings` are LoadGen's with audit.config applied, `target_source` says who set the expected
     rate: option, user.conf or measured. `loadgen` is what `loadrun.logs.LoadgenResult` holds, less
-    its raw fields, `timeline` what `loadrun.timeline.Timeline` has noted.
+    its raw fields, `timeline` what `loadrun.timeline.Timeline` has noted, `clock` the phases whose
+    times are the figure (`loadrun.clock.Phase`).
     """
 
     path: str
     status: str = "STARTING"
     error: str | None = None
     poison: dict[str, Any] | None = None
+    too_long: bool = False
     scenario: str = ""
     mode: str = ""
     measured_rate: float | None = None
@@ -61,6 +64,7 @@ class Report:
     timings_s: dict[str, float] = field(default_factory=dict)
     loadgen: dict[str, Any] | None = None
     timeline: dict[str, Any] | None = None
+    clock: list[dict[str, Any]] = field(default_factory=list)
 
     def write(self) -> None:
         """Write the file, whole."""

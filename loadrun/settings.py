@@ -169,7 +169,7 @@ def apply_measured_rate(settings: Settings, config: LoadrunConfig, rate: float) 
             raise SettingsError(
                 "no rate was measured at warm-up; give --qps or set target_qps in user.conf"
             )
-        target = _measured_target(settings, config, rate)
+        target = measured_target(settings, config, rate)
         most = scenario.most_target
         if most is not None and target > most:
             settings.notes.append(
@@ -188,12 +188,19 @@ def apply_measured_rate(settings: Settings, config: LoadrunConfig, rate: float) 
         service_ms = 1e3 * service_time_s(rate, config.instances)
         settings.notes.append(
             f"one sample takes about {service_ms:.3g} ms on an instance and the latency limit is "
-            f"{1e3 * limit_s:.3g} ms: fewer instances with more processors each are needed"
+            f"{1e3 * limit_s:.3g} ms: {_wider(config)}"
         )
     _apply_audit(settings, config)
 
 
-def _measured_target(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+def _wider(config: LoadrunConfig) -> str:
+    if config.instances > 1:
+        return "fewer instances with more processors each are needed"
+    return "one instance is too slow for it, whatever the rate (--max-latency sets another limit)"
+
+
+def measured_target(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+    """Return the target that `rate`, samples/s over all instances, calls for, in LoadGen's unit."""
     test, scenario = settings.test, SCENARIOS[config.scenario]
     if scenario.at_once:
         return _OFFLINE_MARGIN * rate
@@ -341,9 +348,9 @@ def expected_duration_s(settings: Settings, config: LoadrunConfig, rate: float) 
     rate, mode = min(rate, HARNESS_SAMPLES_S), MODES[settings.mode]
     total = 0.0
     if mode.accuracy:
-        total += _accuracy_s(settings, config, rate)
+        total += accuracy_s(settings, config, rate)
     if mode.performance:
-        total += _performance_s(settings, config, rate)
+        total += performance_s(settings, config, rate)
     if mode.searches:
         total += _search_s(settings, config, rate)
     return total
@@ -364,7 +371,8 @@ def offline_samples(test: lg.TestSettings) -> int:
     return max(int(test.min_query_count), planned)
 
 
-def _performance_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+def performance_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+    """Return how long the performance test takes at `rate` samples/s, in s."""
     test, scenario = settings.effective, SCENARIOS[config.scenario]
     duration_s = test.min_duration_ms / 1e3
     if scenario.at_once:
@@ -384,7 +392,8 @@ def _performance_s(settings: Settings, config: LoadrunConfig, rate: float) -> fl
     return float(estimate)
 
 
-def _accuracy_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+def accuracy_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
+    """Return how long the accuracy test takes at `rate` samples/s, in s."""
     test, scenario = settings.effective, SCENARIOS[config.scenario]
     samples = test.accuracy_sample_count_override or config.sample_count
     if scenario.scheduled:
@@ -400,7 +409,7 @@ def _search_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
     doublings = max(1, math.ceil(math.log2(max(2.0, rate / test.server_target_qps))))
     precision = 10**test.server_find_peak_qps_decimals_of_precision
     halvings = max(0, math.ceil(math.log2(max(1.0, rate / 2 * precision))))
-    return (1 + doublings + halvings) * _performance_s(settings, config, rate)
+    return (1 + doublings + halvings) * performance_s(settings, config, rate)
 
 
 def unofficial(settings: Settings) -> list[str]:

@@ -77,6 +77,11 @@ class UserConf:
                     return entry
         return None
 
+    def settings(self, model: str, scenario: str) -> dict[str, Entry]:
+        """Return everything that holds for a model and scenario, by key, in the file's order."""
+        found = [entry for key in KEYS if (entry := self.get(model, scenario, key)) is not None]
+        return {entry.key: entry for entry in sorted(found, key=lambda entry: entry.line)}
+
 
 def parse_user_conf(path: str | Path, models: tuple[str, ...] = ()) -> UserConf:
     """Read `path`; `models` are names accepted beside MODELS. Raises UserConfError."""

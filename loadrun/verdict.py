@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from loadrun.capacity import LIMIT_SHARE, fits_limit, server_qps, service_time_s
@@ -31,34 +32,65 @@ _CONFIDENCE_SIGMAS = 2.326
 
 @dataclass(frozen=True)
 class Serving:
-    """What served the test: the standalone `rate` of all instances (samples/s), and how many."""
+    """What served the test: the standalone `rate` of all instances (samples/s), and how many.
+
+    `cores` are those of an instance, `processors` all that may be used (0: not known).
+    """
 
     rate: float
     instances: int
+    cores: int = 1
+    processors: int = 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user asked for, by options (None: not given) and in the file `user_conf`.
+
+    `settings` are those that the file makes for the model and scenario, by key. A cure changes
+    what was given, where it was given.
+    """
+
+    count: int | None = None
+    time_s: float | None = None
+    qps: float | None = None
+    max_latency_ms: float | None = None
+    user_conf: str = "user.conf"
+    settings: Mapping[str, float] = field(default_factory=dict)
 
 
 def explain(
-    result: LoadgenResult, count: int | None = None, serving: Serving | None = None
+    result: LoadgenResult,
+    asked: Asked | None = None,
+    serving: Serving | None = None,
+    spoiled: Sequence[tuple[str, str]] = (),
 ) -> list[tuple[str, str]]:
     """Return (reason, cure) for every condition that an INVALID test missed.
 
-    `count` is the number of queries (Offline: samples) that --count set.
+    `spoiled` are reasons for which its figures do not count, whatever LoadGen says of them, with
+    their cures. They come first, and what LoadGen missed is then no ground for a cure of its own.
     """
-    if result.valid is not False:
-        return []
+    missed = _missed(result, asked or Asked(), serving) if result.valid is False else []
+    if not spoiled:
+        return missed
+    first = "see above: what is measured in such a test says nothing"
+    return [*spoiled, *((reason, first) for reason, _ in missed)]
+
+
+def _missed(result: LoadgenResult, asked: Asked, serving: Serving | None) -> list[tuple[str, str]]:
     pairs = []
     if result.perf_constraints_met is False:
-        pairs.append((_late(result), _less_late(result, serving)))
+        pairs.append((_late(result), _less_late(result, asked, serving)))
     if result.min_duration_met is False:
         duration_s = _number(result, "effective_min_duration_ms") / 1e3
         pairs.append(
             (
                 f"the test took less than its minimum of {duration_s:g} s",
-                _lengthen(result, count, duration_s),
+                _lengthen(result, asked, duration_s),
             )
         )
     if result.min_queries_met is False:
-        pairs.append(_too_few_queries(result))
+        pairs.append(_too_few_queries(result, asked))
     if result.early_stopping_met is False:
         told = " ".join(
             str(result.fields.get("early_stopping_result", "")).replace("*", " ").split()
@@ -66,10 +98,20 @@ def explain(
         pairs.append(
             (
                 f"too few queries for the confidence MLPerf asks for: {told}",
-                _more_confidence(result, count),
+                _more_confidence(result, asked),
             )
         )
     return pairs
+
+
+def change_rate(asked: Asked, verb: str, old: float, new: float) -> str:
+    """Say how the target rate is changed where the user set it; `verb` is raise or lower."""
+    if asked.qps is not None:
+        return f"{verb} --qps from {asked.qps:g} to about {new:g}"
+    if "target_qps" in asked.settings:
+        had = asked.settings["target_qps"]
+        return f"{verb} target_qps from {had:g} to about {new:g} in {asked.user_conf}"
+    return f"give --qps {new:g} (it was {old:g})"
 
 
 def _late(result: LoadgenResult) -> str:
@@ -82,23 +124,46 @@ def _late(result: LoadgenResult) -> str:
     )
 
 
-def _less_late(result: LoadgenResult, serving: Serving | None) -> str:
+def _less_late(result: LoadgenResult, asked: Asked, serving: Serving | None) -> str:
     """A rate that holds the limit, or what else it takes where none would."""
     limit_s = _number(result, "effective_target_latency_ns") / 1e9
     alone_s = _lone_sample_s(result, serving, limit_s)
     if alone_s is not None:
         more = math.ceil(alone_s / (LIMIT_SHARE * limit_s)) if limit_s else 2
-        return (
-            f"no --qps would do: a lone sample takes {1e3 * alone_s:.3g} ms; give each instance "
-            f"about {max(more, 2)} times the processors (fewer --instances on the same --cores)"
-        )
+        lone = f"no rate would do: a lone sample takes {1e3 * alone_s:.3g} ms"
+        return f"{lone}; {_wider(max(more, 2), alone_s, asked, serving)}"
     qps = holding_qps(result, serving)
-    target = _number(result, "effective_target_qps")
     if not qps:
-        return "lower --qps (target_qps), or give each instance more processors"
+        rate = "--qps" if asked.qps is not None else "target_qps (--qps)"
+        return f"lower {rate}"
+    target = _number(result, "effective_target_qps")
     return (
-        f"lower --qps (target_qps) from {target:g} to about {_down(qps):g}; "
+        f"{change_rate(asked, 'lower', target, _down(qps))}; "
         "loadrun find-qps finds the highest that holds"
+    )
+
+
+def _wider(times: int, alone_s: float, asked: Asked, serving: Serving | None) -> str:
+    """Instances of more processors where there are some to be had, else another limit."""
+    limit_ms = _up(1e3 * alone_s / LIMIT_SHARE)
+    limit = f"--max-latency {limit_ms:g} would do (not official)"
+    if asked.max_latency_ms is not None:
+        limit = f"raise --max-latency from {asked.max_latency_ms:g} to {limit_ms:g}"
+    if serving is None or not serving.processors:
+        return (
+            f"give each instance about {times} times the processors (fewer --instances on the same"
+            f" --cores), or {limit}"
+        )
+    wanted = times * serving.cores
+    if wanted > serving.processors:
+        return (
+            f"{limit}: an instance would need about {wanted} processors, and {serving.processors}"
+            " can be used"
+        )
+    instances = max(serving.processors // wanted, 1)
+    return (
+        f"give each instance about {times} times the processors (--instances {instances} --cores"
+        f" {instances * wanted}), or {limit}"
     )
 
 
@@ -130,85 +195,130 @@ def _lone_sample_s(result: LoadgenResult, serving: Serving | None, limit_s: floa
     return service_time_s(serving.rate, serving.instances)
 
 
-def _lengthen(result: LoadgenResult, count: int | None, duration_s: float) -> str:
+def _lengthen(result: LoadgenResult, asked: Asked, duration_s: float) -> str:
     """What lets a test take its minimum duration."""
-    took_s = _took_s(result)
+    count, took_s = asked.count, _took_s(result)
     if count is not None:
+        lower = "lower --time" if asked.time_s is not None else "give a --time that is shorter"
         if not took_s:
-            return f"raise --count or lower --time: the test ended after --count {count}"
+            return f"raise --count or {lower}: the test ended after --count {count}"
         enough = _up(_LONGER * count * duration_s / took_s)
+        if asked.time_s is not None:
+            lower = f"lower --time from {asked.time_s:g} to {_down(took_s):g}"
         return (
-            f"raise --count from {count} to {enough:g}, or lower --time to {_down(took_s):g}: "
-            f"the test ended after --count {count}"
+            f"raise --count from {count} to {enough:g}, or {lower}: the test ended after"
+            f" --count {count}"
         )
-    fields, scenario = result.fields, SCENARIOS[result.scenario]
+    scenario = SCENARIOS[result.scenario]
     if scenario.at_once:
-        rate, target = (
-            _number(result, "result_samples_per_second"),
-            _number(result, "effective_target_qps"),
-        )
-        to = f" from {target:g} to {_up(rate):g}" if rate else ""
-        return (
-            f"raise --qps (target_qps){to}, or leave it out: LoadGen issues "
-            "min_duration * target_qps samples"
-        )
+        rate = _number(result, "result_samples_per_second")
+        target = _number(result, "effective_target_qps")
+        more = "LoadGen issues min_duration * target_qps samples"
+        if rate:
+            return f"{change_rate(asked, 'raise', target, _up(rate))}: {more}"
+        return f"raise {_where_rate(asked)}: {more}"
+    bound = _bound(result, asked, lambda: _up(_LONGER * _queries_in(result, duration_s)))
+    if bound is not None:
+        return bound
     if scenario.scheduled:
-        needed = math.ceil(duration_s * _number(result, "effective_target_qps"))
-        return (
-            f"raise max_query_count to {needed} and max_duration above {duration_s:g} s in "
-            "user.conf (0: no bound): LoadGen stopped there"
-        )
-    mean_ns = result.latencies_ns.get("mean", 0)
-    target = _number(result, "effective_target_qps")
-    to = f" from {1e3 / target:g} ms to {_down(mean_ns / 1e6):g} ms" if mean_ns and target else ""
-    return (
-        f"lower the expected latency{to} (--max-latency; target_latency in user.conf) or leave it "
-        f"out: LoadGen ran out of queries after {fields.get('result_query_count', 'too few')}"
-    )
+        return "run again: nothing was set that ends it early; mlperf_log_detail.txt says why"
+    return _expect_less(result, asked)
 
 
-def _too_few_queries(result: LoadgenResult) -> tuple[str, str]:
-    fields = result.fields
-    wanted, issued = fields.get("effective_min_query_count"), fields.get("result_query_count")
-    reason = f"{issued} queries were issued, fewer than the minimum of {wanted}"
-    most, longest_ms = (
-        _number(result, "effective_max_query_count"),
-        _number(result, "effective_max_duration_ms"),
-    )
+def _queries_in(result: LoadgenResult, seconds: float) -> float:
+    """Queries of a test of that length, by this one's rates and latencies."""
+    if result.scenario == "Server":
+        return seconds * _number(result, "effective_target_qps")
+    mean_s = result.latencies_ns.get("mean", 0) / 1e9
+    return seconds / mean_s if mean_s > 0 else 0.0
+
+
+def _where_rate(asked: Asked) -> str:
+    if asked.qps is None and "target_qps" in asked.settings:
+        return f"target_qps in {asked.user_conf}"
+    return "--qps (target_qps)"
+
+
+def _bound(result: LoadgenResult, asked: Asked, queries: Callable[[], float]) -> str | None:
+    """How to raise the bounds that ended the test before it had `queries`; None: none did."""
+    most = _number(result, "effective_max_query_count")
+    longest_s = _number(result, "effective_max_duration_ms") / 1e3
+    issued, took_s = _number(result, "result_query_count"), _took_s(result)
     cures = []
-    if most and isinstance(wanted, int) and most < wanted:
-        cures.append(f"raise max_query_count from {most:g} to {wanted}")
-    took_s = _took_s(result)
-    if longest_ms and took_s and isinstance(wanted, int) and isinstance(issued, int) and issued:
-        enough_s = _up(_LONGER * wanted / issued * took_s)
-        if 1e3 * enough_s > longest_ms:
-            cures.append(f"raise max_duration from {longest_ms / 1e3:g} s to {enough_s:g} s")
+    needed = queries()
+    if most and (not issued or issued >= most) and (not needed or needed > most):
+        to = f" to {needed:.0f}" if needed else ""
+        cures.append(f"raise max_query_count from {most:g}{to}")
+    if longest_s:
+        rate = issued / took_s if took_s else 0.0
+        enough_s = _up(_LONGER * needed / rate) if needed and rate else 0.0
+        if enough_s > longest_s and took_s and took_s > _SAFE * longest_s:
+            cures.append(f"raise max_duration from {longest_s:g} s to {enough_s:g} s")
     if not cures:
-        return reason, (
-            "raise max_query_count or max_duration in user.conf (0: no bound); "
-            "mlperf_log_detail.txt says why LoadGen stopped"
+        return None
+    return f"{' and '.join(cures)} in {asked.user_conf} (0: no bound)"
+
+
+def _expect_less(result: LoadgenResult, asked: Asked) -> str:
+    """Have LoadGen make more queries, whose number it computes from the expected latency."""
+    mean_ms = result.latencies_ns.get("mean", 0) / 1e6
+    target = _number(result, "effective_target_qps")
+    had_ms = 1e3 / target if target else 0.0
+    new_ms = _down(mean_ms)
+    ran_out = f"LoadGen ran out of queries after {result.fields.get('result_query_count', 'few')}"
+    if asked.max_latency_ms is not None:
+        return f"lower --max-latency from {asked.max_latency_ms:g} to {new_ms:g}: {ran_out}"
+    if asked.qps is not None:
+        qps = _up(1e3 / new_ms) if new_ms else 0.0
+        return f"raise --qps from {asked.qps:g} to {qps:g}, or leave it out: {ran_out}"
+    if "target_latency" in asked.settings:
+        had_ms = asked.settings["target_latency"]
+        return (
+            f"lower target_latency from {had_ms:g} to {new_ms:g} in {asked.user_conf}, or take the"
+            f" line out: {ran_out}"
         )
-    return reason, " and ".join(cures) + " in user.conf (0: no bound)"
+    expected = f" ({had_ms:.3g} ms was expected after the warm-up)" if had_ms else ""
+    return f"give --max-latency {new_ms:g}{expected}: {ran_out}"
 
 
-def _more_confidence(result: LoadgenResult, count: int | None) -> str:
+def _too_few_queries(result: LoadgenResult, asked: Asked) -> tuple[str, str]:
+    wanted = result.fields.get("effective_min_query_count")
+    issued = result.fields.get("result_query_count")
+    reason = f"{issued} queries were issued, fewer than the minimum of {wanted}"
+    needed = wanted if isinstance(wanted, int) else 0
+    bound = _bound(result, asked, lambda: needed)
+    return reason, bound or (
+        "run again: nothing was set that ends it early; mlperf_log_detail.txt says why LoadGen"
+        " stopped"
+    )
+
+
+def _more_confidence(result: LoadgenResult, asked: Asked) -> str:
     """How many queries would do, and how long they take."""
+    needed = queries_needed(result)
     if SCENARIOS[result.scenario].scheduled and result.perf_constraints_met is False:
         late = result.fields.get("result_overlatency_query_count", "many")
         issued = result.fields.get("result_query_count", "all")
         return (
-            f"lower --qps first: with {late} of {issued} queries late no length would do; "
-            f"with none late {_enough_on_time(_percentile(result))} queries are enough"
+            f"first a rate that holds the limit: with {late} of {issued} queries late no length"
+            f" would do; with none late {_enough_on_time(_percentile(result))} queries are enough"
         )
-    needed = queries_needed(result)
+    asked_s = _number(result, "effective_min_duration_ms") / 1e3
     if needed is None:
-        return f"run longer ({'--time' if count is None else '--count'})"
-    if count is not None:
-        return f"run longer (--count): raise it from {count} to {_up(needed):g}"
+        if asked.count is not None:
+            return f"run longer: raise --count above {asked.count}"
+        return f"run longer: --time above {asked_s:g}" if asked_s else "run longer: give --time"
+    if asked.count is not None:
+        return f"run longer (--count): raise it from {asked.count} to {_up(needed):g}"
     took_s, issued = _took_s(result), _number(result, "result_query_count")
-    if not took_s or not issued:
+    if bound := _bound(result, asked, lambda: needed):
+        return f"{bound}: {needed} queries are needed, {issued:g} were issued"
+    if not issued or not (took_s or asked_s):
         return f"run longer (--time): {needed} queries are needed"
-    seconds = _up(_LONGER * needed * took_s / issued)
+    if result.min_duration_met is False and result.scenario != "Server":
+        return f"{_expect_less(result, asked)}; {needed} queries are needed"
+    # A test never ends before the time that was asked for: only a longer one has more queries.
+    seconds = _up(_LONGER * needed / issued * max(took_s or 0.0, asked_s))
     return f"run longer (--time {seconds:g}): {needed} queries are needed, {issued:g} were issued"
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import InputError
-from base.files import locked, reserve, written_aside
+from base.files import locked, reserve, try_writing_beside, written_aside
 
 MAGIC = b"LOADRUN\x02"
 HEADER = 48
@@ -161,6 +161,8 @@ def ensure(path: Path, kind: str, build: Callable[[], None], notice: Callable[[s
     with locked(path, lambda: notice(f"{path}: another process builds it; waiting for that")):
         if _whole(path, kind, notice):
             return False
+        # It takes up to minutes, and writes at its end.
+        try_writing_beside(path)
         build()
     return True
 

@@ -95,12 +95,13 @@ def ensure_artifact(
             quantised = quantize(network, model.sample, samples, progress)
         except UnsupportedNetworkError as error:
             raise EngineError(
-                f"{model_name} cannot run in int8: {error}; choose --precision fp32 or bf16"
+                f"{model_name} cannot run in int8: {error}; choose --precision fp32 or bf16 (with"
+                " --engine pytorch)"
             ) from None
         except ValueError as error:
             raise InputError(
                 f"{model_name} cannot be calibrated: {error}; give other images (--calibration "
-                "DIR) or choose --precision fp32 or bf16"
+                "DIR) or choose --precision fp32 or bf16 (with --engine pytorch)"
             ) from None
         quantised.save(source, origin)
 

@@ -1,12 +1,20 @@
 """What several packages' tests share: real data, and synthetic models that take time to build."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 import models
 from models.synthetic import SyntheticAssets, build
+
+# Started in the background or under nohup, this process ignores them, and so would what it starts.
+for _number in (signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ results. The engines are `sim` and `null`: nothing here depends on what is compu
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from PIL import Image
 from bench.parts.figures import show
 from bench.soak.faults import INSTANCE_FAULTS, RUN_FAULTS
 from bench.soak.lane import Lane, Tally
+from launch.signals import ENDING
 from shm.reclaim import find_runs
 
 LANES = 2
@@ -33,6 +35,10 @@ def main() -> int:
     arguments.add_argument("--minutes", type=float, default=10.0)
     arguments.add_argument("--seed", type=int, default=1)
     options = arguments.parse_args()
+    for number in ENDING:
+        # Under nohup the runs would inherit that it is ignored; they are to heed what is sent.
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     before = {run.run_id for run in find_runs()}
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="loadrun-soak-") as folder:

@@ -13,6 +13,7 @@ import models
 from base.errors import InputError
 from launch.commands.arguments import EXIT_CODES, add_model, count, one_of
 from launch.options import CalibrateOptions, find_path
+from loadrun.durations import took
 from loadrun.scenarios import OFFLINE
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ def summary(made: Calibration, took_s: float) -> list[str]:
         f"calibration images: {made.image_count} of {made.images.name}",
     ]
     if made.program.built:
-        return [*lines, f"calibrated in {took_s:.1f} s"]
-    return [*lines, f"already calibrated (looked up in {took_s:.1f} s)"]
+        return [*lines, f"calibrated in {took(took_s)}"]
+    return [*lines, f"already calibrated (looked up in {took(took_s)})"]
 
 
 def _file(what: str, file: CacheFile) -> list[str]:

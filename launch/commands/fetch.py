@@ -10,6 +10,7 @@ import models
 from base.errors import InputError
 from launch.cache import expanded
 from launch.commands.arguments import EXIT_CODES, add_model
+from loadrun.durations import took
 
 SUMMARY = "download published weights of a model, checked and resumable"
 DESCRIPTION = """\
@@ -66,7 +67,7 @@ def execute(arguments: argparse.Namespace) -> int:
             bar.update(done, total, f"{done / 1e6:.1f}{of} MB")
 
         new = download(known[name], directory, progress, terminal.line)
-    took = f"fetched in {time.monotonic() - began:.1f} s" if new else "already there"
-    terminal.line(f"{took}, checksum right: {directory / name}")
+    how = f"fetched in {took(time.monotonic() - began)}" if new else "already there"
+    terminal.line(f"{how}, checksum right: {directory / name}")
     terminal.line(f"use it: loadrun run {model.name} --weights {directory / name} --images DIR")
     return 0

@@ -13,6 +13,7 @@ import models
 from base.errors import InputError
 from launch.commands.arguments import EXIT_CODES, add_model
 from launch.options import Sources, find_sources
+from loadrun.durations import took
 
 if TYPE_CHECKING:
     from launch.preprocessing import Preprocessed
@@ -74,11 +75,11 @@ def summary(made: Preprocessed, sources: Sources, took_s: float) -> list[str]:
     if not made.labelled:
         lines.append("  note: the images have no labels: no accuracy (cure: --labels FILE)")
     if not made.made:
-        return [*lines, f"all there already (looked up in {took_s:.1f} s)"]
+        return [*lines, f"all there already (looked up in {took(took_s)})"]
     rate = made.made / took_s
     cores = len(os.sched_getaffinity(0))
     lines.append(
-        f"preprocessed {made.made} in {took_s:.1f} s: {rate:.0f} images/s, "
+        f"preprocessed {made.made} in {took(took_s)}: {rate:.0f} images/s, "
         f"{rate / cores:.0f} on each of {cores} processors"
     )
     return lines

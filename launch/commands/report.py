@@ -7,6 +7,7 @@ from pathlib import Path
 
 from base.errors import ExitCode, InputError
 from launch.commands.arguments import add_results
+from launch.writable import try_file
 
 SUMMARY = "pages of runs: build them again, compare runs, or make an index of all"
 DESCRIPTION = """\
@@ -44,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Write the pages and say where they are."""
     out = Path(arguments.out) if arguments.out else None
+    if out is not None:
+        try_file(out, "--out", "choose another place", makes_folders=False)
     runs = [Path(run) for run in arguments.runs]
     if not runs:
         return _all(Path(arguments.results), out)
@@ -68,6 +71,7 @@ def _several(runs: list[Path], out: Path) -> int:
     from launch.report.page import run_page
     from launch.report.sources import build, load, page_beside, write_page
 
+    try_file(out, "page", "choose another place with --out", makes_folders=False)
     sources = [load(run) for run in runs]
     # All of them before the first is written: a run that is refused leaves everything as it was.
     pages = [build(source, run_page) for source in sources]
@@ -84,6 +88,8 @@ def _all(results: Path, out: Path | None) -> int:
     from launch.report.sources import Source, build, find, load, page_beside, write_page
 
     paths = find(results)
+    place = out or results / "index.html"
+    try_file(place, "page", "choose another place with --out", makes_folders=False)
     sources: list[Source] = []
     refused: list[InputError] = []
     for path in paths:
@@ -96,7 +102,6 @@ def _all(results: Path, out: Path | None) -> int:
             sources.append(source)
     if not paths:
         raise InputError(f"{results}: no run.json below it; run loadrun, or give --results")
-    place = out or results / "index.html"
     absolute = [Source(source.path.absolute(), source.record) for source in sources]
     write_page(place, index_page(without_copies(absolute), place.absolute()))
     print(f"{place}: {len(sources)} pages")

@@ -12,6 +12,7 @@ from launch.cache import expanded
 from launch.commands.arguments import EXIT_CODES, add_data, add_model, add_results, count, positive
 from launch.options import find_sources
 from launch.roofline.options import STANDARD_OUTPUT, RooflineOptions
+from launch.writable import try_file
 
 SUMMARY = "show where a model's time goes: each layer against the machine's peak and memory"
 DESCRIPTION = """\
@@ -120,8 +121,7 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
 
 def _make_room(option: str, path: Path) -> None:
     """Make sure, before anything is measured, that `path` can be written."""
-    if path.is_dir():
-        raise InputError(f"{option} {path}: is a directory")
+    try_file(path, option, "choose another place")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -217,6 +217,11 @@ def _add_test(group: argparse._ArgumentGroup) -> None:
         help="with the seeds of an MLPerf round, e.g. v5.0 (default: those of LoadGen's release)",
     )
     group.add_argument(
+        "--yes",
+        action="store_true",
+        help="run a test that takes far longer than was asked for without asking",
+    )
+    group.add_argument(
         "--user-conf", metavar="FILE", help="LoadGen's user.conf; default: ./user.conf"
     )
 
@@ -297,7 +302,22 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         stall_limit_s=arguments.stall_limit,
         command=("loadrun", *sys.argv[1:]),
         tuned=tuned,
+        any_length=arguments.yes,
     )
+
+
+def _tune_command(
+    arguments: argparse.Namespace, model: str, scenario: str, engine: str, precision: str
+) -> str:
+    """The search whose result would serve this run."""
+    words = ["loadrun", "tune", model, "--scenario", scenario.lower()]
+    if arguments.engine:
+        words += ["--engine", engine]
+    if precision != "int8":
+        words += ["--precision", precision]
+    if scenario == "Server" and arguments.max_latency is not None:
+        words += ["--max-latency", f"{arguments.max_latency:g}"]
+    return " ".join(words)
 
 
 def _find_tuned(
@@ -323,7 +343,7 @@ def _find_tuned(
     if not arguments.tuned and not path.exists():
         return None, TunedUse()
     found = read_tuned(path)
-    cure = f"loadrun tune {model} --scenario {scenario.lower()}"
+    cure = _tune_command(arguments, model, scenario, engine, precision)
     if found is None:
         raise InputError(f"--tuned: {path} is not there ({cure} makes it)")
     if given:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from launch.commands.arguments import count as whole_number
 
 if TYPE_CHECKING:
     from launch.options import Sources
+    from launch.submission.layout import Layout
 
 SUMMARY = "run what an MLPerf submission needs, assemble its tree, have it checked"
 DESCRIPTION = """\
@@ -83,6 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="minimum duration, s; below 600 not submittable",
     )
+    test.add_argument(
+        "--yes", action="store_true", help="also run tests that take far longer than asked for"
+    )
     test.add_argument("--user-conf", metavar="FILE", help="LoadGen's user.conf")
     engine = parser.add_argument_group("engine")
     engine.add_argument("--engine", metavar="NAME", help="see loadrun run")
@@ -99,7 +102,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Check everything that can be wrong, then run."""
     from launch.commands import run as run_command
     from launch.options import RunOptions
-    from launch.space import nearest, need_space
+    from launch.space import need_space
     from launch.submission import rules
     from launch.submission.checker import find_checker
     from launch.submission.layout import Layout
@@ -135,9 +138,8 @@ def execute(arguments: argparse.Namespace) -> int:
     results = Path(arguments.results).absolute()
     out = Path(arguments.out).absolute() if arguments.out else results / OUTPUT / round
     need_space(out, TREE_BYTES, "submission", CHOOSE)
-    if not nearest(out).is_dir() or not os.access(nearest(out), os.W_OK):
-        raise InputError(f"submission {out}: {nearest(out)} cannot be written ({CHOOSE})")
     layout = Layout(out, round, system["division"], submitter, path.stem)
+    _try_writing(layout, checker is not None)
 
     def options(model: str, scenario: str) -> RunOptions:
         parser = argparse.ArgumentParser()
@@ -159,6 +161,20 @@ def execute(arguments: argparse.Namespace) -> int:
             dry_run=arguments.dry_run,
         )
     )
+
+
+def _try_writing(layout: Layout, checked: bool) -> None:
+    """InputError unless the whole tree can be written, and the checker's log beside it."""
+    from launch.submission.submit import checker_log
+    from launch.submission.tree import MAPPING
+    from launch.writable import try_file, try_folder
+
+    for place in layout.own:
+        try_folder(place, "submission", CHOOSE)
+    for file in (layout.description, layout.calibration, layout.home / MAPPING):
+        try_file(file, "submission", CHOOSE)
+    if checked:
+        try_file(checker_log(layout), "submission", CHOOSE)
 
 
 def _names(arguments: argparse.Namespace, option: str) -> list[str]:
@@ -196,7 +212,7 @@ def _image_count(sources: Sources) -> int | None:
 
 def _run_words(arguments: argparse.Namespace) -> list[str]:
     """What of the options goes to each run as it stands."""
-    words = ["--fast"] if arguments.fast else []
+    words = [f"--{name}" for name in ("fast", "yes") if getattr(arguments, name)]
     for name in (
         *("count", "time", "user_conf", "engine", "precision", "results"),
         *("weights", "images", "labels", "calibration"),

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from base.errors import ExitCode, InputError, RunError
-from launch.compliance.folder import write_folder
+from launch.compliance.folder import folder_of, write_folder
 from launch.compliance.references import (
     ACCURACY,
     PERFORMANCE,
     at_same_load,
-    check_planned,
     check_same,
+    command,
     compared_with,
     find_reference,
     place,
+    unusable,
 )
 from launch.compliance.rules import Verdict, verify_answers, verify_performance
 from launch.options import RunOptions
-from launch.results import ACCURACY_LOG, RUN_JSON
-from launch.run import planned_record, run
+from launch.results import ACCURACY_LOG, RESULTS, RUN_JSON
+from launch.run import run
 from launch.space import told as told_of
+from launch.submission.present import Present
 from launch.terminal import Terminal
+from launch.writable import try_folder
 from loadrun.logs import LogError, parse_result
 
 
@@ -29,6 +34,7 @@ def audit(options: RunOptions, tests: list[str]) -> ExitCode:
     """Run what is missing, then each of `tests`; exit code 3 where one failed."""
     told = Terminal()
     terminal = Terminal.silent() if options.quiet else told
+    _try_writing(options, tests)
     _run_references(options, tests, terminal)
     passed = {}
     for test in tests:
@@ -45,23 +51,69 @@ def audit(options: RunOptions, tests: list[str]) -> ExitCode:
 
 def _run_references(options: RunOptions, tests: list[str], terminal: Terminal) -> None:
     modes = dict.fromkeys(mode for test in tests for mode in compared_with(test))
-    planned = planned_record(options)
+    present = Present(options)
     for mode in modes:
         # Before anything runs: each run takes minutes.
         reference = find_reference(options, mode)
-        if reference is not None:
-            check_planned(reference, planned, place(options, mode) / RUN_JSON)
+        if reference is None or unusable(options, mode):
+            continue
+        if differs := present.made_otherwise(reference):
+            where = place(options, mode) / RUN_JSON
+            raise InputError(f"{where}: that run is {differs}; {_anew(options, mode)}")
     for mode in modes:
         where = place(options, mode)
-        if find_reference(options, mode) is not None:
+        why = unusable(options, mode)
+        if not why:
             terminal.line(f"compared with the {mode} run in {where}")
             continue
-        terminal.line(f"no complete {mode} run in {where}: it comes first")
+        terminal.line(f"the {mode} run comes first: {why} in {where}")
         if run(replace(options, mode=mode), terminal) is not ExitCode.OK:
+            record = find_reference(options, mode) or {}
             raise InputError(
-                f"the {mode} run is INVALID; an audit needs a VALID one (reasons and cures:"
-                f" {where / RUN_JSON})"
+                f"the {mode} run is INVALID, so that there is nothing to compare with:"
+                f" {_first_reason(record)}"
             )
+
+
+def _verify_performance(
+    test: str,
+    reference: dict[str, Any] | None,
+    audited: dict[str, Any] | None,
+    where: Path,
+    made: Path,
+) -> Verdict:
+    """Compare two runs by their logs, unless loadrun found their times false (run.json)."""
+    for name, record in (("performance", reference), ("audit", audited)):
+        if record is not None and record["result"]["valid"] is False:
+            figure = f"the {name} run is INVALID: {_first_reason(record)}"
+            return Verdict(False, figure, (f"{name} run: INVALID",))
+    try:
+        results = parse_result(where), parse_result(made)
+    except LogError as error:
+        raise RunError(str(error)) from None
+    return verify_performance(test, *results)
+
+
+def _anew(options: RunOptions, mode: str) -> str:
+    return f"make it anew: {command(options, mode)}"
+
+
+def _first_reason(record: dict[str, Any]) -> str:
+    """Why a run is INVALID, with the cure."""
+    for missed in (record.get("result") or {}).get("invalid") or []:
+        return f"{missed['reason']} (cure: {missed['cure']})"
+    return "see its run.json"
+
+
+def _try_writing(options: RunOptions, tests: list[str]) -> None:
+    """InputError unless the runs and the folders of the tests can be written."""
+    cure = "choose another with --results"
+    for test in tests:
+        folder = folder_of(options.results, options.model, options.scenario, test)
+        try_folder(folder, RESULTS, cure)
+        try_folder(place(replace(options, audit=test), PERFORMANCE), RESULTS, cure)
+        for mode in compared_with(test):
+            try_folder(place(options, mode), RESULTS, cure)
 
 
 def judge(options: RunOptions, test: str, terminal: Terminal, told: Terminal) -> bool:
@@ -74,15 +126,12 @@ def judge(options: RunOptions, test: str, terminal: Terminal, told: Terminal) ->
     verdicts: dict[str, Verdict] = {}
     for mode in compared_with(test):
         where = place(options, mode)
-        check_same(find_reference(options, mode), audited, where / RUN_JSON)
+        reference = find_reference(options, mode)
+        check_same(reference, audited, where / RUN_JSON, _anew(options, mode))
         if mode == ACCURACY:
             verdicts["accuracy"] = verify_answers(where / ACCURACY_LOG, made / ACCURACY_LOG)
         else:
-            try:
-                results = parse_result(where), parse_result(made)
-            except LogError as error:
-                raise RunError(str(error)) from None
-            verdicts["performance"] = verify_performance(test, *results)
+            verdicts["performance"] = _verify_performance(test, reference, audited, where, made)
     names = (options.results, options.model, options.scenario)
     try:
         folder = write_folder(*names, test, made, verdicts)

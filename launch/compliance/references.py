@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from base.errors import InputError, RunError
+from base.errors import RunError
+from launch.compliance.folder import LOGS
 from launch.options import RunOptions
-from launch.results import COMPLETE, RUN_JSON, home, places, read_json
+from launch.results import ACCURACY_LOG, COMPLETE, RUN_JSON, home, places, read_json
 from loadrun.scenarios import ACCURACY_ONLY, PERFORMANCE_ONLY, SCENARIOS
 
 PERFORMANCE, ACCURACY = PERFORMANCE_ONLY.name, ACCURACY_ONLY.name
@@ -31,6 +34,16 @@ def find_reference(options: RunOptions, mode: str) -> dict[str, Any] | None:
     return record if record is not None and record.get("status") == COMPLETE else None
 
 
+def reference_ids(audit: RunOptions) -> dict[str, str]:
+    """Return the run ids, by mode, of the runs that the audit run of `audit` is compared with."""
+    assert audit.audit is not None
+    found = {
+        mode: find_reference(replace(audit, mode=mode, audit=None), mode)
+        for mode in compared_with(audit.audit)
+    }
+    return {mode: record["run_id"] for mode, record in found.items() if record is not None}
+
+
 def place(options: RunOptions, mode: str) -> Path:
     """Return where results of that mode stand; those of an audit where `options` are of one."""
     where = home(options.results, options.scenario, options.model)
@@ -43,12 +56,16 @@ def at_same_load(audit: RunOptions) -> RunOptions:
     A rate that is measured anew would compare the tests of two loads.
     """
     reference = find_reference(replace(audit, audit=None), PERFORMANCE)
-    settings = (reference or {}).get("settings") or {}
-    scenario = SCENARIOS[audit.scenario]
-    target = settings.get(scenario.target.setting)
+    return replace(audit, reference_qps=_qps(audit, reference or {}))
+
+
+def _qps(options: RunOptions, record: dict[str, Any]) -> float | None:
+    """The expected rate of a run in the unit of --qps, None where it has none."""
+    scenario = SCENARIOS[options.scenario]
+    target = (record.get("settings") or {}).get(scenario.target.setting)
     if not target:
-        return audit
-    return replace(audit, qps=1e9 / target if scenario.one_by_one else target)
+        return None
+    return float(1e9 / target if scenario.one_by_one else target)
 
 
 def difference(
@@ -72,26 +89,52 @@ def _short(value: Any) -> str:
     return f"{value.get('name')} {str(value.get('sha256'))[:8]}"
 
 
-def check_planned(reference: dict[str, Any], planned: dict[str, Any], where: Path) -> None:
-    """Raise InputError for a reference that a run will differ from which has not begun.
+def unusable(options: RunOptions, mode: str) -> str:
+    """Return why there is no run of that mode to compare with, "" where there is one.
 
-    `planned` is its run.json at the start, which does not tell weights and data yet.
+    A run that is INVALID, lacks its logs or had another rate than the user now gives is none: no
+    audit can pass against it.
     """
-    differs = difference(reference, planned, [key for key in SAME if key in planned])
-    if differs is not None:
-        raise InputError(_cure(differs, where))
+    record = find_reference(options, mode)
+    if record is None:
+        return "there is no complete one"
+    if record["result"]["valid"] is False:
+        return "the one that is there is INVALID"
+    where = place(options, mode)
+    logs = (*LOGS, ACCURACY_LOG) if mode == ACCURACY else LOGS
+    gone = next((name for name in logs if not (where / name).is_file()), None)
+    if gone is not None:
+        return f"the one that is there is without its {gone}"
+    if mode == PERFORMANCE and options.qps is not None:
+        had = _qps(options, record)
+        if had is not None and not math.isclose(had, options.qps, rel_tol=1e-3):
+            return f"the one that is there had a rate of {had:.6g}, not {options.qps:g}"
+    return ""
 
 
 def check_same(
-    reference: dict[str, Any] | None, audited: dict[str, Any] | None, where: Path
+    reference: dict[str, Any] | None, audited: dict[str, Any] | None, where: Path, cure: str
 ) -> None:
     """Raise RunError that names the first thing in which the two runs differ."""
     if reference is None or audited is None:
-        raise RunError(f"{where}: no longer holds a complete run to compare with")
+        raise RunError(f"{where}: no longer holds a complete run to compare with; {cure}")
     differs = difference(reference, audited)
     if differs is not None:
-        raise RunError(_cure(differs, where))
+        raise RunError(f"{where}: that run had {differs}; {cure}")
 
 
-def _cure(differs: str, where: Path) -> str:
-    return f"{where}: that run had {differs}; move it away to have it made again"
+def command(options: RunOptions, mode: str) -> str:
+    """Return the command that makes the run of that mode anew, as the user gave the audit's."""
+    _, name, *words = (*options.command, "", "")
+    if name != "audit":
+        name = "run"
+        words = [options.model, f"--scenario={options.scenario}"]
+    kept: list[str] = []
+    previous = ""
+    for word in words:
+        if word and word != "--tests" and not word.startswith("--tests=") and previous != "--tests":
+            kept.append(word)
+        previous = word
+    if mode != PERFORMANCE:
+        kept.append(f"--mode={mode}")
+    return shlex.join(["loadrun", "run", *kept])

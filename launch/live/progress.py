@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from loadrun.durations import duration
+
 FORETELLS_S = 5.0
 """Before this the rate so far foretells less than what loadrun expects."""
 
@@ -46,22 +48,10 @@ class Progress:
 
     def __str__(self) -> str:
         """One plain line, without the share: time, samples, rate."""
-        text = f"{self.gone_s:.0f} s"
+        text = duration(self.gone_s)
         if self.expected_s:
-            text += f" of about {self.expected_s:.0f} s"
+            text += f" of about {duration(self.expected_s)}"
         if self.done is not None and self.gone_s >= 1:
             of = f" of {self.expected}" if self.expected else ""
             text += f", {self.done}{of} samples, {self.rate:.4g} samples/s"
         return text
-
-
-def duration(seconds: float) -> str:
-    """Whole seconds, minutes and hours, as a person says it: 42 s, 2 min 5 s, 1 h 20 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        minutes, rest = divmod(whole, 60)
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(round(whole / 60), 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"

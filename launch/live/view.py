@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launch.live.progress import Progress, duration
+from launch.live.progress import Progress
 from launch.live.rows import Row
+from loadrun.durations import duration
 
 Span = tuple[str, str]
 """Text and the name of its style."""

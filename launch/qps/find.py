@@ -10,14 +10,16 @@ from typing import Any
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError
 from launch.options import Sources
 from launch.qps.search import Peak, Stopped, search_peak
-from launch.qps.section import write_setting
-from launch.results import write_json
+from launch.qps.section import try_setting, write_setting
+from launch.results import RESULTS, write_json
 from launch.signals import Signals
 from launch.terminal import Terminal
-from launch.trial import run_once, source_words
+from launch.trial import run_once, source_words, without_targets
+from launch.writable import try_file
 from loadrun.scenarios import FIND_PEAK_PERFORMANCE, PERFORMANCE_ONLY, SERVER, Mode
 from loadrun.user_conf import UserConfError, parse_user_conf
 
+RESULT = "find-qps.json"
 GROWTH = 1.3
 HOPELESS = 0.05
 """Below this share of the first rate the search ends: no rate holds."""
@@ -52,15 +54,34 @@ class QpsOptions:
 def find_qps(options: QpsOptions) -> ExitCode:
     """Search, say and write; exit code 3 where no rate is VALID."""
     terminal = Terminal()
-    options.home.mkdir(parents=True, exist_ok=True)
     if options.user_conf.exists():
         try:
             parse_user_conf(options.user_conf, models=(options.mlperf_name,))
         except UserConfError as error:
             raise InputError(str(error)) from None
+    if options.keep:
+        cure = "choose another with --user-conf, or --dry-run"
+        try_file(options.user_conf.resolve(), "user.conf", cure, makes_folders=False)
+        try_setting(options.user_conf, _key(options))
+    try_file(options.home / RESULT, RESULTS, "choose another with --results")
+    options.home.mkdir(parents=True, exist_ok=True)
+    if options.user_conf.exists():
+        terminal.line(f"user.conf: {options.user_conf} (without its target_qps)")
     with Signals() as signals:
         finder = _Finder(options, terminal, signals)
         return finder.loadgen() if options.loadgen else finder.search()
+
+
+def _key(options: QpsOptions) -> str:
+    return f"{options.mlperf_name}.Server.target_qps"
+
+
+def _other_limit(options: QpsOptions) -> str:
+    """How the limit is made larger; "another limit" where the official one held."""
+    given = [word for word in options.words if word.startswith("--max-latency=")]
+    if given:
+        return f"or raise {given[0].replace('=', ' ')}"
+    return "--max-latency sets another limit"
 
 
 class _Finder:
@@ -70,6 +91,7 @@ class _Finder:
         self._signals = signals
         self._interrupted: InterruptedRunError | None = None
         self._known: dict[float, bool] = {}
+        self._conf = without_targets(options.user_conf, options.mlperf_name, "Server", options.home)
 
     def search(self) -> ExitCode:
         """Bracketing, bisection, confirmations."""
@@ -90,7 +112,7 @@ class _Finder:
             self._terminal.line(
                 f"no rate is VALID: even {peak.attempts[-1].qps:.4g} queries/s is too much; fewer"
                 " instances with more cores each answer sooner (loadrun tune finds them),"
-                " --max-latency sets another limit"
+                f" {_other_limit(options)}"
             )
             return ExitCode.INVALID
         bound = f"; {peak.bound:.4g} is too much" if peak.bound else ""
@@ -165,8 +187,8 @@ class _Finder:
     def _run(self, words: list[str], mode: Mode = PERFORMANCE_ONLY) -> dict[str, Any]:
         options = self._options
         words = [*options.words, *source_words(options.sources), "--fast", *words]
-        if options.user_conf.exists():
-            words.append(f"--user-conf={options.user_conf}")
+        if self._conf is not None:
+            words.append(f"--user-conf={self._conf}")
         directory = options.home / "run"
         return run_once(options.model, SERVER.name, words, directory, self._signals, mode.name)
 
@@ -181,13 +203,13 @@ class _Finder:
             "precision": options.precision,
             "attempts": [asdict(attempt) for attempt in peak.attempts],
         }
-        write_json(options.home / "find-qps.json", values)
+        write_json(options.home / RESULT, values)
 
     def _keep(self, qps: float, how: str) -> None:
         options = self._options
         if not options.keep:
             return
-        key = f"{options.mlperf_name}.{SERVER.name}.{SERVER.target.key}"
+        key = _key(options)
         # Rounded down: what is written is not more than what has held.
         digits = 10 ** max(0, 3 - len(str(int(qps))))
         value = f"{int(qps * digits) / digits:g}"

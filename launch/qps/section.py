@@ -59,14 +59,7 @@ def write_setting(path: Path, key: str, value: str, comment: str) -> list[int]:
     it takes its place. Returns `overridden`; InputError where the file cannot be changed.
     """
     target = path.resolve()
-    try:
-        # Byte for byte: also line ends, and what is no UTF-8.
-        text = target.read_bytes().decode("utf-8", FOREIGN)
-        mode = stat.S_IMODE(target.stat().st_mode)
-    except FileNotFoundError:
-        text, mode = "", 0o644
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    text, mode = _read(path)
     try:
         new = with_setting(text, key, value, comment)
     except ValueError as error:
@@ -87,6 +80,28 @@ def _check(aside: Path, path: Path) -> None:
         parse_user_conf(aside)
     except UserConfError as error:
         raise InputError(str(error).replace(str(aside), str(path))) from None
+
+
+def try_setting(path: Path, key: str) -> None:
+    """Raise InputError unless `write_setting` could put a setting into the text of `path`."""
+    text, _ = _read(path)
+    try:
+        with_setting(text, key, "1", "")
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> tuple[str, int]:
+    """The text, byte for byte, and the permissions of a file that need not exist."""
+    target = path.resolve()
+    try:
+        # Also line ends, and what is no UTF-8.
+        text = target.read_bytes().decode("utf-8", FOREIGN)
+        return text, stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        return "", 0o644
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _split(text: str) -> tuple[str, list[str], str]:

@@ -13,6 +13,7 @@ from launch.report import figures, tables
 from launch.report.history import PERCENTILES, recorded_scenario, same_kind, served_s
 from launch.report.machine import machine
 from launch.results import COMPLETE
+from loadrun.durations import duration as in_words
 
 LOGS = ("run.json", "mlperf_log_summary.txt", "mlperf_log_detail.txt")
 VERDICTS = {True: "VALID", False: "INVALID"}
@@ -200,8 +201,8 @@ def _tiles(record: dict[str, Any]) -> Markup:
         tiles.append(("time in the engine", percent(min(share, 1.0)), mean))
     if record.get("duration_s"):
         expected = record.get("expected_duration_s")
-        said = f"expected {number(expected)} s" if expected else ""
-        tiles.append(("duration", f"{number(record['duration_s'])} s", said))
+        said = f"expected {in_words(expected)}" if expected else ""
+        tiles.append(("duration", in_words(record["duration_s"]), said))
     tiles.append(("samples", f"{answered:,}", ""))
     cores = len(plan[0]["processors"])
     each = f"x {cores} core{'s' * (cores != 1)}"

@@ -100,6 +100,7 @@ def host(record: dict[str, Any]) -> Markup:
         ("CPU quota", _whole(found.get("quota"))),
         ("memory", f"{number(gib)} GiB"),
         ("governor", found.get("governor")),
+        ("preloaded", ", ".join(record.get("preloaded") or []) or None),
         *((name, version) for name, version in record.get("versions", {}).items()),
     ]
     return pairs(rows)

@@ -46,7 +46,7 @@ class Present:
         """Return why a run of that mode does not do, "" where it does."""
         if record is None:
             return "not there"
-        return self._made_otherwise(record) or self._unfit(record, mode)
+        return self.made_otherwise(record) or self._unfit(record, mode)
 
     def other_target(self, record: dict[str, Any] | None) -> str:
         """Return what a performance run was asked for, where it is not what is asked for now."""
@@ -58,7 +58,8 @@ class Present:
             return ""
         return f"of another {target.key} ({had:.6g}, now {self._target:.6g})"
 
-    def _made_otherwise(self, record: dict[str, Any]) -> str:
+    def made_otherwise(self, record: dict[str, Any]) -> str:
+        """Return in what a run differs from one made now, "" where in nothing."""
         planned = self._planned
         if record.get("round") != planned["round"]:
             return f"of round {record.get('round') or 'unknown'}"

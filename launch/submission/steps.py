@@ -111,7 +111,7 @@ def _verdict(
     """Return why an audit run does not stand for a test passed, "" where it does."""
     assert audit.audit is not None
     for reference in references:
-        if reference is None or record is None or record["started"] < reference["started"]:
+        if reference is None or record is None or _made_before(record, reference):
             return "older than what it is compared with"
     folder = folder_of(audit.results, audit.model, audit.scenario, audit.audit)
     run = place(audit, PERFORMANCE)
@@ -128,6 +128,17 @@ def _verdict(
     if not verdicts or not same:
         return NOT_JUDGED
     return "" if all(PASS in verdict for verdict in verdicts) else "FAIL"
+
+
+def _made_before(record: dict[str, Any], reference: dict[str, Any]) -> bool:
+    """Whether an audit run was made without the run that it is now compared with.
+
+    Run ids tell; records of earlier versions have the times alone, which a clock may have changed.
+    """
+    known = record.get("compared_with")
+    if known is not None:
+        return reference.get("run_id") not in known.values()
+    return bool(record["started"] < reference["started"])
 
 
 def known_rate(options: RunOptions) -> float | None:

@@ -8,7 +8,6 @@ from typing import Any
 
 from base.errors import ExitCode
 from launch.compliance.audit import audit, judge
-from launch.live.progress import duration
 from launch.options import RunOptions
 from launch.results import file_abandoned
 from launch.run import run
@@ -19,6 +18,7 @@ from launch.submission.system import unlike_here
 from launch.submission.tree import write_tree
 from launch.terminal import Terminal
 from launch.topology import read_topology
+from loadrun.durations import duration
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _check(submission: Submission, terminal: Terminal) -> ExitCode:
     if submission.checker is None:
         terminal.line("not checked: --checker DIR names a checkout of mlcommons/inference")
         return ExitCode.OK
-    log = submission.layout.root.with_name(f"{submission.layout.root.name}-checker.log")
+    log = checker_log(submission.layout)
     found = check(submission.checker, submission.layout, log)
     for complaint in found.complaints:
         more = f" (and {complaint.places - 1} like it)" if complaint.places > 1 else ""
@@ -127,6 +127,11 @@ def _check(submission: Submission, terminal: Terminal) -> ExitCode:
     verdict = "the submission looks OK" if found.passed else "the submission has errors"
     terminal.line(f"submission checker, {submission.layout.round}: {verdict} ({log})")
     return ExitCode.OK if found.passed else ExitCode.INVALID
+
+
+def checker_log(layout: Layout) -> Path:
+    """Where what the checker says is kept: beside the tree."""
+    return layout.root.with_name(f"{layout.root.name}-checker.log")
 
 
 def _about(seconds: float) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import models
 from launch.qps.search import search_peak
 from launch.signals import Signals
-from launch.trial import run_once, source_words
+from launch.trial import run_once, source_words, without_targets
 from launch.tune.options import TuneOptions
 from launch.tune.space import Choice
 from loadrun.scenarios import SCENARIOS, SERVER
@@ -25,6 +26,8 @@ class RunEvaluator:
         self._options = options
         self._directory = directory
         self._signals = signals
+        model = models.get(options.model).mlperf_name
+        self._conf = without_targets(options.user_conf, model, options.scenario, directory)
         self._peaks: dict[Choice, float] = {}
         self.runs = 0
 
@@ -79,8 +82,8 @@ class RunEvaluator:
         words += [f"--precision={options.precision}"]
         if options.max_latency_ms is not None:
             words.append(f"--max-latency={options.max_latency_ms:g}")
-        if options.user_conf is not None:
-            words.append(f"--user-conf={options.user_conf}")
+        if self._conf is not None:
+            words.append(f"--user-conf={self._conf}")
         if qps is not None:
             words.append(f"--qps={qps:.6g}")
         self.runs += 1

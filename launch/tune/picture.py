@@ -16,22 +16,21 @@ from launch.tune.space import Space
 CELL, CELL_ROW, NAMES = 66.0, 30.0, 110.0
 """Width and height of a cell of the table, and the room left of it."""
 WIDTH, HEIGHT = 900.0, 420.0
+FILES = ("throughput.svg", "parallel.svg", "progress.svg")
 
 
 def write_all(
     trials: Sequence[Trial], space: Space, title: str, machine: str, unit: str, directory: Path
 ) -> list[Path]:
     """Draw three pictures into `directory`, aside and then renamed; returns their paths."""
-    panels = {
-        "throughput": throughput(trials, space, unit),
-        "parallel": parallel(trials, space, unit),
-        "progress": progress(trials, unit),
-    }
-    paths = []
-    for name, panel in panels.items():
-        path = directory / f"{name}.svg"
+    panels = (
+        throughput(trials, space, unit),
+        parallel(trials, space, unit),
+        progress(trials, unit),
+    )
+    paths = [directory / name for name in FILES]
+    for path, panel in zip(paths, panels, strict=True):
         write_text(path, picture(title, machine, [panel]))
-        paths.append(path)
     return paths
 
 

@@ -13,18 +13,20 @@ from base.files import locked, write_text
 from launch.engine import check_engine
 from launch.options import IN_FLIGHT
 from launch.plan import make_plan
-from launch.results import write_json
+from launch.results import RESULTS, write_json
 from launch.signals import Signals
 from launch.terminal import Terminal
 from launch.topology import Topology, read_topology
 from launch.tune.evaluate import RunEvaluator
 from launch.tune.evidence import LEAST_REPEATS, Summary, Verdict, judge
 from launch.tune.options import TuneOptions
-from launch.tune.picture import write_all
+from launch.tune.picture import FILES, write_all
 from launch.tune.search import Search, Trial, open_study
 from launch.tune.space import Choice, Layout, Space, make_space
 from launch.tune.table import finalists_table, trials_csv, trials_table
 from launch.tune.tuned import Tuned, machine_key, tuned_path, write_tuned
+from launch.writable import try_file
+from loadrun.durations import duration
 from loadrun.scenarios import SCENARIOS
 
 CURE = "pip install 'loadrun[tune]'"
@@ -43,6 +45,7 @@ def tune(options: TuneOptions) -> ExitCode:
     topology = read_topology()
     default = default_choice(options.scenario, topology)
     space = make_space(topology, options.scenario, default)
+    _try_writing(options)
     options.home.mkdir(parents=True, exist_ok=True)
     storage = options.home / "study.db"
 
@@ -52,6 +55,14 @@ def tune(options: TuneOptions) -> ExitCode:
     with locked(storage, waiting), Signals() as signals:
         session = _Session(options, topology, space, default, terminal, signals)
         return session.run(f"sqlite:///{storage}")
+
+
+def _try_writing(options: TuneOptions) -> None:
+    """InputError unless everything that a session writes at its end can be written."""
+    for name in ("trials.csv", "tune.json", *FILES):
+        try_file(options.home / name, RESULTS, "choose another with --results")
+    tuned = tuned_path(options.model, options.scenario, options.engine, options.precision)
+    try_file(tuned, "tuned configuration", "choose another cache with LOADRUN_CACHE")
 
 
 def default_choice(name: str, topology: Topology) -> Choice:
@@ -108,8 +119,10 @@ class _Session:
         self._best = max((t.value or 0.0 for t in before), default=0.0)
         terminal.line(
             f"{options.model} {options.scenario}: {self._space.size} choices,"
-            f" {options.budget_s / 60:g} minutes; default: {self._default}"
+            f" {duration(options.budget_s)}; default: {self._default}"
         )
+        if options.user_conf is not None:
+            terminal.line(f"user.conf: {options.user_conf} (without the rates that it expects)")
         busy = os.getloadavg()[0] / len(self._topology.allowed)
         if busy > BUSY:
             terminal.line(
@@ -124,7 +137,9 @@ class _Session:
             self._started = time.monotonic()
         try:
             why = search.run(lambda: self._searches(len(search.trials) - len(before)))
-            terminal.line(f"search ended ({why}) after {self._spent():.0f} s; now the finalists")
+            terminal.line(
+                f"search ended ({why}) after {duration(self._spent())}; now the finalists"
+            )
             finalists = search.finalists()
             if len(finalists) > 1:
                 search.confirm(finalists, options.rounds, self._goes_on)
@@ -140,7 +155,7 @@ class _Session:
         if all(trial.figure == 0 for trial in search.trials):
             terminal.line(
                 "no choice served within the latency limit at any rate that was tried: the machine"
-                " is too slow or too busy for it (--max-latency sets another)"
+                f" is too slow or too busy for it ({self._other_limit()})"
             )
         elif verdict is None:
             terminal.line(
@@ -152,6 +167,14 @@ class _Session:
         terminal.table(finalists_table(confirmed, str(self._default), self._unit))
         self._conclude(verdict, confirmed, finalists)
         return ExitCode.OK
+
+    def _other_limit(self) -> str:
+        limit_ms = self._options.max_latency_ms
+        return (
+            "--max-latency sets another"
+            if limit_ms is None
+            else f"raise --max-latency {limit_ms:g}"
+        )
 
     def _spent(self) -> float:
         return time.monotonic() - self._started
@@ -171,7 +194,7 @@ class _Session:
             word, self._best = "best so far", trial.value
         else:
             word = ""
-        line = f"{self._spent():6.0f} s  trial {trial.number:3}  {trial.figure:9.4g}"
+        line = f"{duration(self._spent()):>12}  trial {trial.number:3}  {trial.figure:9.4g}"
         self._terminal.line(f"{line}  {trial.choice}  {word}".rstrip())
 
     def _conclude(

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,14 @@ class Cli:
         self.environment = environment(directory / "cache")
         self.words: tuple[str, ...] = ("--images", str(self.images), "--engine", "sim")
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start a test."""
-        return self.command(*words, *self.words)
+    def start(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """Start a test, under the command `before` if there is one."""
+        return self.command(*words, *self.words, before=before)
 
-    def command(self, *words: str) -> subprocess.Popen[str]:
+    def command(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
         """Start any command."""
         return subprocess.Popen(
-            [sys.executable, "-m", "launch.cli", *words],
+            [*before, sys.executable, "-m", "launch.cli", *words],
             cwd=self.directory,
             env=self.environment,
             stdout=subprocess.PIPE,

@@ -16,7 +16,8 @@ from cli_process import environment
 from PIL import Image
 
 from launch.commands import run as run_command
-from launch.compliance.references import PERFORMANCE, at_same_load, place
+from launch.compliance.folder import LOGS
+from launch.compliance.references import PERFORMANCE, at_same_load, command, place, unusable
 from launch.compliance.rules import verify_answers, verify_performance
 from loadrun.logs import LoadgenResult
 
@@ -228,7 +229,8 @@ def test_a_compliance_test_has_the_load_of_its_performance_run(
     reference = place(options, PERFORMANCE)
     reference.mkdir(parents=True)
     (reference / "run.json").write_text(json.dumps({"status": "COMPLETE", "settings": settings}))
-    assert at_same_load(replace(options, audit="TEST01")).qps == qps
+    loaded = at_same_load(replace(options, audit="TEST01"))
+    assert (loaded.qps, loaded.reference_qps) == (None, qps)
 
 
 def test_runs_that_cannot_be_compared_are_named_before_any_is_made(audits: Audits) -> None:
@@ -238,9 +240,67 @@ def test_runs_that_cannot_be_compared_are_named_before_any_is_made(audits: Audit
     before = (references / "performance" / "run_1" / "run.json").read_text()
     code, output = audits.run("TEST04", batch_size=1)
     assert code == 2
-    assert "run_1/run.json: that run had another batch size (2, now 1); move it away" in output
+    said = "run_1/run.json: that run is of another batch size (2, now 1); make it anew: loadrun run"
+    assert said in output
+    assert "--tests" not in output.splitlines()[-1]
     assert "warming up" not in output
     assert (references / "performance" / "run_1" / "run.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("valid", "qps", "log", "why"),
+    [
+        (True, None, True, ""),
+        (True, 100.02, True, ""),
+        (False, None, True, "the one that is there is INVALID"),
+        (True, 120.0, True, "the one that is there had a rate of 100, not 120"),
+        (True, None, False, "the one that is there is without its mlperf_log_detail.txt"),
+    ],
+)
+def test_a_run_that_no_audit_can_pass_against_is_no_reference(
+    tmp_path: Path, valid: bool, qps: float | None, log: bool, why: str
+) -> None:
+    parser = ArgumentParser()
+    run_command.add_arguments(parser)
+    words = ["resnet50", "--no-tuned", f"--results={tmp_path}"]
+    options = replace(run_command.read_options(parser.parse_args(words)), qps=qps)
+    assert unusable(options, PERFORMANCE) == "there is no complete one"
+    where = place(options, PERFORMANCE)
+    where.mkdir(parents=True)
+    for name in LOGS[: 2 if log else 1]:
+        (where / name).write_text("")
+    record = {
+        "status": "COMPLETE",
+        "result": {"valid": valid},
+        "settings": {"offline_expected_qps": 100.0},
+    }
+    (where / "run.json").write_text(json.dumps(record))
+    assert unusable(options, PERFORMANCE) == why
+
+
+def test_the_command_that_makes_a_reference_is_the_audits(tmp_path: Path) -> None:
+    parser = ArgumentParser()
+    run_command.add_arguments(parser)
+    options = run_command.read_options(parser.parse_args(["resnet50", f"--results={tmp_path}"]))
+    words = ("loadrun", "audit", "resnet50", "--fast", "--tests", "TEST04", "--images", "a b")
+    given = replace(options, command=words)
+    assert command(given, PERFORMANCE) == "loadrun run resnet50 --fast --images 'a b'"
+    given = replace(options, command=("loadrun", "audit", "resnet50", "--tests=TEST01"))
+    assert command(given, "AccuracyOnly") == "loadrun run resnet50 --mode=AccuracyOnly"
+    given = replace(options, command=("loadrun", "submit", "--round", "v5.0"))
+    assert command(given, PERFORMANCE) == "loadrun run resnet50 --scenario=Offline"
+
+
+def test_an_invalid_reference_is_made_anew(audits: Audits) -> None:
+    place = audits.directory / "results" / "offline" / "mobilenet" / "performance" / "run_1"
+    if not place.exists():
+        audits.run("TEST04")
+    record = json.loads((place / "run.json").read_text())
+    record["result"]["valid"] = False
+    (place / "run.json").write_text(json.dumps(record))
+    _, output = audits.run("TEST04")
+    assert "the PerformanceOnly run comes first: the one that is there is INVALID" in output
+    assert json.loads((place / "run.json").read_text())["run_id"] != record["run_id"]
 
 
 def test_an_unknown_test_is_named(audits: Audits) -> None:

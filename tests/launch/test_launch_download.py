@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
 import json
 import os
 import resource
 import signal
+import ssl
 import subprocess
 import sys
 import threading
+import urllib.error
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -157,7 +161,9 @@ def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:
 def test_offline_the_address_and_the_place_are_told(tmp_path: Path) -> None:
     gone = Server()
     gone.server_close()
-    with pytest.raises(InputError, match=r"/file: .*refused; behind a proxy .*put it at"):
+    with pytest.raises(
+        InputError, match=r"/file: .*refused; see to the network .behind a proxy .*put it at"
+    ):
         fetch(gone, tmp_path, attempts=1)
 
 
@@ -166,12 +172,59 @@ def test_no_space_leaves_nothing(server: Server, tmp_path: Path) -> None:
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
     try:
-        with pytest.raises(InputError, match="make room or choose another folder"):
+        # What stops it is a limit of this process: no room would help.
+        with pytest.raises(InputError, match=r"raise the limit of a file's size \(ulimit -f\)"):
             fetch(server, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     assert [p.name for p in tmp_path.iterdir()] == [".w.onnx.lock"]
+
+
+@pytest.mark.parametrize(
+    ("error", "proxy", "cure"),
+    [
+        (
+            urllib.error.URLError(ssl.SSLCertVerificationError(1, "self-signed certificate")),
+            "",
+            "let SSL_CERT_FILE name the authorities",
+        ),
+        (urllib.error.URLError(OSError(113, "No route to host")), "", "behind a proxy set http"),
+        (
+            urllib.error.URLError(OSError(113, "No route to host")),
+            "http://me:secret@proxy:3128",
+            r"the proxy of http_proxy \(http://proxy:3128\) is right",
+        ),
+        (urllib.error.HTTPError("", 404, "Not Found", Message(), None), "", "--list shows"),
+        (
+            urllib.error.HTTPError("", 407, "Auth", Message(), None),
+            "",
+            "the proxy asks for a login",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "", r"make room \(.* are free\)"),
+    ],
+    ids=["certificate", "no proxy", "a proxy", "404", "407", "no room"],
+)
+def test_the_cure_is_for_what_is_the_matter(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    proxy: str,
+    cure: str,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    for name in ("http_proxy", "no_proxy", "HTTP_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    if proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setattr("urllib.request.urlopen", fail)
+    with pytest.raises(InputError, match=cure) as told:
+        fetch(server, tmp_path, attempts=1)
+    assert "secret" not in str(told.value)
+    assert ("proxy" in str(told.value)) == ("proxy" in cure)
 
 
 def test_the_command_offline_is_one_line_and_code_2(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from cli_process import Cli
 from launch.aside import Aside, aside_of
 from launch.live.attention import attention
 from launch.live.meter import InstanceReading, Meter
-from launch.live.progress import Progress, duration
+from launch.live.progress import Progress
 from launch.live.rows import Group, Row, group, row
 from launch.live.view import (
     ASCII,
@@ -33,6 +33,7 @@ from launch.live.view import (
 from launch.plan import InstancePlan, make_plan
 from launch.topology import read_topology
 from launch.tree import Recorded
+from loadrun.durations import duration
 from shm.control import ControlBlock, InstanceState
 from shm.reclaim import reclaim
 

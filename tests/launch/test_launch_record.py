@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
+import models
+from base.errors import RunError
+from launch import trial
+from launch.announcement import user_conf_settings
 from launch.assets import Assets, DataFacts
 from launch.cli import Parser
 from launch.commands.run import add_arguments, read_options
+from launch.environment import preloaded, recorded_environment
 from launch.host import host
 from launch.pinning import find_pinning
 from launch.record import Record
 from launch.run import plan_for
+from launch.signals import Signals
 from launch.topology import read_topology
+from launch.trial import without_targets
 from loadrun.report import Report
 
 
@@ -53,3 +61,69 @@ def test_an_engine_without_work_has_no_harness_efficiency(
     record = record_of("--engine", engine)
     record.report(asdict(Report("loadrun.json", harness_efficiency=0.5)))
     assert record.values["harness_efficiency"] == expected
+
+
+def test_what_was_preloaded_is_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "ld.so.preload"
+    file.write_text("/lib/c.so\n")
+    variables = {"LD_PRELOAD": "/lib/a.so:/lib/b.so", "MALLOC_ARENA_MAX": "1", "HOME": "/root"}
+    assert preloaded(variables, file) == ["/lib/a.so", "/lib/b.so", "/lib/c.so"]
+    assert preloaded({}, tmp_path / "none") == []
+    assert recorded_environment(variables) == {
+        "LD_PRELOAD": "/lib/a.so:/lib/b.so",
+        "MALLOC_ARENA_MAX": "1",
+    }
+    monkeypatch.setenv("LD_PRELOAD", "/lib/a.so")
+    parser = Parser()
+    add_arguments(parser)
+    options = read_options(parser.parse_args(["resnet50", "--engine", "sim"]))
+    topology = read_topology()
+    record = Record(options, plan_for(options, topology), find_pinning(topology), topology, "abcd")
+    assert record.values["environment"]["LD_PRELOAD"] == "/lib/a.so"
+    assert "/lib/a.so" in record.values["preloaded"]
+
+
+def test_a_user_conf_that_takes_effect_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "user.conf"
+    parser = Parser()
+    add_arguments(parser)
+    words = ["resnet50", "--engine", "sim", "--no-tuned", "--user-conf", str(path)]
+    path.write_text("# nothing\nresnet50.Server.target_qps = 7\n")
+    options, model = read_options(parser.parse_args(words)), models.get("resnet50")
+    assert user_conf_settings(options, model) == []
+    path.write_text("*.Offline.target_qps = 26000\nresnet50.*.min_duration = 1000\n")
+    (line,) = user_conf_settings(options, model)
+    assert line == f"{path}: target_qps = 26000, min_duration = 1000"
+
+
+def test_trials_expect_no_rate(tmp_path: Path) -> None:
+    path, copies = tmp_path / "user.conf", tmp_path / "copies"
+    copies.mkdir()
+    path.write_text(
+        "# mine\nresnet50.Server.target_qps = 7\nresnet50.Server.target_latency = 9\n"
+        "*.SingleStream.target_latency = 3\n"
+    )
+    copy = without_targets(path, "resnet50", "Server", copies)
+    assert copy is not None
+    kept = "# mine\nresnet50.Server.target_latency = 9\n*.SingleStream.target_latency = 3\n"
+    assert copy.read_text() == kept
+    copy = without_targets(path, "resnet50", "SingleStream", copies)
+    assert copy is not None
+    assert copy.read_text() == "# mine\n"
+    assert without_targets(tmp_path / "none", "resnet50", "Server", copies) is None
+
+
+def test_a_trial_whose_times_do_not_count_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoiled = {
+        "times_count": False,
+        "result": {"invalid": [{"reason": "the clock was set", "cure": "run again"}]},
+    }
+    answers = [spoiled, {"times_count": True}]
+    monkeypatch.setattr(trial, "_run", lambda *_: answers.pop(0))
+    with Signals() as signals:
+        assert trial.run_once("resnet50", "Server", [], tmp_path, signals) == {"times_count": True}
+        answers += [spoiled] * trial.TRIES
+        with pytest.raises(RunError, match="the clock was set"):
+            trial.run_once("resnet50", "Server", [], tmp_path, signals)

@@ -9,6 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from cli_process import IMAGES, Cli, arguments_of, wait_for
 from private_shm import in_private_shm
 
 from launch.topology import read_topology
+from shm.control import ControlBlock
 from shm.reclaim import find_runs
 
 
@@ -185,6 +187,16 @@ def test_weights_that_do_not_fit(cli: Cli) -> None:
     assert not (cli.directory / "results").exists()
 
 
+def test_a_test_of_hours_is_refused_where_nobody_can_be_asked(cli: Cli) -> None:
+    code, output = cli.run("run", "resnet50", "--fast", "--qps", "26000")
+    assert code == 2, output
+    said = output.splitlines()[-1]
+    assert said.startswith("loadrun: error: expected duration ")
+    assert "times the 1 min asked for: --qps 26000 asks for 1,716,000 samples" in said
+    assert said.endswith("or give --yes to run it all the same")
+    assert not (cli.directory / "results").exists()
+
+
 def test_an_interrupted_run_says_so(cli: Cli) -> None:
     process = cli.start("run", "resnet50", "--time", "600")
     home = cli.directory / "results/offline/resnet50"
@@ -198,6 +210,65 @@ def test_an_interrupted_run_says_so(cli: Cli) -> None:
     record = json.loads((place / "run.json").read_text())
     assert record["status"] == "INTERRUPTED"
     assert not list(home.glob(".staging-*"))
+
+
+def test_signals_that_were_ignored_from_the_start_stay_ignored(cli: Cli) -> None:
+    # As nohup does, and a shell for what it runs in the background; SIGCHLD as some daemons do.
+    ignoring = ["env", "--ignore-signal=HUP,INT,CHLD"]
+    process = cli.start("run", "resnet50", "--fast", "--time", "3", before=ignoring)
+    home = cli.directory / "results/offline/resnet50"
+    wait_for(lambda: list(home.glob(".staging-*/netrun_0.json")))
+    children = psutil.Process(process.pid).children()
+    for number in (signal.SIGHUP, signal.SIGINT):
+        process.send_signal(number)
+        for child in children:
+            if "loadrun.config" in " ".join(child.cmdline()):
+                child.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode in (0, 3), output
+    assert output.splitlines()[-1] == "Completed"
+
+
+def test_an_ignored_sigterm_still_ends_the_children(cli: Cli) -> None:
+    ignoring = ["env", "--ignore-signal=TERM"]
+    process = cli.start("run", "resnet50", "--time", "600", before=ignoring)
+    home = cli.directory / "results/offline/resnet50"
+    wait_for(lambda: list(home.glob(".staging-*/netrun_0.json")))
+    children = psutil.Process(process.pid).children()
+    process.send_signal(signal.SIGTERM)
+    # Ignored: only the interrupt that follows is told.
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert (process.returncode, "interrupted by SIGINT" in output) == (130, True)
+    (place,) = (home / "failed").iterdir()
+    assert json.loads((place / "loadrun.json").read_text())["status"] == "INTERRUPTED"
+    assert not psutil.wait_procs(children, timeout=5)[1]
+
+
+def test_a_run_that_stood_still_is_invalid(cli: Cli) -> None:
+    process = cli.start("run", "resnet50", "--fast", "--time", "4")
+    home = cli.directory / "results/offline/resnet50"
+
+    def answering() -> bool:
+        for staging in home.glob(".staging-*/netrun_0.json"):
+            with ControlBlock.attach(staging.parent.name.removeprefix(".staging-")) as control:
+                return control.instance(0).samples > 0
+        return False
+
+    wait_for(answering)
+    launch = psutil.Process(process.pid)
+    family = [launch, *launch.children(recursive=True)]
+    for member in family:
+        member.suspend()
+    # As a paused container is: the time that passes is what is tested.
+    time.sleep(2.5)
+    for member in family:
+        member.resume()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 3, output
+    assert "INVALID because all processes stood still for 2." in output
+    record = cli.record("results/offline/resnet50")
+    assert (record["result"]["valid"], record["times_count"]) == (False, False)
 
 
 def test_a_closed_terminal_ends_the_run(cli: Cli) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import pty
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +177,17 @@ def test_advice_names_what_is_left_to_do_and_no_more() -> None:
     assert len(advice({**made, "scenario": "Server", "result": record()["result"]})) == 3
 
 
+def test_advice_carries_what_the_run_was_given() -> None:
+    words = ["loadrun", "run", "resnet50", "--fast", "--max-latency=100", "--images", "a b"]
+    find, tune = (told.partition(":")[0] for told in advice(record(command=words)))
+    assert find == "loadrun find-qps resnet50 --max-latency=100 --images 'a b'"
+    assert tune == "loadrun tune resnet50 --scenario server --max-latency=100 --images 'a b'"
+    made = record(command=[*words, "--precision", "fp32"], precision="fp32")
+    (tune,) = (told.partition(":")[0] for told in advice(made))
+    assert tune.endswith("--precision fp32")
+    assert advice(record(times_count=False)) == []
+
+
 @pytest.mark.parametrize(("value", "said"), [(0.7615, "reached"), (0.75, "missed")])
 def test_summary_ends_with_the_official_accuracy_line(value: float, said: str) -> None:
     line = "accuracy=76.146%, good=38073, total=50000"
@@ -240,7 +254,7 @@ def test_the_watcher_names_phases_and_expected_time(
     assert stream.getvalue().splitlines() == [
         "warming up: measuring what the instances can do",
         "90 samples/s measured; expected duration 66 s",
-        "testing: 0% 0 s of about 66 s",
+        "testing: 0% 0 s of about 1 min 6 s",
         "  note: instance 1 was killed",
     ]
 
@@ -375,3 +389,28 @@ def test_reasons_that_a_result_is_not_official() -> None:
 def test_accuracy_over_all_images_is_official(count: str, reasons: list[str]) -> None:
     asked = options("--mode", "AccuracyOnly", "--count", count)
     assert unofficial_reasons(asked, 99, synthetic=False, reported=[]) == reasons
+
+
+@pytest.mark.parametrize(("typed", "agreed"), [(b"y\n", True), (b"\n", False), (b"\x04", False)])
+def test_a_question_on_a_terminal_wants_a_yes(typed: bytes, agreed: bool) -> None:
+    code = (
+        "from launch.terminal import Terminal; terminal = Terminal();"
+        "print(terminal.answers, terminal.agrees('run it?'))"
+    )
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", code])
+    said = b""
+    with contextlib.suppress(OSError):
+        while b"[y/N] " not in said:
+            said += os.read(terminal, 1024)
+        os.write(terminal, typed)
+        while True:
+            said += os.read(terminal, 1024)
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    assert f"True {agreed}".encode() in said
+
+
+def test_a_question_is_for_a_terminal() -> None:
+    assert not Terminal(io.StringIO()).answers

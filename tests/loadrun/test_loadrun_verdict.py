@@ -11,7 +11,7 @@ import pytest
 
 from loadrun.capacity import server_qps
 from loadrun.logs import LoadgenResult
-from loadrun.verdict import Serving, explain, holding_qps, queries_needed
+from loadrun.verdict import Asked, Serving, explain, holding_qps, queries_needed
 
 RAN_OUT = " * Run unsuccessful.  * Processed {} queries.  * Would need to run at least {} more queries,  with the run being successful if every additional  query were under latency. "  # noqa: E501
 
@@ -49,9 +49,17 @@ def server(**changes: Any) -> LoadgenResult:
     return invalid("Server", latencies, **fields)
 
 
-def cure(result: LoadgenResult, count: int | None = None, serving: Serving | None = None) -> str:
-    [(_, told)] = explain(result, count, serving)
+CONF = "/here/user.conf"
+
+
+def cure(result: LoadgenResult, asked: Asked | None = None, serving: Serving | None = None) -> str:
+    [(_, told)] = explain(result, asked, serving)
     return told
+
+
+def conf(**settings: float) -> Asked:
+    """What a user.conf sets."""
+    return Asked(user_conf=CONF, settings=settings)
 
 
 def test_a_valid_test_needs_no_cure() -> None:
@@ -59,13 +67,21 @@ def test_a_valid_test_needs_no_cure() -> None:
     assert explain(LoadgenResult(**{**vars(result), "valid": True})) == []
 
 
-def test_a_late_server_is_told_a_rate_below_the_one_that_failed() -> None:
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (Asked(), "give --qps 360 (it was 400); "),
+        (Asked(qps=400), "lower --qps from 400 to about 360; "),
+        (conf(target_qps=400), f"lower target_qps from 400 to about 360 in {CONF}; "),
+    ],
+    ids=["measured", "option", "user.conf"],
+)
+def test_a_late_server_is_told_a_rate_below_the_one_that_failed(asked: Asked, told: str) -> None:
     result = server(perf_constraints_met=False)
     assert holding_qps(result) == pytest.approx(360)
-    [(reason, told)] = explain(result)
+    [(reason, cure)] = explain(result, asked)
     assert reason == "the 99th percentile of latency (12 ms) is above the limit of 10 ms"
-    assert told.startswith("lower --qps (target_qps) from 400 to about 360;")
-    assert "loadrun find-qps" in told
+    assert cure == f"{told}loadrun find-qps finds the highest that holds"
 
 
 def test_an_overloaded_server_is_told_less_than_it_completed() -> None:
@@ -93,13 +109,34 @@ def test_no_rate_helps_where_a_lone_sample_is_late(
     latencies: dict[str, float], serving: Serving | None, times: int
 ) -> None:
     told = cure(server(perf_constraints_met=False, latencies_ms=latencies), serving=serving)
-    assert told.startswith("no --qps would do: a lone sample takes ")
-    assert f"about {times} times the processors" in told
+    assert told.startswith("no rate would do: a lone sample takes ")
+    assert f"about {times} times the processors (fewer --instances on the same --cores)" in told
+
+
+@pytest.mark.parametrize(
+    ("serving", "asked", "told"),
+    [
+        (Serving(400.0, 8, 1, 8), Asked(), "(--instances 2 --cores 8), or --max-latency 31.3"),
+        (Serving(400.0, 8, 2, 20), Asked(), "(--instances 2 --cores 16), or --max-latency"),
+        (
+            Serving(50.0, 1, 2, 2),
+            Asked(max_latency_ms=10),
+            "; raise --max-latency from 10 to 31.3: an instance would need about 8 processors, and"
+            " 2 can be used",
+        ),
+    ],
+    ids=["fewer instances", "more cores", "the machine has no more"],
+)
+def test_more_processors_are_told_only_where_there_are_some(
+    serving: Serving, asked: Asked, told: str
+) -> None:
+    result = server(perf_constraints_met=False, latencies_ms={"min": 25.0, "p99": 40.0})
+    assert told in cure(result, asked, serving)
 
 
 def test_a_log_without_rates_still_gets_a_cure() -> None:
     told = cure(invalid("Server", perf_constraints_met=False))
-    assert told == "lower --qps (target_qps), or give each instance more processors"
+    assert told == "lower target_qps (--qps)"
 
 
 def test_offline_too_short_is_told_the_rate_it_had() -> None:
@@ -112,7 +149,10 @@ def test_offline_too_short_is_told_the_rate_it_had() -> None:
     )
     [(reason, told)] = explain(result)
     assert reason == "the test took less than its minimum of 5 s"
-    assert told.startswith("raise --qps (target_qps) from 100 to 453, or leave it out")
+    assert told.startswith("give --qps 453 (it was 100): ")
+    assert cure(result, Asked(qps=100)).startswith("raise --qps from 100 to about 453: ")
+    told = cure(result, conf(target_qps=100))
+    assert told.startswith(f"raise target_qps from 100 to about 453 in {CONF}: ")
 
 
 def test_a_count_too_small_is_told_the_one_that_lasts() -> None:
@@ -124,13 +164,17 @@ def test_a_count_too_small_is_told_the_one_that_lasts() -> None:
         generated_samples_per_query=300,
         result_samples_per_second=300.0,
     )
-    assert cure(result, 300).startswith("raise --count from 300 to 1650, or lower --time to 1:")
+    told = cure(result, Asked(count=300, time_s=5.0))
+    assert told.startswith("raise --count from 300 to 1650, or lower --time from 5 to 1:")
 
 
-def test_a_server_that_was_stopped_early_is_told_the_bounds() -> None:
-    result = server(min_duration_met=False, effective_min_duration_ms=60_000)
-    told = cure(result)
-    assert "raise max_query_count to 24000 and max_duration above 60 s" in told
+def test_a_server_that_was_stopped_early_is_told_the_bound_that_was_set() -> None:
+    short = {"min_duration_met": False, "effective_min_duration_ms": 60_000}
+    told = cure(server(effective_max_query_count=4000, **short), conf(max_query_count=4000))
+    assert told == f"raise max_query_count from 4000 to 26400 in {CONF} (0: no bound)"
+    told = cure(server(effective_max_duration_ms=10_000, **short), conf(max_duration=10_000))
+    assert told == f"raise max_duration from 10 s to 72.6 s in {CONF} (0: no bound)"
+    assert cure(server(**short)).startswith("run again: nothing was set that ends it early")
 
 
 @pytest.mark.parametrize("scenario", ["SingleStream", "MultiStream"])
@@ -143,9 +187,20 @@ def test_streams_too_short_are_told_the_latency_to_expect(scenario: str) -> None
         effective_target_qps=2,
         result_query_count=100,
     )
+    ran_out = "LoadGen ran out of queries after 100"
     told = cure(result)
-    assert told.startswith("lower the expected latency from 500 ms to 4.9 ms (--max-latency;")
-    assert told.endswith("ran out of queries after 100")
+    assert told == f"give --max-latency 4.9 (500 ms was expected after the warm-up): {ran_out}"
+    told = cure(result, Asked(max_latency_ms=500))
+    assert told == f"lower --max-latency from 500 to 4.9: {ran_out}"
+    told = cure(result, Asked(qps=2))
+    assert told == f"raise --qps from 2 to 205, or leave it out: {ran_out}"
+    told = cure(result, conf(target_latency=500))
+    assert told.startswith(f"lower target_latency from 500 to 4.9 in {CONF}, or take the line out")
+    bounded = LoadgenResult(
+        **{**vars(result), "fields": {**result.fields, "effective_max_query_count": 100}}
+    )
+    told = cure(bounded, conf(max_query_count=100))
+    assert told == f"raise max_query_count from 100 to 673 in {CONF} (0: no bound)"
 
 
 def test_too_few_queries_are_told_the_bound_that_stopped_them() -> None:
@@ -157,7 +212,7 @@ def test_too_few_queries_are_told_the_bound_that_stopped_them() -> None:
     [(_, told)] = explain(server(effective_max_duration_ms=10_000, **fields))
     assert told == "raise max_duration from 10 s to 22 s in user.conf (0: no bound)"
     [(_, told)] = explain(server(**fields))
-    assert told.startswith("raise max_query_count or max_duration in user.conf")
+    assert told.startswith("run again: nothing was set that ends it early")
 
 
 def test_early_stopping_is_told_how_many_queries_and_how_long() -> None:
@@ -168,9 +223,40 @@ def test_early_stopping_is_told_how_many_queries_and_how_long() -> None:
         early_stopping_result=RAN_OUT.format(40, 419),
     )
     assert queries_needed(result) == 459
-    # 459 queries take 1.15 s at 400 a second, and a tenth more to be sure.
+    # 40 queries took 0.1 s at 400 a second; and a tenth more to be sure.
     assert cure(result) == "run longer (--time 1.27): 459 queries are needed, 40 were issued"
-    assert cure(result, 40) == "run longer (--count): raise it from 40 to 459"
+    told = cure(result, Asked(count=40))
+    assert told == "run longer (--count): raise it from 40 to 459"
+
+
+def test_a_longer_test_is_longer_than_what_was_asked_for() -> None:
+    """Rates and latencies of so few queries tell little of how long the test took."""
+    few = {
+        "early_stopping_met": False,
+        "result_query_count": 40,
+        "result_overlatency_query_count": 0,
+        "early_stopping_result": RAN_OUT.format(40, 419),
+        "effective_min_duration_ms": 3000,
+    }
+    told = cure(server(**few), Asked(time_s=3.0))
+    # 1.1 * 459 / 40 * 3 s
+    assert told == "run longer (--time 37.9): 459 queries are needed, 40 were issued"
+    told = cure(server(effective_max_query_count=40, **few), conf(max_query_count=40))
+    assert told == (
+        f"raise max_query_count from 40 to 459 in {CONF} (0: no bound): 459 queries are needed, 40"
+        " were issued"
+    )
+
+
+def test_a_spoiled_test_is_told_no_cure_of_its_figures() -> None:
+    spoiled = [("the clock was set", "run again")]
+    reasons = explain(server(perf_constraints_met=False), Asked(qps=400), None, spoiled)
+    assert reasons[0] == spoiled[0]
+    (missed, told) = reasons[1]
+    assert missed.startswith("the 99th percentile")
+    assert "--qps" not in told
+    valid = LoadgenResult(**{**vars(server()), "valid": True})
+    assert explain(valid, spoiled=spoiled) == spoiled
 
 
 def test_a_share_of_late_queries_takes_more_than_loadgen_says() -> None:
@@ -194,8 +280,8 @@ def test_where_many_are_late_no_length_would_do() -> None:
     _, (reason, told) = explain(result)
     assert "290194 more queries" in reason
     assert told == (
-        "lower --qps first: with 2813 of 4000 queries late no length would do; with none late"
-        " 459 queries are enough"
+        "first a rate that holds the limit: with 2813 of 4000 queries late no length would do; with"
+        " none late 459 queries are enough"
     )
 
 
@@ -212,10 +298,15 @@ def test_streams_are_told_loadgens_number(scenario: str, percentile: float, enou
         early_stopping_result=f" * Only processed 30 queries.  * Need to process at least {enough}"
         " queries for early stopping. ",
     )
-    assert cure(result, 30) == f"run longer (--count): raise it from 30 to {enough}"
+    assert cure(result, Asked(count=30)) == f"run longer (--count): raise it from 30 to {enough}"
     assert f"{enough} queries are needed, 30 were issued" in cure(result)
 
 
 def test_an_unknown_wording_of_loadgen_still_gets_a_cure() -> None:
     result = server(early_stopping_met=False, early_stopping_result="no")
-    assert cure(result) == "run longer (--time)"
+    assert cure(result) == "run longer: give --time"
+    result = server(
+        early_stopping_result="no", effective_min_duration_ms=3e3, early_stopping_met=False
+    )
+    assert cure(result) == "run longer: --time above 3"
+    assert cure(result, Asked(count=30)) == "run longer: raise --count above 30"

@@ -1,9 +1,9 @@
 """Operations that kernels of our own compute on AMX, and when: where they were measured faster.
 
 oneDNN's kernels spend most of a layer of few channels behind the product: on scales, residual and
-rounding. Those of `netrun.engines.amx` do that beside the product, a ResNet's stem together with the
-pooling behind it, and fill their tiles where images are small. Their answers are the same to the
-bit, so that each operation and chunk size can take whichever is faster.
+rounding. Those of `netrun.engines.amx` do that beside the product, a ResNet's stem together with
+the pooling behind it, and fill their tiles where images are small. Their answers are the same to
+the bit, so that each operation and chunk size can take whichever is faster.
 """
 
 from __future__ import annotations
