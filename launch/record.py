@@ -81,8 +81,11 @@ class Record:
     def assets(self, assets: Assets) -> None:
         """Weights and data, and whether any of it is synthetic."""
         self.values["data"] = {**asdict(assets.data), "samples": assets.sample_count}
+        self.values["labels_from"] = assets.labels_from
         self.values["weights"] = asdict(assets.weights) if assets.weights else None
-        self.values["calibration"] = assets.calibration
+        calibration = assets.calibration
+        self.values["calibration"] = calibration.name if calibration else None
+        self.values["calibration_sha256"] = calibration.sha256 if calibration else None
         self.values["artifact"] = Path(assets.artifact).name if assets.artifact else None
         self.values["synthetic"] = assets.data.synthetic or bool(
             assets.weights and assets.weights.synthetic
