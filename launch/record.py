@@ -139,15 +139,24 @@ class Record:
             "fields": result.fields,
         }
 
-    def accuracy(self, accuracy: Accuracy, target: float | None) -> None:
-        """Accuracy in the official wording; `target` is what a submission has to reach (0..1)."""
+    def accuracy(self, accuracy: Accuracy, target: float | None, doubts: list[str]) -> None:
+        """Accuracy in the official wording; `target` is what a submission has to reach (0..1).
+
+        `doubts` are the reasons why it means nothing.
+        """
         self.values["accuracy"] = {
             "text": str(accuracy),
             "value": accuracy.value,
             "good": accuracy.good,
             "total": accuracy.total,
             "target": target,
+            "doubts": doubts,
         }
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether an accuracy was measured that means nothing."""
+        return bool((self.values.get("accuracy") or {}).get("doubts"))
 
     def unofficial(self, reasons: list[str]) -> None:
         """Why the result is not official; empty when nothing speaks against it."""

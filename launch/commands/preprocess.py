@@ -25,7 +25,7 @@ interrupt or a bad image leaves undone is all that is done the next time. Images
 are named together at the end.
 
 The images lie in DIR, or in a sub-folder for each class. FILE holds 'name label' lines; without
---labels, a val_map.txt, val.txt or labels.txt in DIR serves, or the order of 1000 sub-folders.
+--labels, a val_map.txt, val.txt or labels.txt in DIR serves, or the names of the sub-folders.
 """
 EPILOG = f"""\
 examples:

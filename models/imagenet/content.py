@@ -65,7 +65,7 @@ def content_of(dataset: DataSet, cache_dir: Path, progress: Progress = silent) -
     """
     index = _index_path(dataset.root, cache_dir)
     known = _read(index)
-    names = [os.path.relpath(file, dataset.root) for file in dataset.files]
+    names = [str(file).removeprefix(f"{dataset.root}/") for file in dataset.files]
     facts = [_facts(file) for file in dataset.files]
     # A file may be listed more than once.
     unknown = {

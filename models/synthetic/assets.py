@@ -57,17 +57,17 @@ def build(model: Model, cache_dir: Path, progress: Progress = silent) -> Synthet
         raise InputError(f"{model.name} has no synthetic default: give weights and images")
     folder = cache_dir / "synthetic" / str(VERSION)
     weights = folder / f"{model.name}.pth"
-    fitting = 0 if _is_right(weights) else FIT_COST * FITTED_ON[model.name]
+    fitting = 0 if is_fitted(weights) else FIT_COST * FITTED_ON[model.name]
     evaluation, calibration = _images(cache_dir, lambda done, of: progress(done, of + fitting))
-    drawn = EVALUATION_COUNT + CALIBRATION_COUNT
+    of_images = EVALUATION_COUNT + CALIBRATION_COUNT
     if fitting:
         with locked(weights):
-            if not _is_right(weights):
+            if not is_fitted(weights):
                 _fit(
                     model,
                     calibration,
                     weights,
-                    lambda n: progress(drawn + n * FIT_COST, drawn + fitting),
+                    lambda n: progress(of_images + n * FIT_COST, of_images + fitting),
                 )
     return SyntheticAssets(weights, evaluation, calibration)
 
@@ -75,22 +75,22 @@ def build(model: Model, cache_dir: Path, progress: Progress = silent) -> Synthet
 def _images(cache_dir: Path, progress: Progress) -> tuple[DataSet, DataSet]:
     """Return the images to be evaluated and those to fit and calibrate with."""
     target = cache_dir / "synthetic" / str(VERSION) / "images"
-    if (found := _drawn(target, cache_dir)) is not None:
+    if (found := drawn(target, cache_dir)) is not None:
         return found
     with locked(target):
-        if (found := _drawn(target, cache_dir)) is not None:
+        if (found := drawn(target, cache_dir)) is not None:
             return found
         if target.exists():
             _log.warning("%s: synthetic images are damaged, drawing them again", target)
             shutil.rmtree(target)
         with folder_written_aside(target) as aside:
             _draw(aside, progress)
-            drawn = [(s, Content([file_digest(f) for f in s.files])) for s in _data_sets(aside)]
-            (aside / CHECKSUM).write_text(_checksum(drawn))
+            new = [(s, Content([file_digest(f) for f in s.files])) for s in _data_sets(aside)]
+            (aside / CHECKSUM).write_text(_checksum(new))
         return _data_sets(target)
 
 
-def _drawn(folder: Path, cache_dir: Path) -> tuple[DataSet, DataSet] | None:
+def drawn(folder: Path, cache_dir: Path) -> tuple[DataSet, DataSet] | None:
     """Return the images where all are there, and are what was drawn."""
     try:
         written = (folder / CHECKSUM).read_text()
@@ -113,7 +113,7 @@ def _checksum(sets: Sequence[tuple[DataSet, Content]]) -> str:
     return " ".join(content.with_labels(part.labels) for part, content in sets)
 
 
-def _is_right(weights: Path) -> bool:
+def is_fitted(weights: Path) -> bool:
     """Whether a weights file is there, and is what was fitted."""
     try:
         return file_digest(weights).hex() == _beside(weights).read_text()
