@@ -7,7 +7,6 @@ paths in it gives its tensors, and nothing of the file is imported or called.
 
 from __future__ import annotations
 
-import pickle
 import re
 import warnings
 import zipfile
@@ -23,8 +22,9 @@ MOST = 500
 """Names of objects in one file; no script has so many."""
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How files began before torch wrote zip archives."""
-# What torch says of an object that it does not know, that it never takes, and that is filled like a
-# list or a dictionary and was replaced by something else.
+# What torch says: of a file that is not safe as a whole, and in it of an object that it does not
+# know, that it never takes, and that is filled like a list or a dictionary and was no such thing.
+UNSAFE = "Weights only load failed"
 REFUSED = re.compile(r"GLOBAL (\S+) was not an allowed global")
 BLOCKED = re.compile(r"GLOBAL (\S+) whose module \S+ is blocked")
 FILLED = re.compile(r"Can only (append|extend|SETITEM).* but got <class '.*\.stand_in_(\d+)'>")
@@ -131,7 +131,7 @@ def _replaced(path: Path, error: Exception, kinds: dict[str, type[StandIn]]) -> 
 
 
 def _unreadable(path: Path, error: Exception, names: list[str]) -> WeightsError:
-    if not _is_torch(path) or not isinstance(error, pickle.UnpicklingError):
+    if not _is_torch(path) or UNSAFE not in str(error):
         return WeightsError(
             f"{path}: not a PyTorch state dictionary, nor ONNX or safetensors (expected tensors "
             "by name, as torch.save(network.state_dict(), file) writes them)"
