@@ -40,9 +40,8 @@ def sheet(width: float) -> Sheet:
 
 def stylesheet() -> str:
     """The rules that charts need in a page, light and dark."""
-    return (_FOLDER / "colours.css").read_text(encoding="utf-8") + (
-        _FOLDER / "charts.css"
-    ).read_text()
+    names = ("colours.css", "charts.css")
+    return "".join((_FOLDER / name).read_text(encoding="utf-8") for name in names)
 
 
 def picture(title: str, subtitle: str, *columns: Sequence[Panel]) -> str:
