@@ -95,5 +95,5 @@ def _tune(record: dict[str, Any]) -> list[str]:
         return []
     given = (*SEARCHED, "--precision")
     command = f"loadrun tune {record['model']} --scenario {record['scenario'].lower()}"
-    command += _as_given(record, given if record["scenario"] == "Server" else given[1:])
+    command += _as_given(record, given if SCENARIOS[record["scenario"]].scheduled else given[1:])
     return [f"{command}: the best instances, cores and batch size here"]

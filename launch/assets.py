@@ -29,7 +29,7 @@ WITHOUT_ARTIFACT = ("null", "sim")
 
 @dataclass(frozen=True)
 class DataFacts:
-    """Name, checksum and origin of weights or of a data set."""
+    """Name, checksum of the content and origin of weights or of a data set."""
 
     name: str
     sha256: str
@@ -40,18 +40,20 @@ class DataFacts:
 class Assets:
     """What was built: `samples` a .npy of uint8 samples, `artifact` None for engines without.
 
-    `model` is the variant of the model that the weights are for (see models.for_weights). `notices`
-    are what the user was told meanwhile; the process that builds leaves them to the one that reads
-    its result.
+    `labels_from` says where the labels come from, or why there are none, with the cure. `model` is
+    the variant of the model that the weights are for (see models.for_weights). `notices` are what
+    the user was told meanwhile; the process that builds leaves them to the one that reads its
+    result.
     """
 
     model: str
     samples: str
     sample_count: int
     labels: list[int] | None
+    labels_from: str
     data: DataFacts
     weights: DataFacts | None
-    calibration: str | None
+    calibration: DataFacts | None
     artifact: str | None
     notices: list[str] = field(default_factory=list)
 
@@ -60,8 +62,9 @@ class Assets:
         """Read a result file."""
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         values["data"] = DataFacts(**values["data"])
-        if values["weights"] is not None:
-            values["weights"] = DataFacts(**values["weights"])
+        for name in ("weights", "calibration"):
+            if values[name] is not None:
+                values[name] = DataFacts(**values[name])
         return cls(**values)
 
 
@@ -90,7 +93,9 @@ def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
     else:
         assert synthetic is not None
         dataset = synthetic.dataset
-    samples = prepare_samples(model, dataset, cache, stage("preprocessing images"))
+    announce_data(dataset, notice)
+    reading = stage("reading images")
+    samples = prepare_samples(model, dataset, cache, stage("preprocessing images"), reading)
     artifact = calibration = weights = None
     if needs_artifact:
         weights_path = Path(config.weights) if config.weights else synthetic.weights  # type: ignore[union-attr]
@@ -98,10 +103,12 @@ def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
         calibration_samples = None
         if config.precision == "int8":
             images = calibration_set(config, dataset, synthetic)
-            calibration = images.name
-            calibration_samples = prepare_samples(
-                model, images, cache, stage("preprocessing calibration images")
-            ).open()
+            announce_calibration(config, images, notice)
+            prepared = prepare_samples(
+                model, images, cache, stage("preprocessing calibration images"), reading
+            )
+            calibration = DataFacts(prepared.name, prepared.images_sha256, prepared.synthetic)
+            calibration_samples = prepared.open()
         artifact = ensure_artifact(
             model.name,
             weights_path,
@@ -121,6 +128,7 @@ def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
         samples=str(samples.path),
         sample_count=samples.count,
         labels=samples.labels,
+        labels_from=dataset.labels_from,
         data=DataFacts(samples.name, samples.sha256, samples.synthetic),
         weights=weights,
         calibration=calibration,
@@ -144,30 +152,47 @@ def variant(config: AssetsConfig, notice: Notice) -> Model:
     return fitting
 
 
+def announce_data(dataset: DataSet, notice: Notice) -> None:
+    """Say where the labels of the user's images come from, and which images are not served."""
+    if not dataset.synthetic:
+        notice(f"{'no ' if dataset.labels is None else ''}labels: {dataset.labels_from}")
+        for note in dataset.notes:
+            notice(note)
+
+
+def announce_calibration(config: AssetsConfig, images: DataSet, notice: Notice) -> None:
+    """Say which of the user's calibration images are left out."""
+    if config.calibration is not None:
+        for note in images.notes:
+            notice(f"calibration: {note}")
+
+
 def calibration_set(
     config: AssetsConfig, served: DataSet | None, synthetic: SyntheticAssets | None
 ) -> DataSet:
-    """The images that int8 ranges are taken from, told apart by their content.
+    """The images that int8 ranges are taken from.
 
     Those that the user gave (all of a list), else with real weights the `served` ones, else
     synthetic ones.
     """
+    if config.calibration is not None:
+        images = Path(config.images) if config.images is not None else None
+        return given_calibration(images, Path(config.calibration))
+    if config.weights is not None:
+        assert served is not None
+        return served.spread(CALIBRATION_IMAGES)
+    assert synthetic is not None
+    return synthetic.calibration.spread(SYNTHETIC_CALIBRATION_IMAGES)
+
+
+def given_calibration(images: Path | None, calibration: Path) -> DataSet:
+    """The calibration images that the user gave: all of a list, or some of a folder."""
     from models.imagenet.dataset import image_folder, listed_images
 
-    most = CALIBRATION_IMAGES
-    if config.calibration is not None and Path(config.calibration).is_file():
-        assert config.images is not None
-        images = listed_images(Path(config.images), Path(config.calibration))
-        most = len(images)
-    elif config.calibration is not None:
-        images = image_folder(Path(config.calibration))
-    elif config.weights is not None:
-        assert served is not None
-        images = served
-    else:
-        assert synthetic is not None
-        images, most = synthetic.calibration, SYNTHETIC_CALIBRATION_IMAGES
-    return images.spread(most).by_content()
+    if calibration.is_file():
+        assert images is not None
+        return listed_images(images, calibration)
+    return image_folder(calibration).spread(CALIBRATION_IMAGES)
 
 
 if __name__ == "__main__":

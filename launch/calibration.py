@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.assets import MEASURING, DataFacts, calibration_set, variant
+from launch.assets import MEASURING, DataFacts, announce_calibration, calibration_set, variant
 from launch.building import COMPILING, SYNTHETIC, AssetsConfig, Notice, Progress, run
 
 
@@ -71,7 +71,14 @@ def calibrate(config: AssetsConfig, progress: Progress, notice: Notice) -> Calib
     if config.weights is None or config.calibration is None:
         synthetic = build_synthetic(model, cache, stage(SYNTHETIC))
     images = calibration_set(config, None, synthetic)
-    samples = prepare_samples(model, images, cache, stage("preprocessing calibration images"))
+    announce_calibration(config, images, notice)
+    samples = prepare_samples(
+        model,
+        images,
+        cache,
+        stage("preprocessing calibration images"),
+        stage("reading images"),
+    )
     weights = Path(config.weights) if config.weights else synthetic.weights  # type: ignore[union-attr]
     files: list[CacheFile] = []
     ensure_artifact(
@@ -94,7 +101,7 @@ def calibrate(config: AssetsConfig, progress: Progress, notice: Notice) -> Calib
         program=program,
         artifact=artifacts[0] if artifacts else None,
         weights=DataFacts(weights.name, weights_hash(weights), config.weights is None),
-        images=DataFacts(images.name, images.sha256, images.synthetic),
+        images=DataFacts(samples.name, samples.images_sha256, samples.synthetic),
         image_count=len(images),
     )
 

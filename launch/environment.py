@@ -32,7 +32,7 @@ def preloaded(inherited: Mapping[str, str] | None = None, file: Path = PRELOAD_F
     source = os.environ if inherited is None else inherited
     found = source.get(PRELOAD, "").replace(":", " ").split()
     with contextlib.suppress(OSError):
-        found += file.read_text(errors="replace").replace(":", " ").split()
+        found += file.read_text(encoding="utf-8", errors="replace").replace(":", " ").split()
     return found
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.assets import DataFacts, variant
+from launch.assets import DataFacts, announce_data, variant
 from launch.building import AssetsConfig, Notice, Progress, run
 
 
@@ -22,7 +22,6 @@ class Preprocessed:
     path: str
     count: int
     made: int
-    labelled: bool
     images: DataFacts
 
     @classmethod
@@ -44,15 +43,18 @@ def preprocess(config: AssetsConfig, progress: Progress, notice: Notice) -> Prep
         began.append(done)
         progress("preprocessing images", done, total)
 
+    def reading(done: int, total: int) -> None:
+        progress("reading images", done, total)
+
     assert config.images is not None
     labels = Path(config.labels) if config.labels else None
     dataset = image_folder(Path(config.images), labels)
-    samples = prepare_samples(variant(config, notice), dataset, Path(config.cache), tell)
+    announce_data(dataset, notice)
+    samples = prepare_samples(variant(config, notice), dataset, Path(config.cache), tell, reading)
     return Preprocessed(
         path=str(samples.path),
         count=samples.count,
         made=samples.count - began[0] if began else 0,
-        labelled=samples.labels is not None,
         images=DataFacts(samples.name, samples.sha256, samples.synthetic),
     )
 

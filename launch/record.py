@@ -86,8 +86,11 @@ class Record:
     def assets(self, assets: Assets) -> None:
         """Weights and data, whether any of it is synthetic; what was told while it was built."""
         self.values["data"] = {**asdict(assets.data), "samples": assets.sample_count}
+        self.values["labels_from"] = assets.labels_from
         self.values["weights"] = asdict(assets.weights) if assets.weights else None
-        self.values["calibration"] = assets.calibration
+        calibration = assets.calibration
+        self.values["calibration"] = calibration.name if calibration else None
+        self.values["calibration_sha256"] = calibration.sha256 if calibration else None
         self.values["notes"] = assets.notices
         self.values["artifact"] = Path(assets.artifact).name if assets.artifact else None
         self.values["synthetic"] = assets.data.synthetic or bool(
@@ -164,15 +167,24 @@ class Record:
             "fields": result.fields,
         }
 
-    def accuracy(self, accuracy: Accuracy, target: float | None) -> None:
-        """Accuracy in the official wording; `target` is what a submission has to reach (0..1)."""
+    def accuracy(self, accuracy: Accuracy, target: float | None, doubts: list[str]) -> None:
+        """Accuracy in the official wording; `target` is what a submission has to reach (0..1).
+
+        `doubts` are the reasons why it means nothing.
+        """
         self.values["accuracy"] = {
             "text": str(accuracy),
             "value": accuracy.value,
             "good": accuracy.good,
             "total": accuracy.total,
             "target": target,
+            "doubts": doubts,
         }
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether an accuracy was measured that means nothing."""
+        return bool((self.values.get("accuracy") or {}).get("doubts"))
 
     def unofficial(self, reasons: list[str]) -> None:
         """Why the result is not official; empty when nothing speaks against it."""

@@ -60,8 +60,9 @@ from loadrun.logs import LogError, parse_result
 from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.user_conf import UserConfError, parse_user_conf
 from loadrun.verdict import Asked, Serving, explain
-from models.imagenet.accuracy import accuracy
+from models.imagenet.accuracy import count, read_answers
 from models.imagenet.dataset import VALIDATION_IMAGES, image_folder
+from models.imagenet.doubt import doubts
 from shm.reclaim import reclaim
 
 CHOOSE = "choose another with --results"
@@ -135,7 +136,8 @@ def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
     terminal.line()
     outlet.lines(summary(record.values, published))
     outlet.line("Completed")
-    return ExitCode.INVALID if record.values["result"]["valid"] is False else ExitCode.OK
+    invalid = record.values["result"]["valid"] is False or record.doubtful
+    return ExitCode.INVALID if invalid else ExitCode.OK
 
 
 def new_run_id() -> str:
@@ -251,13 +253,12 @@ class _Test:
         kept = judge(report["clock"], self._late, result.perf_constraints_met is False)
         record.timekeeping(kept, report["clock"])
         record.result(result, explain(result, asked(options), serving, kept.spoils), kept)
-        record.unofficial(
-            unofficial_reasons(
-                options, assets.sample_count, record.values["synthetic"], report["unofficial"]
-            )
-        )
         if measures_accuracy:
             self._measure_accuracy(assets)
+        reasons = unofficial_reasons(
+            options, assets.sample_count, record.values["synthetic"], report["unofficial"]
+        )
+        record.unofficial(reasons + ["the accuracy means nothing"] * record.doubtful)
 
     def _supervise(self, assets: Assets) -> None:
         options, directory = self._options, self._directory
@@ -344,11 +345,15 @@ class _Test:
         if assets.labels is None:
             return
         model = models.get(self._options.model)
-        measured = accuracy(self._directory / ACCURACY_LOG, assets.labels)
+        log = self._directory / ACCURACY_LOG
+        answers = read_answers(log)
+        measured = count(log, answers, assets.labels)
         # The target is defined on the whole validation set; a part of it reaches or misses nothing.
         whole = len(assets.labels) == VALIDATION_IMAGES and not self._record.values["synthetic"]
         target = model.fp32_accuracy * model.quality_target if whole else None
-        self._record.accuracy(measured, target)
+        self._record.accuracy(
+            measured, target, doubts(answers, assets.labels) if _judged(assets) else []
+        )
 
     def _write(self, name: str, text: str) -> str:
         path = self._directory / name
@@ -374,6 +379,14 @@ def _need_room(options: RunOptions, plan: Plan, sample_count: int = 0) -> None:
         f"a run of {len(plan.instances)} instance{'s' * (len(plan.instances) > 1)}",
         ", or fewer --instances" if len(plan.instances) > 1 else "",
     )
+
+
+def _judged(assets: Assets) -> bool:
+    """Whether accuracy is to mean something: it is computed, of images that belong to the weights.
+
+    Where it is not, that was announced.
+    """
+    return assets.weights is not None and assets.weights.synthetic == assets.data.synthetic
 
 
 def _check(topology: Topology, pinning: Pinning, terminal: Terminal) -> list[Finding]:

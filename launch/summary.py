@@ -120,8 +120,11 @@ def _accuracy(record: dict[str, Any]) -> Iterable[str]:
     accuracy = record.get("accuracy")
     if accuracy is None:
         if MODES[record["mode"]].accuracy:
-            yield "  note: the images have no labels: no accuracy (cure: --labels)"
+            why = record.get("labels_from") or "no accuracy (cure: --labels)"
+            yield f"  note: the images have no labels: {why}"
         return
+    for text in accuracy.get("doubts", []):
+        yield f"  INVALID because the accuracy means nothing: {text}"
     if accuracy["target"] is not None:
         reached = "reached" if accuracy["value"] >= accuracy["target"] else "missed"
         yield f"  MLPerf's accuracy target of {100 * accuracy['target']:.3f}%: {reached}"

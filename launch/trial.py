@@ -11,12 +11,13 @@ from typing import Any
 
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError
 from base.files import write_text
+from base.text import read_given
 from launch.environment import base_environment
 from launch.options import Sources
 from launch.processes import describe_end, end_all, error_line, start
 from launch.results import RUN_JSON, home, places
 from launch.signals import Signals
-from loadrun.scenarios import PERFORMANCE_ONLY
+from loadrun.scenarios import PERFORMANCE_ONLY, SCENARIOS
 from loadrun.user_conf import UserConfError, parse_user_conf
 
 POLL_S = 0.5
@@ -95,11 +96,9 @@ def without_targets(
         entries = parse_user_conf(user_conf, models=(model,)).entries
     except UserConfError as error:
         raise InputError(str(error)) from None
-    expected = ["target_qps"]
-    if scenario in ("SingleStream", "MultiStream"):
-        expected.append("target_latency")
+    expected = {"target_qps", SCENARIOS[scenario].target.key}
     dropped = {entry.line for entry in entries if entry.key in expected}
-    lines = user_conf.read_text().splitlines()
+    lines = read_given(user_conf).splitlines()
     kept = [line for number, line in enumerate(lines, 1) if number not in dropped]
     copy = directory / "user.conf"
     write_text(copy, "\n".join([*kept, ""]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from loadrun.config import LoadrunConfig
 from loadrun.durations import duration
+from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.settings import (
     Settings,
     SettingsError,
@@ -56,11 +57,11 @@ def _parts(
     settings: Settings, config: LoadrunConfig, rate: float
 ) -> Iterator[tuple[float, float, str, _Cause]]:
     """What is expected and what was asked for, in s, of each part of the test."""
-    mode, asked_s = settings.mode, settings.effective.min_duration_ms / 1e3
-    if mode in ("PerformanceOnly", "SubmissionRun") and asked_s:
+    mode, asked_s = MODES[settings.mode], settings.effective.min_duration_ms / 1e3
+    if mode.performance and asked_s:
         expected_s = performance_s(settings, config, rate)
         yield expected_s, asked_s, "asked for", _performance(settings, config, rate)
-    if mode in ("AccuracyOnly", "SubmissionRun") and config.scenario == "Server":
+    if mode.accuracy and SCENARIOS[config.scenario].scheduled:
         samples = settings.effective.accuracy_sample_count_override or config.sample_count
         target = _where_target(settings, config)
         cause = _Cause(
@@ -72,18 +73,18 @@ def _parts(
 
 
 def _performance(settings: Settings, config: LoadrunConfig, rate: float) -> _Cause:
-    test, scenario = settings.effective, config.scenario
+    test, scenario = settings.effective, SCENARIOS[config.scenario]
     answers = f"the instances answer {_short(rate)} samples/s"
-    by_target = {
-        "Offline": offline_samples(test) > test.min_query_count,
-        "Server": test.server_target_qps > rate
-        or test.min_query_count <= test.min_duration_ms / 1e3 * rate,
-    }
-    if by_target.get(scenario, False):
+    if scenario.at_once:
+        by_target = offline_samples(test) > test.min_query_count
+    else:
+        enough = test.min_query_count <= test.min_duration_ms / 1e3 * rate
+        by_target = scenario.scheduled and (test.server_target_qps > rate or enough)
+    if by_target:
         target = _where_target(settings, config)
-        asks = f" asks for {offline_samples(test):,} samples" if scenario == "Offline" else ""
+        asks = f" asks for {offline_samples(test):,} samples" if scenario.at_once else ""
         return _Cause(f"{target}{asks}, and {answers}", _change_target(settings, config, rate))
-    what = "samples" if scenario == "Offline" else "queries"
+    what = "samples" if scenario.at_once else "queries"
     why = f"at least {test.min_query_count:,} {what} are asked for"
     entry = _entry(config, "min_query_count")
     if config.overrides.min_query_count is not None:
@@ -96,10 +97,6 @@ def _performance(settings: Settings, config: LoadrunConfig, rate: float) -> _Cau
     )
 
 
-def _key(scenario: str) -> str:
-    return "target_latency" if scenario in ("SingleStream", "MultiStream") else "target_qps"
-
-
 def _entry(config: LoadrunConfig, key: str) -> Entry | None:
     if config.user_conf is None:
         return None
@@ -109,9 +106,9 @@ def _entry(config: LoadrunConfig, key: str) -> Entry | None:
 
 def _where_target(settings: Settings, config: LoadrunConfig) -> str:
     """The expected rate, with who has set it."""
-    test = settings.effective
-    value = test.offline_expected_qps if config.scenario == "Offline" else test.server_target_qps
-    entry = _entry(config, _key(config.scenario))
+    target = SCENARIOS[config.scenario].target
+    value = getattr(settings.effective, target.setting)
+    entry = _entry(config, target.key)
     if settings.target_source == "option":
         return f"--qps {value:g}"
     if entry is not None:

@@ -36,7 +36,7 @@ from loadrun.library import LibraryError, SampleLibrary, Samples, open_samples
 from loadrun.logs import LogError, parse_result
 from loadrun.report import PhaseClock, Report
 from loadrun.run_test import LogDirError, run_test
-from loadrun.scenarios import SCENARIOS
+from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.scheduling import ask_for_short_slices
 from loadrun.serving import Engine, InProcessServing, RingServing, Serving
 from loadrun.settings import (
@@ -257,10 +257,11 @@ class _Run:
 
 def measured_phases(phases: list[Phase], mode: str) -> list[Phase]:
     """Return those of the phases of a test, in order, whose times are its figure."""
-    if mode == "AccuracyOnly":
+    parts = MODES[mode]
+    if parts.accuracy_only:
         return []
     # The performance test of a SubmissionRun comes last.
-    return phases[-1:] if mode == "SubmissionRun" else phases
+    return phases[-1:] if parts.accuracy else phases
 
 
 def prepare_process(config: LoadrunConfig) -> None:

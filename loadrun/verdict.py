@@ -227,7 +227,7 @@ def _lengthen(result: LoadgenResult, asked: Asked, duration_s: float) -> str:
 
 def _queries_in(result: LoadgenResult, seconds: float) -> float:
     """Queries of a test of that length, by this one's rates and latencies."""
-    if result.scenario == "Server":
+    if SCENARIOS[result.scenario].scheduled:
         return seconds * _number(result, "effective_target_qps")
     mean_s = result.latencies_ns.get("mean", 0) / 1e9
     return seconds / mean_s if mean_s > 0 else 0.0
@@ -315,7 +315,7 @@ def _more_confidence(result: LoadgenResult, asked: Asked) -> str:
         return f"{bound}: {needed} queries are needed, {issued:g} were issued"
     if not issued or not (took_s or asked_s):
         return f"run longer (--time): {needed} queries are needed"
-    if result.min_duration_met is False and result.scenario != "Server":
+    if result.min_duration_met is False and not SCENARIOS[result.scenario].scheduled:
         return f"{_expect_less(result, asked)}; {needed} queries are needed"
     # A test never ends before the time that was asked for: only a longer one has more queries.
     seconds = _up(_LONGER * needed / issued * max(took_s or 0.0, asked_s))

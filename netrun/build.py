@@ -70,7 +70,10 @@ def ensure_artifact(
         path = _path(cache, f"{model_name}-float", origin)
 
         def save() -> None:
-            _save_network(model_name, weights, path)
+            from netrun.engines.pytorch.engine import save_network
+
+            network = _load(model_name, weights, origin["weights"])
+            save_network(network, path, {"weights": weights.name})
 
         made(path, artifact.ensure(path, "network", save, notice))
         return path
@@ -90,7 +93,7 @@ def ensure_artifact(
         from models.quantize.deploy import UnsupportedNetworkError
 
         model = models.get(model_name)
-        network = model.load_weights(weights)
+        network = _load(model_name, weights, origin["weights"])
         try:
             quantised = quantize(network, model.sample, samples, progress)
         except UnsupportedNetworkError as error:
@@ -143,10 +146,12 @@ def _compile(
     return path
 
 
-def _save_network(model_name: str, weights: Path, path: Path) -> None:
-    from netrun.engines.pytorch.engine import save_network
-
-    save_network(models.get(model_name).load_weights(weights), path, {"weights": weights.name})
+def _load(model_name: str, weights: Path, sha256: str) -> Any:
+    """The network with these weights, which must still be those with that hash."""
+    network = models.get(model_name).load_weights(weights)
+    if weights_hash(weights) != sha256:
+        raise models.WeightsError(f"{weights}: changed while it was read; run it again")
+    return network
 
 
 def _path(cache: Path, name: str, key: dict[str, Any]) -> Path:

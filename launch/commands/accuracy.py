@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch.commands.arguments import EXIT_CODES, one_of
+from base.errors import ExitCode
+from launch.commands.arguments import one_of
 
 if TYPE_CHECKING:
     from launch.terminal import Terminal
@@ -17,14 +18,16 @@ SUMMARY = "print the top-1 accuracy of an accuracy log, in the official wording"
 DESCRIPTION = """\
 Compares the answers in LOG (LoadGen's mlperf_log_accuracy.json, of this or any other harness) with
 LABELS ('name label' lines in the order of the sample indices, as val_map.txt), as the reference's
-accuracy-imagenet.py does: each sample counts once, with its first answer.
+accuracy-imagenet.py does: each sample counts once, with its first answer. Where the answers fit
+something else than the labels, that is said.
 """
-EPILOG = f"""\
+EPILOG = """\
 examples:
   loadrun accuracy results/offline/resnet50/accuracy/mlperf_log_accuracy.json val_map.txt
   loadrun accuracy mlperf_log_accuracy.json val_map.txt --dtype float32 --details
 
-{EXIT_CODES}"""
+exit codes: 0 done; 2 bad usage or input; 3 the accuracy means nothing: it is said why.
+"""
 DTYPES = ("int32", "int64", "float32")
 WORST = 20
 """Classes that --details lists, and confusions."""
@@ -52,6 +55,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Read, count, print; the accuracy is the last line."""
     from launch.terminal import Terminal
     from models.imagenet.accuracy import count, read_answers
+    from models.imagenet.doubt import doubts, log_doubts
     from models.imagenet.labels import read_labels
 
     dtype = one_of("--dtype", arguments.dtype, DTYPES)
@@ -63,8 +67,12 @@ def execute(arguments: argparse.Namespace) -> int:
         from models.imagenet.accuracy import by_class
 
         _show_worst(terminal, by_class(answers, labels))
+    found = doubts(answers, labels)
+    if found:
+        found += log_doubts(arguments.log, dtype, labels)
+    terminal.lines(f"accuracy means nothing: {text}" for text in found)
     terminal.line(str(accuracy))
-    return 0
+    return ExitCode.INVALID if found else ExitCode.OK
 
 
 def _show_worst(terminal: Terminal, classes: Sequence[ClassResult]) -> None:

@@ -26,7 +26,7 @@ interrupt or a bad image leaves undone is all that is done the next time. Images
 are named together at the end.
 
 The images lie in DIR, or in a sub-folder for each class. FILE holds 'name label' lines; without
---labels, a val_map.txt, val.txt or labels.txt in DIR serves, or the order of 1000 sub-folders.
+--labels, a val_map.txt, val.txt or labels.txt in DIR serves, or the names of the sub-folders.
 """
 EPILOG = f"""\
 examples:
@@ -72,8 +72,6 @@ def summary(made: Preprocessed, sources: Sources, took_s: float) -> list[str]:
     """What is there now, and how fast it came, as lines for a person."""
     size = Path(made.path).stat().st_size / 1e6
     lines = [f"samples: {made.count} of {made.images.name}, {size:.0f} MB", f"  {made.path}"]
-    if not made.labelled:
-        lines.append("  note: the images have no labels: no accuracy (cure: --labels FILE)")
     if not made.made:
         return [*lines, f"all there already (looked up in {took(took_s)})"]
     rate = made.made / took_s

@@ -315,7 +315,7 @@ def _tune_command(
         words += ["--engine", engine]
     if precision != "int8":
         words += ["--precision", precision]
-    if scenario == "Server" and arguments.max_latency is not None:
+    if SCENARIOS[scenario].scheduled and arguments.max_latency is not None:
         words += ["--max-latency", f"{arguments.max_latency:g}"]
     return " ".join(words)
 

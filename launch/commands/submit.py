@@ -206,7 +206,9 @@ def _image_count(sources: Sources) -> int | None:
         return None
     images = image_folder(sources.images, sources.labels)
     if images.labels is None:
-        raise InputError(f"--images {sources.images}: no labels, so no accuracy (cure: --labels)")
+        raise InputError(
+            f"--images {sources.images}: no labels, so no accuracy: {images.labels_from}"
+        )
     return len(images)
 
 

@@ -91,7 +91,9 @@ class _Finder:
         self._signals = signals
         self._interrupted: InterruptedRunError | None = None
         self._known: dict[float, bool] = {}
-        self._conf = without_targets(options.user_conf, options.mlperf_name, "Server", options.home)
+        self._conf = without_targets(
+            options.user_conf, options.mlperf_name, SERVER.name, options.home
+        )
 
     def search(self) -> ExitCode:
         """Bracketing, bisection, confirmations."""

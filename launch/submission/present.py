@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any
 
 import models
 from launch.announcement import SERVED_IMAGES
+from launch.assets import given_calibration
+from launch.cache import cache_directory
 from launch.compliance.references import ACCURACY, SAME, difference
 from launch.configs import overrides
 from launch.options import RunOptions
 from launch.run import planned_record
 from loadrun.scenarios import SCENARIOS
 from loadrun.user_conf import parse_user_conf
+from models.imagenet.content import content_of
 from models.imagenet.dataset import image_folder
 from netrun.build import weights_hash
 
@@ -34,13 +38,28 @@ class Present:
         self._planned = planned_record(options)
         sources = options.sources
         self._weights = weights_hash(sources.weights) if sources.weights else None
-        images = image_folder(sources.images, sources.labels) if sources.images else None
-        self._images = images.sha256 if images else None
         # A bound that the user set makes LoadGen log an error, and lowers Offline's target.
         self._shortened = overrides(options) != overrides(
             replace(options, fast=False, count=None, time_s=None)
         )
         self._target = None if self._shortened else _asked_target(options)
+
+    @functools.cached_property
+    def _images(self) -> str | None:
+        # Only where a run is there, after which the images need not be read anew.
+        sources = self._options.sources
+        if sources.images is None:
+            return None
+        images = image_folder(sources.images, sources.labels)
+        return content_of(images, cache_directory()).with_labels(images.labels)
+
+    @functools.cached_property
+    def _calibration(self) -> str | None:
+        sources = self._options.sources
+        if sources.calibration is None:
+            return None
+        images = given_calibration(sources.images, sources.calibration)
+        return content_of(images, cache_directory()).sha256
 
     def why_not(self, record: dict[str, Any] | None, mode: str) -> str:
         """Return why a run of that mode does not do, "" where it does."""
@@ -70,10 +89,9 @@ class Present:
             return "of other weights"
         if not _from(record.get("data"), self._images):
             return "of other images or labels"
-        calibration = self._options.sources.calibration
         used = record.get("calibration")
-        if calibration is not None and used not in (None, _name(calibration)):
-            return f"calibrated on {used}"
+        if used is not None and self._calibration not in (None, record.get("calibration_sha256")):
+            return f"calibrated on other images ({used})"
         if other := _other_machine(record["host"], planned["host"]):
             return f"of another machine, {other}"
         differs = difference(record, planned, [key for key in SAME if key in planned])
@@ -86,16 +104,13 @@ class Present:
             return "LoadGen logged an error"
         if mode == ACCURACY and record.get("accuracy") is None:
             return "made without labels"
+        if mode == ACCURACY and record["accuracy"].get("doubts"):
+            return "INVALID: its accuracy means nothing"
         for reason in record.get("unofficial_reasons", []):
             curable = not self._shortened and reason.startswith(CURABLE)
             if curable or (reason == SERVED_IMAGES and self._options.sources.calibration):
                 return str(reason)
         return ""
-
-
-def _name(calibration: Path) -> str:
-    """Return what a data set of calibration images is called (models.imagenet.dataset)."""
-    return calibration.stem if calibration.is_file() else calibration.resolve().name
 
 
 def _from(facts: dict[str, Any] | None, sha256: str | None) -> bool:

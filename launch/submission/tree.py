@@ -162,7 +162,8 @@ def _write_accuracy(log: Path, target: Path, record: dict[str, Any] | None) -> N
     measured = ""
     if record is not None:
         if record.get("accuracy") is None:
-            raise RunError(f"{log.parent}: no accuracy, as the images have no labels (--labels)")
+            why = record.get("labels_from") or "--labels"
+            raise RunError(f"{log.parent}: no accuracy, as the images have no labels ({why})")
         measured = record["accuracy"]["text"]
     (target / ACCURACY_TEXT).write_text(accuracy_text(measured, sha256), encoding="utf-8")
 

@@ -81,7 +81,30 @@ def by_class(answers: dict[int, int], labels: Sequence[int]) -> list[ClassResult
 
 
 def read_answers(log: Path, dtype: str = "int32") -> dict[int, int]:
-    """Return the class that the log holds for each sample index; the first answer counts."""
+    """Return the class that the log holds for each sample index; the first answer counts.
+
+    Raises InputError that names the log and what is wrong in it.
+    """
+    number = np.dtype(DTYPES[dtype])
+    answers: dict[int, int] = {}
+    for index, data in read_log(log):
+        if index in answers:
+            continue
+        if len(data) < number.itemsize or len(data) % number.itemsize:
+            fits = [name for name, kind in DTYPES.items() if np.dtype(kind).itemsize == len(data)]
+            raise InputError(
+                f"{log}: the answer to sample {quoted(index)} has {len(data)} bytes, "
+                f"which is not {dtype}" + (f" (--dtype {' or '.join(fits)}?)" if fits else "")
+            )
+        answer = np.frombuffer(data, number, count=1)[0]
+        if not np.isfinite(answer):
+            raise InputError(f"{log}: the answer to sample {index} is {answer}, which is no class")
+        answers[index] = int(answer)
+    return answers
+
+
+def read_log(log: Path) -> list[tuple[int, bytes]]:
+    """Return sample index and answer of every entry of a log. Raises InputError."""
     try:
         entries = json.loads(log.read_bytes())
     except FileNotFoundError:
@@ -90,19 +113,10 @@ def read_answers(log: Path, dtype: str = "int32") -> dict[int, int]:
         raise InputError(f"{log}: not an accuracy log of LoadGen ({error})") from None
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{log}: holds no answers (was the mode AccuracyOnly?)")
-    number = np.dtype(DTYPES[dtype])
-    answers: dict[int, int] = {}
+    answers = []
     for entry in entries:
         try:
-            index, data = int(entry["qsl_idx"]), bytes.fromhex(entry["data"])
+            answers.append((int(entry["qsl_idx"]), bytes.fromhex(entry["data"])))
         except (TypeError, KeyError, ValueError, OverflowError):
             raise InputError(f"{log}: not an entry of an accuracy log: {quoted(entry)}") from None
-        if index in answers:
-            continue
-        if len(data) < number.itemsize or len(data) % number.itemsize:
-            raise InputError(
-                f"{log}: the answer to sample {quoted(index)} has {len(data)} bytes, "
-                f"which is not {dtype}"
-            )
-        answers[index] = int(np.frombuffer(data, number, count=1)[0])
     return answers

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from base.errors import InputError, quoted
 from base.text import read_given
 
 CLASSES = 1000
+_ENDING = re.compile(r"\.[a-z]{3,4}$", re.ASCII | re.IGNORECASE)
+"""What a name of several words ends with."""
 
 
 def read_labels(path: Path) -> list[tuple[str, int]]:
@@ -26,10 +29,11 @@ def read_labels(path: Path) -> list[tuple[str, int]]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        fields = line.split()
-        if len(fields) != 2 or not (fields[1].isascii() and fields[1].isdecimal()):
+        name, digits = [*line.rsplit(maxsplit=1), ""][:2]
+        # Names may have blanks, but a third field must not become a part of one.
+        whole = len(name.split()) == 1 or _ENDING.search(name)
+        if not whole or not (digits.isascii() and digits.isdecimal()):
             raise InputError(f"{path}:{number}: {quoted(line.strip())} is not `name label`")
-        name, digits = fields
         label = int(digits) if len(digits) < 10 else CLASSES
         if label >= CLASSES:
             raise InputError(

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import logging
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 import models
 from base.errors import InputError
 from base.files import locked, write_text
+from base.text import FOREIGN
+from models.imagenet.content import Content, content_of, file_digest, forget
 from models.imagenet.dataset import DataSet
-from models.imagenet.partial import PartialSamples, open_part
+from models.imagenet.partial import PartialSamples, mark, open_part
 from models.model import Model
 from models.sample import Pixels
 from models.workers import Progress, for_each_chunk, silent
@@ -38,7 +42,9 @@ class PreparedSamples:
     name: str
     synthetic: bool
     sha256: str
-    """The data set's."""
+    """Of the images' bytes and their labels."""
+    images_sha256: str
+    """Of the images' bytes alone."""
 
     def open(self) -> Pixels:
         """Return the samples uint8 [count, *shape], mapped read-only."""
@@ -47,55 +53,86 @@ class PreparedSamples:
 
 
 def prepare_samples(
-    model: Model, dataset: DataSet, cache_dir: Path, progress: Progress = silent
+    model: Model,
+    dataset: DataSet,
+    cache_dir: Path,
+    progress: Progress = silent,
+    reading: Progress = silent,
 ) -> PreparedSamples:
     """Return the data set's samples for the model, preprocessed unless the cache holds them.
 
-    A cached file that is truncated or whose checksum differs is built again, with a warning in
-    the log. What an interrupted call has preprocessed is kept and counts as done. `progress` is
-    called only while building. Raises InputError that names a bad image, and a file that names all
-    where there are several: the others are kept, so that only those are left to do.
+    They are found by the images' content. A cached file that is truncated or whose checksum differs
+    is built again, with a warning in the log. What an interrupted call has preprocessed is kept and
+    counts as done. `progress` is called only while building, `reading` while images are read that
+    were not known. Raises InputError that names a bad image, and a file that names all where there
+    are several: the others are kept, so that only those are left to do.
     """
-    path = cache_dir / "samples" / f"{model.preprocessing}-{dataset.sha256[:20]}.npy"
+    content = content_of(dataset, cache_dir, reading)
+    folder = cache_dir / "samples"
+    path = folder / f"{model.preprocessing}-{_key(content)}.npy"
     shape = (len(dataset), *model.sample.shape)
     # Found without a lock, so that a cache may be read-only.
     if not _is_whole(path, shape, _log.debug):
-        with locked(path) as alone:
+        name = folder / f"{model.preprocessing}-{_list_key(dataset)}"
+        with locked(name) as alone:
             if not _is_whole(path, shape, _log.warning):
-                _build(model, dataset.files, path, shape, progress, alone)
+                _build(model, dataset, content, cache_dir, name, path, shape, progress, alone)
     return PreparedSamples(
-        path, len(dataset), dataset.labels, dataset.name, dataset.synthetic, dataset.sha256
+        path,
+        len(dataset),
+        dataset.labels,
+        dataset.name,
+        dataset.synthetic,
+        content.with_labels(dataset.labels),
+        content.sha256,
     )
+
+
+def _key(content: Content) -> str:
+    # What was kept under the key of names and sizes must not be found.
+    return hashlib.sha256(f"images {content.sha256}".encode()).hexdigest()[:20]
+
+
+def _list_key(dataset: DataSet) -> str:
+    """Name the list of images, whatever they hold: one that is repaired stays in its place."""
+    files = "\0".join(map(str, [dataset.root.resolve(), *dataset.files]))
+    return hashlib.sha256(files.encode(errors=FOREIGN)).hexdigest()[:20]
 
 
 def _build(
     model: Model,
-    files: Sequence[Path],
+    dataset: DataSet,
+    content: Content,
+    cache_dir: Path,
+    name: Path,
     path: Path,
     shape: tuple[int, ...],
     progress: Progress,
     alone: bool,
 ) -> None:
     facts = path.with_suffix(".json")
-    report = path.with_suffix(".bad.txt")
+    report = name.with_name(f"{name.name}.bad.txt")
     for stale in (facts, report):
         stale.unlink(missing_ok=True)
-    partial = PartialSamples(path, shape, alone)
-    missing = partial.missing()
+    partial = PartialSamples(name, shape, alone)
+    files, digests = dataset.files, content.digests
+    missing = partial.missing(digests)
     there = len(files) - len(missing)
     work = functools.partial(_preprocess_into, partial.samples, partial.done, model.name)
     bad = for_each_chunk(
         work,
-        [(i, files[i]) for i in missing],
+        [(i, files[i], digests[i]) for i in missing],
         lambda done, _: progress(there + done, len(files)),
     )
-    errors = sorted(error for chunk in bad for error in chunk)
-    if errors:
-        if len(errors) == len(files) or not alone:
+    refused = sorted(error for chunk in bad for error in chunk)
+    if refused:
+        if any(one.changed for one in refused):
+            forget(dataset, cache_dir)
+        if len(refused) == len(files) or not alone:
             partial.remove()
-        raise InputError(_told(errors, len(files), report))
+        raise InputError(_told([one.why for one in refused], len(files), report))
     checksum = _checksum(partial.open())
-    partial.finish()
+    partial.finish(path)
     write_text(facts, json.dumps({"shape": shape, "crc32": checksum}))
 
 
@@ -107,21 +144,40 @@ def _told(errors: list[str], count: int, report: Path) -> str:
     return f"{errors[0]}, and {len(errors) - 1} more of {count} images cannot be used: see {report}"
 
 
+class _Refused(NamedTuple):
+    """Why an image cannot be used, and whether it is another one than it was a moment ago."""
+
+    why: str
+    changed: bool
+
+
 def _preprocess_into(
-    target: Path, marks: Path, model_name: str, files: Sequence[tuple[int, Path]]
-) -> list[str]:
-    """Write these samples; return a line for each image that cannot be used."""
+    target: Path, marks: Path, model_name: str, files: Sequence[tuple[int, Path, bytes]]
+) -> list[_Refused]:
+    """Write these samples; return what each image is refused for that cannot be used."""
     model = models.get(model_name)
     samples, done = open_part(target, marks)
-    errors = []
-    for i, file in files:
+    refused = []
+    for i, file, digest in files:
         try:
-            samples[i] = model.preprocess(file)
+            sample = model.preprocess(file)
         except InputError as error:
-            errors.append(str(error))
+            refused.append(_Refused(str(error), False))
             continue
-        done[i] = 1
-    return errors
+        # What was decoded must be what the key says: it may change while all this goes on.
+        if not _still(file, digest):
+            refused.append(_Refused(f"{file}: changed while it was read; run it again", True))
+            continue
+        samples[i] = sample
+        done[i] = np.frombuffer(mark(digest, samples[i]), np.uint8)
+    return refused
+
+
+def _still(file: Path, digest: bytes) -> bool:
+    try:
+        return file_digest(file) == digest
+    except OSError:
+        return False
 
 
 def _is_whole(path: Path, shape: tuple[int, ...], say: Callable[..., None]) -> bool:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from base.errors import InputError
-from base.files import folder_written_aside, locked, reserve, written_aside
+from base.files import folder_written_aside, locked, reserve, write_text, written_aside
 from models.imagenet.classifier import Classifier
+from models.imagenet.content import Content, content_of, file_digest
 from models.imagenet.dataset import DataSet, image_folder
 from models.model import Model
 from models.synthetic import images
@@ -26,6 +26,8 @@ EVALUATION_COUNT = 1024
 CALIBRATION_COUNT = 6 * images.CLASSES
 FITTED_ON = {"resnet50": 4 * images.CLASSES, "mobilenet": 6 * images.CLASSES}
 """Calibration images that the weights are fitted on: resnet50's features need fewer."""
+CHECKSUM = "sha256"
+"""File beside the images: of what was drawn."""
 FIT_COST = 8
 """Work of fitting the weights, per image, in units of drawing one."""
 
@@ -55,38 +57,50 @@ def build(model: Model, cache_dir: Path, progress: Progress = silent) -> Synthet
         raise InputError(f"{model.name} has no synthetic default: give weights and images")
     folder = cache_dir / "synthetic" / str(VERSION)
     weights = folder / f"{model.name}.pth"
-    fitting = 0 if weights.exists() else FIT_COST * FITTED_ON[model.name]
-    evaluation, calibration = _images(folder, lambda done, of: progress(done, of + fitting))
-    drawn = EVALUATION_COUNT + CALIBRATION_COUNT
+    fitting = 0 if is_fitted(weights) else FIT_COST * FITTED_ON[model.name]
+    evaluation, calibration = _images(cache_dir, lambda done, of: progress(done, of + fitting))
+    of_images = EVALUATION_COUNT + CALIBRATION_COUNT
     # Found without a lock, so that a cache may be read-only.
     if fitting:
         with locked(weights):
-            if not weights.exists():
+            if not is_fitted(weights):
                 _fit(
                     model,
                     calibration,
                     weights,
-                    lambda n: progress(drawn + n * FIT_COST, drawn + fitting),
+                    lambda n: progress(of_images + n * FIT_COST, of_images + fitting),
                 )
     return SyntheticAssets(weights, evaluation, calibration)
 
 
-def _images(folder: Path, progress: Progress) -> tuple[DataSet, DataSet]:
+def _images(cache_dir: Path, progress: Progress) -> tuple[DataSet, DataSet]:
     """Return the images to be evaluated and those to fit and calibrate with."""
-    target = folder / "images"
+    target = cache_dir / "synthetic" / str(VERSION) / "images"
     # Found without a lock, so that a cache may be read-only.
-    with contextlib.suppress(InputError):
-        return _data_sets(target)
+    if (found := drawn(target, cache_dir)) is not None:
+        return found
     with locked(target):
+        if (found := drawn(target, cache_dir)) is not None:
+            return found
         if target.exists():
-            try:
-                return _data_sets(target)
-            except InputError as error:
-                _log.warning("synthetic images are incomplete (%s), drawing them again", error)
-                shutil.rmtree(target)
+            _log.warning("%s: synthetic images are damaged, drawing them again", target)
+            shutil.rmtree(target)
         with folder_written_aside(target) as aside:
             _draw(aside, progress)
-    return _data_sets(target)
+            new = [(s, Content([file_digest(f) for f in s.files])) for s in _data_sets(aside)]
+            write_text(aside / CHECKSUM, _checksum(new))
+        return _data_sets(target)
+
+
+def drawn(folder: Path, cache_dir: Path) -> tuple[DataSet, DataSet] | None:
+    """Return the images where all are there, and are what was drawn."""
+    try:
+        written = (folder / CHECKSUM).read_text(encoding="utf-8")
+        sets = _data_sets(folder)
+    except (OSError, ValueError, InputError):
+        return None
+    found = [(part, content_of(part, cache_dir)) for part in sets]
+    return sets if _checksum(found) == written else None
 
 
 def _data_sets(folder: Path) -> tuple[DataSet, DataSet]:
@@ -95,6 +109,22 @@ def _data_sets(folder: Path) -> tuple[DataSet, DataSet]:
         for part in ("evaluation", "calibration")
     )
     return evaluation, calibration
+
+
+def _checksum(sets: Sequence[tuple[DataSet, Content]]) -> str:
+    return " ".join(content.with_labels(part.labels) for part, content in sets)
+
+
+def is_fitted(weights: Path) -> bool:
+    """Whether a weights file is there, and is what was fitted."""
+    try:
+        return file_digest(weights).hex() == _beside(weights).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+
+
+def _beside(weights: Path) -> Path:
+    return weights.with_suffix(".sha256")
 
 
 def _draw(folder: Path, progress: Progress) -> None:
@@ -132,3 +162,5 @@ def _fit(model: Classifier, fit_on: DataSet, target: Path, step: Callable[[int],
         # torch says nothing that a person could use where there is no room.
         reserve(aside, sum(tensor.nbytes for tensor in state.values()), target)
         torch.save(state, aside)
+        digest = file_digest(aside).hex()
+    write_text(_beside(target), digest)

@@ -9,7 +9,7 @@ import torch
 from models.errors import WeightsError
 from models.sample import SampleFormat
 from models.weights.kind import Kind, kind_of
-from models.weights.state import read_state
+from models.weights.state import is_counter, read_state
 
 
 def load_into(network: torch.nn.Module, path: Path, sample: SampleFormat) -> torch.nn.Module:
@@ -30,15 +30,15 @@ def load_into(network: torch.nn.Module, path: Path, sample: SampleFormat) -> tor
         _fill(network, state, path)
         compare(network, graph, sample)
     else:
-        _fill(network, read_state(path, kind), path)
+        _fill(network, read_state(path, kind, network.state_dict()), path)
     return network.eval()
 
 
 def _fill(network: torch.nn.Module, given: dict[str, torch.Tensor], path: Path) -> None:
     own = network.state_dict()
     differences = {
-        "missing": [k for k in own if k not in given and not _is_counter(k)],
-        "unexpected": [k for k in given if k not in own and not _is_counter(k)],
+        "missing": [k for k in own if k not in given and not is_counter(k)],
+        "unexpected": [k for k in given if k not in own and not is_counter(k)],
         "wrong shape": [
             f"{key} {list(given[key].shape)} for {list(tensor.shape)}"
             for key, tensor in own.items()
@@ -48,6 +48,9 @@ def _fill(network: torch.nn.Module, given: dict[str, torch.Tensor], path: Path) 
     told = [f"{what}: {_first_three(keys)}" for what, keys in differences.items() if keys]
     if told:
         raise WeightsError(f"{path}: does not fit {type(network).__name__} ({'; '.join(told)})")
+    strange = [k for k, v in given.items() if v.is_meta or v.is_quantized or not _is_dense(v)]
+    if strange:
+        raise WeightsError(f"{path}: not plain tensors of numbers: {_first_three(strange)}")
     broken = [k for k, v in given.items() if v.is_floating_point() and not v.isfinite().all()]
     if broken:
         raise WeightsError(f"{path}: not finite: {_first_three(broken)}")
@@ -56,8 +59,8 @@ def _fill(network: torch.nn.Module, given: dict[str, torch.Tensor], path: Path) 
     )
 
 
-def _is_counter(key: str) -> bool:
-    return key.endswith("num_batches_tracked")
+def _is_dense(tensor: torch.Tensor) -> bool:
+    return tensor.layout is torch.strided
 
 
 def _first_three(keys: list[str]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,42 +11,132 @@ import torch
 
 from models.errors import WeightsError
 from models.weights.kind import Kind
+from models.weights.unpickle import StandIn, load, whole_network
 
-WRAPPERS = ("state_dict", "model", "model_state_dict")
-"""Where checkpoints of training scripts keep the network's state beside other things."""
-PARALLEL = "module."
-"""Put before every name by torch.nn.DataParallel."""
+WRAPPERS = (
+    *("state_dict", "model", "model_state_dict", "model_state", "net", "network", "module"),
+    *("weights", "params"),
+)
+"""Where checkpoints of training scripts keep the network's state beside other things, such as a
+moving average of it."""
+COMPILED = "_orig_mod"
+"""Put into names by torch.compile, wherever a part was compiled."""
+PREFIXES = ("module", "model")
+"""Put before all names by DataParallel and its like, and by scripts that hold a network so."""
+COUNTERS = ("num_batches_tracked", "n_averaged")
+"""Ends of names of what has no part in inference."""
+
+State = dict[str, torch.Tensor]
 
 
-def read_state(path: Path, kind: Kind) -> dict[str, torch.Tensor]:
-    """Return the tensors of a file by the network's names for them. Raises WeightsError."""
-    return _safetensors(path) if kind is Kind.SAFETENSORS else _torch(path)
+@dataclass(frozen=True)
+class _Found:
+    """A state in which the whole network is: below these keys of the file, behind this prefix."""
+
+    at: tuple[str, ...]
+    prefix: str
+    state: State
+
+    @property
+    def rank(self) -> tuple[int, bool]:
+        """Less for what is the network itself, and not a moving average or a teacher of it."""
+        place = (
+            WRAPPERS.index(self.at[-1]) if self.at and self.at[-1] in WRAPPERS else len(WRAPPERS)
+        )
+        usual = all(part in PREFIXES for part in self.prefix.split(".") if part)
+        return place if self.at else 0, not usual
+
+    def __str__(self) -> str:
+        """Where it is, for a person."""
+        return " ".join([*self.at, *([f"{self.prefix}*"] if self.prefix else [])])
 
 
-def _torch(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        with warnings.catch_warnings():
-            # Of a file of another kind, torch warns before it refuses it.
-            warnings.simplefilter("ignore")
-            held = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except Exception:
-        # Fed arbitrary bytes, torch's unpickler ends in whatever its instructions run into:
-        # UnpicklingError and RuntimeError, but also IndexError, KeyError, struct.error, ...
+def read_state(path: Path, kind: Kind, names: Collection[str]) -> State:
+    """Return the tensors of a file by the network's `names` for them. Raises WeightsError.
+
+    What wrappers put in front of the names is removed, and what is beside the network left out. A
+    file in which the network's names are not all there gives its tensors as they are called.
+    """
+    states = {(): _safetensors(path)} if kind is Kind.SAFETENSORS else dict(_torch(path))
+    states = {at: _without_compiled(state) for at, state in states.items()}
+    found = [
+        _Found(at, prefix, state)
+        for at, state in states.items()
+        for prefix in _prefixes(state, names)
+    ]
+    if not found:
+        named = [at for wrapper in WRAPPERS for at in states if at and at[-1] == wrapper]
+        largest = max(states, key=lambda at: len(states[at]))
+        return _without_prefix(states[(*named, largest)[0]])
+    found.sort(key=lambda one: one.rank)
+    if len(found) > 1 and found[0].rank == found[1].rank:
         raise WeightsError(
-            f"{path}: not a PyTorch state dictionary, nor ONNX or safetensors (expected tensors "
-            "by name, as torch.save(network.state_dict(), file) writes them)"
-        ) from None
-    state = _unwrapped(held)
-    if not isinstance(state, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
-    ):
-        raise WeightsError(f"{path}: holds {_described(held)}, expected tensors by name")
-    return _without_prefix(dict(state))
+            f"{path}: holds the network {len(found)} times ({found[0]}, {found[1]}): save the one "
+            "that is meant by itself"
+        )
+    best = found[0]
+    return {
+        name.removeprefix(best.prefix): tensor
+        for name, tensor in best.state.items()
+        if name.startswith(best.prefix)
+    }
 
 
-def _safetensors(path: Path) -> dict[str, torch.Tensor]:
+def is_counter(name: str) -> bool:
+    """Whether a tensor counts steps of training."""
+    return name.endswith(COUNTERS)
+
+
+def _without_compiled(state: State) -> State:
+    return {
+        ".".join(part for part in name.split(".") if part != COMPILED): tensor
+        for name, tensor in state.items()
+    }
+
+
+def _prefixes(state: State, names: Collection[str]) -> list[str]:
+    """Return the prefixes behind which all of the network's names are."""
+    needed = [name for name in names if not is_counter(name)]
+    first = needed[0]
+    prefixes = [n.removesuffix(first) for n in state if f".{n}".endswith(f".{first}")]
+    return [prefix for prefix in prefixes if all(prefix + name in state for name in needed)]
+
+
+def _without_prefix(state: State) -> State:
+    for prefix in PREFIXES:
+        if all(name.startswith(f"{prefix}.") or is_counter(name) for name in state):
+            shorter = {name.removeprefix(f"{prefix}."): tensor for name, tensor in state.items()}
+            return _without_prefix(shorter) if set(shorter) != set(state) else state
+    return state
+
+
+def _torch(path: Path) -> Iterable[tuple[tuple[str, ...], State]]:
+    held = load(path)
+    if isinstance(held, StandIn) and held.is_network:
+        raise whole_network(path, held, None)
+    if found := list(_states(held)):
+        return found
+    for key, value in held.items() if isinstance(held, Mapping) else ():
+        if isinstance(value, StandIn) and value.is_network:
+            raise whole_network(path, value, str(key))
+    raise WeightsError(f"{path}: holds {_described(held)}, expected tensors by name")
+
+
+def _states(held: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], State]]:
+    """Yield every dictionary with tensors by name, inner ones first, with the keys on the way.
+
+    A script may keep tensors of its own beside the network's state.
+    """
+    if not isinstance(held, Mapping):
+        return
+    for key, value in held.items():
+        yield from _states(value, (*at, str(key)))
+    tensors = {k: v for k, v in held.items() if isinstance(k, str) and torch.is_tensor(v)}
+    if tensors:
+        yield at, tensors
+
+
+def _safetensors(path: Path) -> State:
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -55,25 +145,15 @@ def _safetensors(path: Path) -> dict[str, torch.Tensor]:
             f"{path}: reading it needs safetensors: pip install 'loadrun[safetensors]'"
         ) from None
     try:
-        return _without_prefix(load_file(path))
+        state: State = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path}: not a whole safetensors file ({error})") from None
-
-
-def _unwrapped(held: Any) -> Any:
-    for name in WRAPPERS:
-        if isinstance(held, Mapping) and isinstance(held.get(name), Mapping):
-            return _unwrapped(held[name])
-    return held
-
-
-def _without_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    if state and all(name.startswith(PARALLEL) for name in state):
-        return {name.removeprefix(PARALLEL): tensor for name, tensor in state.items()}
     return state
 
 
 def _described(held: Any) -> str:
+    if isinstance(held, StandIn):
+        return held.origin
     if not isinstance(held, Mapping):
         return type(held).__name__
     keys = [str(key) for key in held]

@@ -11,6 +11,7 @@ from drawings import Drawing
 from integration_run import Finished, command, loadrun
 
 from launch.cli import main
+from models.synthetic import SyntheticAssets
 from shm.reclaim import find_runs
 
 MODELS = ("resnet50", "mobilenet")
@@ -45,6 +46,35 @@ def completed(finished: Finished, scenario: str) -> None:
     valid = record["result"]["valid"]
     assert finished.code == (0 if valid else 3)
     assert valid or record["result"]["invalid"]
+
+
+def test_accuracy_follows_what_is_in_the_images(
+    cache: Path, synthetic: dict[str, SyntheticAssets], tmp_path: Path
+) -> None:
+    """In folders that are numbers; then each image in the place of another, at the same size."""
+    weights, data = synthetic["mobilenet"].weights, synthetic["mobilenet"].dataset
+    assert data.labels is not None
+    contents = [file.read_bytes() for file in data.files[:64]]
+    longest = max(map(len, contents))
+    contents = [content.ljust(longest, b"\0") for content in contents]
+    files = [tmp_path / f"val/{n}/{i}.jpg" for i, n in enumerate(data.labels[:64])]
+    for file, content in zip(files, contents, strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    words = ["mobilenet", "--mode", "AccuracyOnly", "--precision", "fp32"]
+    words += ["--weights", str(weights), "--images", str(tmp_path / "val")]
+    right = loadrun(cache, tmp_path, *words)
+    assert right.code == 0, right.output
+    assert right.accuracy > 0.9
+    assert "labels: 32 sub-folders by number" in right.output
+    for file, content in zip(files, contents[1:] + contents[:1], strict=True):
+        file.write_bytes(content)
+    wrong = loadrun(cache, tmp_path, *words)
+    assert wrong.code == 3, wrong.output
+    assert wrong.accuracy < 0.1
+    assert "INVALID because the accuracy means nothing" in wrong.output
+    assert wrong.output.splitlines()[-2].startswith("accuracy=")
+    assert wrong.record["data"]["sha256"] != right.record["data"]["sha256"]
 
 
 @pytest.mark.parametrize("model", MODELS)

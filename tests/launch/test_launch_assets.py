@@ -79,24 +79,11 @@ def test_calibration_images_are_chosen_before_they_are_preprocessed(
         ("preprocessing calibration images", 4),
         ("measuring batch sizes", 3),
     }
-    assert made.calibration == ("calibration" if own else "val")
+    assert made.calibration is not None
+    assert made.calibration.name == ("calibration" if own else "val")
     (samples,) = given
     interior = models.get("mobilenet").sample.interior(np.asarray(samples))
     assert interior[:, 0, 0, 0].tolist() == ([0, 6, 12, 18] if own else [0, 3, 6, 9])
-
-
-@pytest.mark.parametrize("edited", [False, True])
-def test_calibration_images_are_known_by_their_content(tmp_path: Path, edited: bool) -> None:
-    config = config_of(tmp_path, tmp_path, folder_of(tmp_path, "calibration", 3))
-    before = assets.calibration_set(config, None, None)
-    if edited:  # same name, same size
-        file = tmp_path / "calibration" / "01.png"
-        content = bytearray(file.read_bytes())
-        content[-20] ^= 1
-        file.write_bytes(content)
-    after = assets.calibration_set(config, None, None)
-    assert (after.sha256 != before.sha256) == edited
-    assert after.files == before.files
 
 
 @pytest.mark.parametrize("error", [InputError, EngineError, models.WeightsError])

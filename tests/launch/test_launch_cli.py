@@ -254,6 +254,41 @@ def test_accuracy_of_a_log_of_another_harness(
     assert "val_map.txt:2: label 1000 is not in 0..999" in capsys.readouterr().err
 
 
+def test_an_accuracy_that_means_nothing_says_what_the_answers_look_like(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = [(37 * n) % 1000 for n in range(60)]
+    entries = [
+        {"seq_id": n, "qsl_idx": n, "data": struct.pack("<f", answer).hex()}
+        for n, answer in enumerate(answers)
+    ]
+    log, labels = tmp_path / "mlperf_log_accuracy.json", tmp_path / "val_map.txt"
+    log.write_text(json.dumps(entries))
+    labels.write_text("".join(f"{n}.jpg {answer}\n" for n, answer in enumerate(answers)))
+    words = ["accuracy", str(log), str(labels)]
+    assert main([*words, "--dtype", "float32"]) == 0
+    capsys.readouterr()
+    assert main(words) == 3
+    assert capsys.readouterr().out.splitlines() == [
+        "accuracy means nothing: 59 of 60 answers are no classes, the first of them 1108606976",
+        "accuracy means nothing: as float32 they give accuracy=100.000%, good=60, total=60:"
+        " --dtype float32?",
+        "accuracy=1.667%, good=1, total=60",
+    ]
+    labels.write_text("".join(f"{n}.jpg {max(a - 1, 0)}\n" for n, a in enumerate(answers)))
+    assert main([*words, "--dtype", "float32"]) == 3
+    first, last = capsys.readouterr().out.splitlines()
+    assert first == "accuracy means nothing: 59 of 60 answers fit label + 1, and 1 the label"
+    assert last == "accuracy=1.667%, good=1, total=60"
+    assert main([*words, "--dtype", "int64"]) == 2
+    error = capsys.readouterr().err
+    assert "has 4 bytes, which is not int64 (--dtype float32 or int32?)" in error
+    entries[3]["data"] = struct.pack("<f", float("nan")).hex()
+    log.write_text(json.dumps(entries))
+    assert main([*words, "--dtype", "float32"]) == 2
+    assert "the answer to sample 3 is nan, which is no class" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_before_anything_is_made_is_one_line(number: signal.Signals) -> None:
     code = (

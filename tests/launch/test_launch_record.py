@@ -47,7 +47,10 @@ def record_of(*words: str) -> Record:
 def test_what_was_told_while_building_stays_beside_what_loadrun_notes() -> None:
     record = record_of()
     data = DataFacts("synthetic", "0", True)
-    built = Assets("resnet50", "s.npy", 3, None, data, None, None, None, ["only slow kernels"])
+    built = Assets(
+        *("resnet50", "s.npy", 3, None, "no labels", data, None, None, None),
+        ["only slow kernels"],
+    )
     record.assets(built)
     assert record.values["notes"] == ["only slow kernels"]
     record.report(asdict(Report("loadrun.json", notes=["coalesced"])))

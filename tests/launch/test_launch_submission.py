@@ -29,6 +29,8 @@ from launch.submission.steps import estimate_s, find_steps
 from launch.submission.system import describe, read_system, unfilled, unlike_here
 from launch.submission.tree import write_tree
 from launch.topology import read_topology
+from models.imagenet.content import content_of
+from models.imagenet.dataset import image_folder
 
 ROUND = "v5.0"
 TARGETS = {
@@ -237,6 +239,41 @@ def test_an_accuracy_run_without_labels_does_not_do(results: Results) -> None:
     results.complete("Offline")
     results.run("Offline", "AccuracyOnly", accuracy=None)
     assert missing(results)["AccuracyOnly"] == "made without labels"
+
+
+def test_an_accuracy_that_means_nothing_does_not_do(results: Results) -> None:
+    results.complete("Offline")
+    accuracy = {"text": "", "value": 0.009, "good": 9, "total": 1000, "doubts": ["it is odd"]}
+    results.run("Offline", "AccuracyOnly", accuracy=accuracy)
+    assert missing(results)["AccuracyOnly"] == "INVALID: its accuracy means nothing"
+
+
+@pytest.mark.parametrize("repaired", ["val", "calibration"])
+def test_runs_of_images_that_were_repaired_since_are_made_again(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repaired: str
+) -> None:
+    """In place, and to the same size."""
+    monkeypatch.setenv("LOADRUN_CACHE", str(tmp_path / "cache"))
+    for name in ("val", "calibration"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").write_bytes(b"broken")
+    (tmp_path / "val/val_map.txt").write_text("a.jpg 1\n")
+    images, calibration = image_folder(tmp_path / "val"), image_folder(tmp_path / "calibration")
+    data = content_of(images, tmp_path).with_labels([1])
+    made: dict[str, Any] = {
+        "data": {"name": "val", "sha256": data, "synthetic": False},
+        "calibration": "calibration",
+        "calibration_sha256": content_of(calibration, tmp_path).sha256,
+    }
+    results.run("Offline", **made)
+    results.run("Offline", "AccuracyOnly", **made)
+    words = [f"--images={images.root}", f"--calibration={calibration.root}"]
+    for mode in ("PerformanceOnly", "AccuracyOnly"):
+        assert mode not in missing(results, *words)
+    (tmp_path / repaired / "a.jpg").write_bytes(b"mended")
+    why = {"val": "of other images or labels", "calibration": "calibrated on other images"}
+    for mode in ("PerformanceOnly", "AccuracyOnly"):
+        assert missing(results, *words)[mode].startswith(why[repaired])
 
 
 @pytest.mark.parametrize(("memory", "same"), [(1.01, True), (0.5, False)])

@@ -328,10 +328,16 @@ def test_what_lies_among_images_and_is_none(tmp_path: Path) -> None:
     assert [file.name for file in found.files] == ["a.png", "b.png", "c.png", "d.png"]
     (tmp_path / "list").write_bytes(MARK + b"b.png\n")
     from base.errors import InputError as ModelInputError
+    from models.imagenet.content import UNREADABLE, content_of, file_digest
     from models.imagenet.preprocess import decode
 
     for file, said in zip(found.files[1:], ("FIFO", "leads nowhere", "device"), strict=True):
         with pytest.raises(ModelInputError, match=f"{file.name}: .*{said}"):
             decode(file)
-    with pytest.raises(ModelInputError, match="FIFO"):
-        listed_images(tmp_path, tmp_path / "list").by_content()
+    for file in found.files[1:]:
+        with pytest.raises(OSError, match=r"FIFO|leads nowhere|device"):
+            file_digest(file)
+    # They are read for nobody, nor waited for.
+    (digest,) = content_of(listed_images(tmp_path, tmp_path / "list"), tmp_path).digests
+    assert digest == UNREADABLE
+    assert content_of(found, tmp_path).digests[1:] == [UNREADABLE] * 3

@@ -137,6 +137,15 @@ def test_summary_says_that_a_plan_was_fitted() -> None:
 def test_summary_says_why_there_is_no_accuracy() -> None:
     lines = summary(record(mode="AccuracyOnly"))
     assert lines[-1] == "  note: the images have no labels: no accuracy (cure: --labels)"
+    lines = summary(record(mode="AccuracyOnly", labels_from="1001 sub-folders: move one away"))
+    assert lines[-1] == "  note: the images have no labels: 1001 sub-folders: move one away"
+
+
+def test_summary_says_why_an_accuracy_means_nothing() -> None:
+    accuracy = {"text": "accuracy=0.9%", "value": 0.009, "target": None, "doubts": ["it is odd"]}
+    *_, why, last = summary(record(mode="AccuracyOnly", accuracy=accuracy))
+    assert why == "  INVALID because the accuracy means nothing: it is odd"
+    assert last == "accuracy=0.9%"
 
 
 def valid(**changes: Any) -> dict[str, Any]:

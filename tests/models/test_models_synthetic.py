@@ -1,3 +1,4 @@
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 import models
-from models.synthetic import SyntheticAssets, build, images
+from models.synthetic import SyntheticAssets, assets, build, images
 from models.synthetic.head import fit_head
 
 
@@ -42,8 +43,8 @@ def test_head_is_the_ridge_regression() -> None:
 
 
 def test_data_sets(synthetic: dict[str, SyntheticAssets]) -> None:
-    assets = synthetic["resnet50"]
-    evaluation, calibration = assets.dataset, assets.calibration
+    found = synthetic["resnet50"]
+    evaluation, calibration = found.dataset, found.calibration
     assert evaluation.synthetic
     assert calibration.synthetic
     assert evaluation.name == "synthetic evaluation"
@@ -59,8 +60,22 @@ def test_built_once(synthetic: dict[str, SyntheticAssets], synthetic_cache: Path
     def unexpected(done: int, total: int) -> None:
         raise AssertionError(f"built again: {done} of {total}")
 
-    for name, assets in synthetic.items():
-        assert build(models.get(name), synthetic_cache, unexpected) == assets
+    for name, found in synthetic.items():
+        assert build(models.get(name), synthetic_cache, unexpected) == found
+
+
+def test_damage_is_seen(synthetic: dict[str, SyntheticAssets], tmp_path: Path) -> None:
+    weights = synthetic["mobilenet"].weights
+    shutil.copytree(weights.parent / "images", tmp_path / "images")
+    copies = [Path(shutil.copy(p, tmp_path)) for p in (weights, weights.with_suffix(".sha256"))]
+    assert assets.drawn(tmp_path / "images", tmp_path) is not None
+    assert assets.is_fitted(copies[0])
+    for damaged in (tmp_path / "images/evaluation/synthetic_evaluation_00000003.JPEG", copies[0]):
+        content = bytearray(damaged.read_bytes())
+        content[len(content) // 2] ^= 1
+        damaged.write_bytes(content)
+    assert assets.drawn(tmp_path / "images", tmp_path) is None
+    assert not assets.is_fitted(copies[0])
 
 
 def _top1(network: nn.Module, inputs: torch.Tensor, labels: list[int], offset: int) -> float:
@@ -73,14 +88,14 @@ def _top1(network: nn.Module, inputs: torch.Tensor, labels: list[int], offset: i
 def test_accuracy_with_and_without_the_noise_of_int8(
     synthetic: dict[str, SyntheticAssets], name: str
 ) -> None:
-    model, assets = models.get(name), synthetic[name]
-    assert assets.dataset.labels is not None
+    model, found = models.get(name), synthetic[name]
+    assert found.dataset.labels is not None
     count = 34
-    labels = assets.dataset.labels[:count]
-    samples = np.stack([model.preprocess(file) for file in assets.dataset.files[:count]])
+    labels = found.dataset.labels[:count]
+    samples = np.stack([model.preprocess(file) for file in found.dataset.files[:count]])
     inputs = torch.from_numpy(model.sample.normalise(samples))
     inputs = inputs.contiguous(memory_format=torch.channels_last)
-    network = model.load_weights(assets.weights)
+    network = model.load_weights(found.weights)
     offset = -1 if name == "mobilenet" else 0
     assert _top1(network, inputs, labels, offset) >= 0.97
 

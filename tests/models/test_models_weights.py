@@ -1,4 +1,11 @@
+import argparse
+import collections
+import datetime
+import enum
+import functools
+import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -100,30 +107,171 @@ def test_truncated_file(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
 
 
 class _Hostile:
-    def __init__(self, witness: Path) -> None:
-        self.witness = witness
+    def __init__(self, call: Callable[..., object], *arguments: object) -> None:
+        self.call = call
+        self.arguments = arguments
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (self.witness,)
+        return self.call, self.arguments
 
 
-def test_nothing_in_the_file_is_executed(tmp_path: Path) -> None:
-    witness = tmp_path / "executed"
-    path = tmp_path / "hostile.pth"
-    torch.save({"features.0.weight": _Hostile(witness)}, path)
-    refused(path)
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("where", ["weight", "beside"])
+@pytest.mark.parametrize("how", ["method", "eval", "system", "network"])
+def test_nothing_in_the_file_is_executed(
+    tmp_path: Path, state: dict[str, torch.Tensor], how: str, where: str, zipped: bool
+) -> None:
+    witness, path = tmp_path / "executed", tmp_path / "hostile.pth"
+    hostile = {
+        "method": _Hostile(Path.touch, witness),
+        "eval": _Hostile(eval, f"open({str(witness)!r}, 'w')"),
+        "system": _Hostile(os.system, f"touch {witness}"),
+        "network": _Hostile(torch.nn.Sequential, _Hostile(Path.touch, witness)),
+    }[how]
+    beside = {"model": state, "args": hostile}
+    held = {**state, "classifier.bias": hostile} if where == "weight" else beside
+    torch.save(held, path, _use_new_zipfile_serialization=zipped)
+    if how == "system":
+        assert "calls posix.system when it is loaded" in refused(path)
+    elif how in ("method", "network"):  # what a call gives is called in turn
+        assert "cannot be read without executing it" in refused(path)
+    elif where == "weight":
+        assert "missing: classifier.bias" in refused(path)
+    else:
+        assert loads(path, state)
     assert not witness.exists()
 
 
-@pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict"])
+def loads(path: Path, state: dict[str, torch.Tensor]) -> bool:
+    loaded = models.get("mobilenet").load_weights(path).state_dict()
+    return all(torch.equal(loaded[key], tensor) for key, tensor in state.items())
+
+
+@pytest.mark.parametrize(
+    "wrapper", ["state_dict", "model", "model_state_dict", "net", "module", "anything"]
+)
 def test_checkpoints_of_training_scripts(
     tmp_path: Path, state: dict[str, torch.Tensor], wrapper: str
 ) -> None:
     path = tmp_path / "checkpoint.pth"
     wrapped = {f"module.{key}": tensor for key, tensor in state.items()}
-    torch.save({"epoch": 89, wrapper: wrapped, "best_acc1": 0.7}, path)
-    loaded = models.get("mobilenet").load_weights(path).state_dict()
-    assert torch.equal(loaded["classifier.weight"], state["classifier.weight"])
+    torch.save({"epoch": 89, wrapper: wrapped, "best_acc1": torch.tensor(0.7)}, path)
+    assert loads(path, state)
+    torch.save({"epoch": 89, "trainer": {wrapper: wrapped}}, path)
+    assert loads(path, state)
+
+
+class _Config(dict):  # type: ignore[type-arg]
+    pass
+
+
+class _Names(list):  # type: ignore[type-arg]
+    pass
+
+
+class _Colour(enum.Enum):
+    RED = 1
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    "beside",
+    [
+        argparse.Namespace(lr=0.1, path=Path("/data"), began=datetime.datetime(2026, 1, 1)),
+        _Config(inner=_Config(names=_Names(["a", "b"]))),
+        [np.float64(0.5), np.zeros(3), np.dtype("f4"), _Colour.RED],
+        [{1, 2}, frozenset([3]), 1j, 10**40, b"x", collections.defaultdict(list, a=[1])],
+        functools.partial(int, "7"),
+    ],
+    ids=["options", "configuration", "numpy", "python", "function"],
+)
+def test_what_is_beside_the_weights_is_left_out(
+    tmp_path: Path, state: dict[str, torch.Tensor], beside: object, zipped: bool
+) -> None:
+    path = tmp_path / "checkpoint.pth"
+    held = {"model": state, "args": beside, "epoch": 3}
+    torch.save(held, path, _use_new_zipfile_serialization=zipped)
+    assert loads(path, state)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *("_orig_mod.", "model.", "module.", "module._orig_mod.", "_orig_mod.module."),
+        *("model._orig_mod.module.", "module.model.", "network.backbone."),
+    ],
+)
+def test_prefixes_are_removed(tmp_path: Path, state: dict[str, torch.Tensor], prefix: str) -> None:
+    path = tmp_path / "checkpoint.pth"
+    named = {f"{prefix}{key}": tensor for key, tensor in state.items()}
+    torch.save(named, path)
+    assert loads(path, state)
+    if prefix == "_orig_mod.":
+        return
+    # What is beside the network has no part in it: a loss, a counter of averages.
+    torch.save({**named, "criterion.weight": torch.ones(2), "n_averaged": torch.tensor(1)}, path)
+    assert loads(path, state)
+
+
+def test_a_part_that_was_compiled_is_known(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "checkpoint.pth"
+    torch.save({k.replace("features.", "features._orig_mod."): v for k, v in state.items()}, path)
+    assert loads(path, state)
+
+
+def test_the_network_comes_before_its_moving_average(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "checkpoint.pth"
+    average = {f"module.{key}": tensor + 1 for key, tensor in state.items()}
+    torch.save({"model_ema": average, "model": state}, path)
+    assert loads(path, state)
+    torch.save({**average, **{f"ema.{key}": tensor for key, tensor in state.items()}}, path)
+    assert loads(path, {key: tensor + 1 for key, tensor in state.items()})
+
+
+def test_two_networks_are_not_chosen_among(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"student": state, "teacher": state}, path)
+    assert "holds the network 2 times (student, teacher)" in refused(path)
+    named = {f"{who}.{k}": v for who in ("student", "teacher") for k, v in state.items()}
+    torch.save(named, path)
+    assert "holds the network 2 times (student.*, teacher.*)" in refused(path)
+
+
+@pytest.mark.parametrize("key", [None, "model", "ema"])
+def test_a_network_itself_is_named_with_the_line_that_extracts_its_weights(
+    tmp_path: Path, key: str | None
+) -> None:
+    path, network = tmp_path / "network.pth", models.get("mobilenet").network()
+    torch.save(network if key is None else {"epoch": 3, key: network}, path)
+    message = refused(path)
+    assert "holds a network itself (models.mobilenet.network.MobileNet)" in message
+    script = message.partition('python -c "')[2].removesuffix('"')
+    exec(script.replace("weights.pth", str(tmp_path / "weights.pth")))
+    assert loads(tmp_path / "weights.pth", network.state_dict())
+
+
+def test_a_torchscript_archive_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "script.pt"
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(path))
+    assert f"torch.jit.load('{path}').state_dict()" in refused(path)
+
+
+def test_another_pickle_protocol_gives_the_line(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"model": state}, path, pickle_protocol=4)
+    assert "cannot be read without executing it; if you trust it, extract" in refused(path)
+
+
+def test_tensors_without_numbers_are_refused(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "meta.pth"
+    torch.save({**state, "classifier.bias": torch.empty(1001, device="meta")}, path)
+    assert "not plain tensors of numbers: classifier.bias" in refused(path)
 
 
 def test_a_checkpoint_without_a_network_names_what_it_holds(tmp_path: Path) -> None:

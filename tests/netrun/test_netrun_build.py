@@ -285,6 +285,26 @@ def test_missing_weights_are_named(samples: np.ndarray, cache: Path, tmp_path: P
         build(tmp_path / "absent.pth", samples, cache)
 
 
+def test_weights_that_change_while_they_are_read_are_refused(
+    weights: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what they are now would be kept under the hash of what they were."""
+    path = tmp_path / "weights.pth"
+    path.write_bytes(weights.read_bytes())
+    real = type(MODEL).load_weights
+
+    def replacing(self: object, file: Path) -> nn.Module:
+        torch.save({k: v + 1 for k, v in MODEL.network().state_dict().items()}, file)
+        network: nn.Module = real(MODEL, file)
+        return network
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(MODEL), "load_weights", replacing)
+        with pytest.raises(models.WeightsError, match="changed while it was read"):
+            build(path, None, tmp_path / "cache", "fp32", "pytorch")
+    assert not list((tmp_path / "cache/artifacts").glob("mobilenet-float-*"))
+
+
 def test_an_engine_says_what_it_cannot_execute(cache: Path) -> None:
     with pytest.raises(EngineError, match="onednn does not execute fp32; use pytorch"):
         create(config(cache, "fp32", "onednn"))
