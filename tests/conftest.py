@@ -9,6 +9,11 @@ import models
 from models.synthetic import SyntheticAssets, build
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs last: by then tests/run.sh's other process has built the synthetic models."""
+    items.sort(key=lambda item: item.path.parent.name == "integration")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     beside = Path(__file__).parents[2] / "shared" / "data"
