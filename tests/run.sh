@@ -23,6 +23,7 @@ mypy
 computing=(
     tests/bench/test_bench_{queueing,tuning}.py
     tests/fuzz
+    tests/launch/test_launch_tune.py
     tests/integration/test_integration_{accuracy,calibrate,security}.py
     tests/models
     tests/netrun/test_netrun_[!w]*.py # all but the worker, which waits
@@ -34,6 +35,8 @@ end() {
     rm -rf -- "$scratch"
 }
 trap end EXIT
+# Hundreds of processes start, and each would compile our modules anew.
+unset PYTHONDONTWRITEBYTECODE
 export LOADRUN_TEST_CACHE=$scratch/cache
 mkdir -- "$LOADRUN_TEST_CACHE"
 colour=()

@@ -34,9 +34,7 @@ SCRIPT = Path(__file__).with_name("kernels_of_isa.py")
 
 
 @pytest.fixture(scope="module")
-def folder(
-    synthetic_programs: dict[str, Assets], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def folder(synthetic_programs: dict[str, Assets], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both networks and a small program, their samples, and their answers on this machine."""
     made = tmp_path_factory.mktemp("programs")
     for name in NAMES:
