@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import models
+from launch import assets
+from launch.building import AssetsConfig
 from models.synthetic import SyntheticAssets, build
 
 # Started in the background or under nohup, this process ignores them, and so would what it starts.
@@ -15,6 +17,11 @@ for _number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(_number, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs last: by then tests/run.sh's other process has built the synthetic models."""
+    items.sort(key=lambda item: item.path.parent.name == "integration")
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +43,29 @@ def synthetic_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def synthetic(synthetic_cache: Path) -> dict[str, SyntheticAssets]:
     return {name: build(models.get(name), synthetic_cache) for name in models.names()}
+
+
+@pytest.fixture(scope="session")
+def synthetic_programs(synthetic_cache: Path) -> dict[str, assets.Assets]:
+    """Samples and int8 programs of the synthetic models, as runs look for them in that cache."""
+    return {
+        name: assets.build(
+            AssetsConfig(
+                model=name,
+                weights=None,
+                images=None,
+                labels=None,
+                calibration=None,
+                engine="pytorch",  # which takes the program as it is: nothing is compiled
+                precision="int8",
+                batch_size=1,
+                threads=1,
+                processors=[],
+                cache=str(synthetic_cache),
+                result="",
+            ),
+            lambda stage, done, total: None,
+            print,
+        )
+        for name in models.names()
+    }

@@ -20,14 +20,35 @@ mypy
 
 # Most tests wait for processes; those that only compute use the time, one thread that stands back
 # for the others. Both find the synthetic models that the first one builds.
+computing=(
+    tests/bench/test_bench_{queueing,tuning}.py
+    tests/fuzz
+    tests/launch/test_launch_tune.py
+    tests/integration/test_integration_{accuracy,calibrate,security}.py
+    tests/models
+    tests/netrun/test_netrun_[!w]*.py # all but the worker, which waits
+)
 scratch=$(mktemp -d)
-trap 'kill "$beside" 2>/dev/null || true; rm -rf -- "$scratch"' EXIT
+beside=
+end() {
+    [[ -z $beside ]] || kill "$beside" 2>/dev/null || true
+    rm -rf -- "$scratch"
+}
+trap end EXIT
+# Hundreds of processes start, and each would compile our modules anew.
+unset PYTHONDONTWRITEBYTECODE
 export LOADRUN_TEST_CACHE=$scratch/cache
 mkdir -- "$LOADRUN_TEST_CACHE"
-OMP_NUM_THREADS=1 nice -n 19 pytest -p no:cacheprovider tests/models tests/fuzz >"$scratch/log" 2>&1 &
+colour=()
+[[ ! -t 1 ]] || colour=(--color=yes)
+OMP_NUM_THREADS=1 nice -n 19 pytest "${colour[@]}" -p no:cacheprovider "${computing[@]}" \
+    >"$scratch/computing" 2>&1 &
 beside=$!
 failed=0
-pytest --ignore=tests/models --ignore=tests/fuzz || failed=$?
+pytest "${colour[@]}" "${computing[@]/#/--ignore=}" 2>&1 | tee -- "$scratch/waiting" || failed=$?
 wait "$beside" || failed=$?
-cat -- "$scratch/log"
+beside=
+cat -- "$scratch/computing"
+printf '\nThose that wait, and those that compute:\n'
+tail -qn 1 -- "$scratch/waiting" "$scratch/computing"
 exit "$failed"

@@ -99,8 +99,8 @@ def test_offline(cache: Path, tmp_path: Path, model: str) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_server(cache: Path, tmp_path: Path, model: str) -> None:
-    options = ["--scenario", "server", "--batch-size", "2", "--qps", "15", "--max-latency", "500"]
-    finished = loadrun(cache, tmp_path, model, "--fast", "--time", "3", *options)
+    options = ["--scenario", "server", "--batch-size", "8", "--qps", "15", "--max-latency", "500"]
+    finished = loadrun(cache, tmp_path, model, "--fast", "--time", "1", *options)
     completed(finished, "Server")
     latencies = finished.record["result"]["latencies_ns"]
     assert 0 < latencies["p50"] <= latencies["p99"]
@@ -108,7 +108,7 @@ def test_server(cache: Path, tmp_path: Path, model: str) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_multi_stream(cache: Path, tmp_path: Path, model: str) -> None:
-    finished = loadrun(cache, tmp_path, model, "--scenario", "multistream", "--fast", "--time", "2")
+    finished = loadrun(cache, tmp_path, model, "--scenario", "multistream", "--fast", "--time", "1")
     completed(finished, "MultiStream")
 
 
@@ -116,7 +116,7 @@ def test_multi_stream(cache: Path, tmp_path: Path, model: str) -> None:
 @pytest.mark.parametrize("through_ring", [False, True])
 def test_single_stream(cache: Path, tmp_path: Path, model: str, through_ring: bool) -> None:
     options = ["--scenario", "singlestream", *(["--through-ring"] if through_ring else [])]
-    finished = loadrun(cache, tmp_path, model, *options, "--fast", "--time", "2")
+    finished = loadrun(cache, tmp_path, model, *options, "--fast", "--time", "1")
     completed(finished, "SingleStream")
     assert finished.record["in_process"] is not through_ring
     assert len(finished.record["engines"]["0"]["details"]["batch_ms"]) == 1

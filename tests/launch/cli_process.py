@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +17,10 @@ import numpy as np
 import psutil
 from PIL import Image
 
+import models
 from launch.environment import PACKAGE_ROOT
+from models.imagenet.dataset import image_folder
+from models.imagenet.samples import prepare_samples
 
 IMAGES = 24
 
@@ -31,7 +35,10 @@ def environment(cache: Path, *modules: Path) -> dict[str, str]:
 
 
 class Cli:
-    """Runs `loadrun` in a directory of its own, with a small folder of images."""
+    """Runs `loadrun` in a directory of its own, with a small folder of images.
+
+    They are preprocessed, once for all tests of a session: workers to do it take a second to start.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -44,8 +51,16 @@ class Cli:
             Image.fromarray(pixels).save(self.images / f"{number:03}.png")
             lines.append(f"{number:03}.png {number}\n")
         (self.images / "val_map.txt").write_text("".join(lines))
+        shutil.copytree(self._prepared(), directory / "cache")
         self.environment = environment(directory / "cache")
         self.words: tuple[str, ...] = ("--images", str(self.images), "--engine", "sim")
+
+    def _prepared(self) -> Path:
+        """A cache with these images, whose names and contents are always the same."""
+        cache = self.directory.parent / "prepared"
+        for name in models.names():
+            prepare_samples(models.get(name), image_folder(self.images), cache)
+        return cache
 
     def start(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
         """Start a test, under the command `before` if there is one."""

@@ -20,7 +20,7 @@ def cli(tmp_path: Path) -> Cli:
 
 def refused(cli: Cli, place: str, options: str) -> str:
     """What a run says, in one line, whose `place` is a file system mounted with `options`."""
-    (cli.directory / place).mkdir()
+    (cli.directory / place).mkdir(exist_ok=True)
     said = cli.refused(in_private_shm(options, str(cli.directory / place)), 60)
     assert not list(cli.directory.glob("results/*"))
     return said

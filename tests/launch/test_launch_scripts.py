@@ -342,3 +342,31 @@ def test_another_shell_hands_over_to_bash(checkout: Checkout, shell: str) -> Non
     )
     assert done.returncode == 3, done.stderr
     assert done.stdout.splitlines() == [f"[{word}]" for word in (*PASSED, "--fast")]
+
+
+PYTEST = """#!/bin/bash
+[[ $* == *no:cacheprovider* ]] && half=COMPUTING || half=WAITING
+echo "what $half said"
+echo "== $half at its end =="
+status=$half
+exit "${!status}"
+"""
+
+
+@pytest.mark.parametrize(("waiting", "computing"), [(0, 0), (1, 0), (0, 1), (1, 2)])
+def test_the_suite_fails_with_either_half_and_sums_up_both(
+    checkout: Checkout, waiting: int, computing: int
+) -> None:
+    (checkout.root / "tests").mkdir()
+    shutil.copy(PACKAGE_ROOT / "tests/run.sh", checkout.root / "tests")
+    tools = checkout.calls.parent / "tools"
+    for name, text in (("ruff", "#!/bin/sh\n"), ("mypy", "#!/bin/sh\n"), ("pytest", PYTEST)):
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    code, output, errors = checkout.run(
+        "../tests/run.sh", WAITING=str(waiting), COMPUTING=str(computing)
+    )
+    assert (code == 0) is (waiting == computing == 0), errors
+    lines = output.splitlines()
+    assert lines[-2:] == ["== WAITING at its end ==", "== COMPUTING at its end =="]
+    assert {"what WAITING said", "what COMPUTING said"} <= {*lines}

@@ -34,6 +34,8 @@ from shm.control import Blame, ControlBlock, InstanceRecord, InstanceState, RunS
 from shm.segment import SegmentMissing
 
 __all__ = ["make_config", "make_run"]  # fixtures of this module
+BRIEF = Overrides(min_duration_s=0.4, min_query_count=1)
+"""Where a test tells the same however long it lasts."""
 
 
 def answered(entries: list[dict[str, Any]]) -> dict[int, int]:
@@ -78,7 +80,7 @@ def test_offline_is_valid_and_counted(make_run: MakeRun) -> None:
 @pytest.mark.parametrize("policy", policies.NAMES)
 def test_offline_is_valid_under_every_policy(make_run: MakeRun, policy: str) -> None:
     # 2 ms a sample whatever the processor does, so that the rate is known beforehand.
-    run = make_run(policy=policy)
+    run = make_run(policy=policy, overrides=BRIEF)
     report = run.run("--rate", "500", "--service-s", "0.002")
     assert report["loadgen"]["valid"] is True
     assert report["loadgen"]["metric"]["unit"] == "samples/s"
@@ -99,7 +101,7 @@ def test_server_is_valid(make_run: MakeRun) -> None:
 
 @pytest.mark.parametrize("instances", [1, 2])
 def test_single_stream_through_a_ring_is_valid(make_run: MakeRun, instances: int) -> None:
-    run = make_run(scenario="SingleStream", batch_size=1, instances=instances)
+    run = make_run(scenario="SingleStream", batch_size=1, instances=instances, overrides=BRIEF)
     report = run.run("--rate", "50000")
     assert report["loadgen"]["valid"] is True
     assert report["loadgen"]["metric"]["unit"] == "ms"
@@ -137,7 +139,7 @@ def test_accuracy_answers_every_sample_once(make_run: MakeRun, scenario: str) ->
 
 
 def test_submission_run_gives_accuracy_and_performance(make_run: MakeRun) -> None:
-    run = make_run(mode="SubmissionRun")
+    run = make_run(mode="SubmissionRun", overrides=BRIEF)
     report = run.run("--rate", "500", "--service-s", "0.002")
     assert report["loadgen"]["valid"] is True
     assert answered(run.accuracy_log()) == {index: index for index in range(64)}
@@ -156,7 +158,7 @@ def test_find_peak_performance_ends(make_run: MakeRun) -> None:
 
 
 def test_data_set_smaller_than_the_performance_set(make_run: MakeRun) -> None:
-    report = make_run(sample_count=10).run("--rate", "500", "--service-s", "0.002")
+    report = make_run(sample_count=10, overrides=BRIEF).run("--rate", "500", "--service-s", "0.002")
     assert report["settings"]["performance_sample_count_override"] == 10
     assert report["loadgen"]["valid"] is True
     assert any("holds 10 samples" in note for note in report["notes"])
@@ -424,7 +426,7 @@ def in_process(
 
 @pytest.mark.parametrize("mode", ["PerformanceOnly", "AccuracyOnly"])
 def test_single_stream_in_one_process(make_run: MakeRun, mode: str) -> None:
-    run = make_run(scenario="SingleStream", mode=mode, instances=1, batch_size=1)
+    run = make_run(scenario="SingleStream", mode=mode, instances=1, batch_size=1, overrides=BRIEF)
     done = in_process(run)
     assert (done.returncode, done.stderr) == (0, "")
     report = run.report()
@@ -439,7 +441,7 @@ def test_single_stream_in_one_process(make_run: MakeRun, mode: str) -> None:
 
 
 def test_one_process_tells_those_who_watch_how_it_goes(make_run: MakeRun) -> None:
-    run = make_run(scenario="SingleStream", instances=1, batch_size=1)
+    run = make_run(scenario="SingleStream", instances=1, batch_size=1, overrides=BRIEF)
     run_id = run.config.run_id
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(in_process, run)
@@ -466,7 +468,7 @@ def test_one_process_tells_those_who_watch_how_it_goes(make_run: MakeRun) -> Non
 
 
 def test_one_process_needs_no_shared_memory(make_run: MakeRun) -> None:
-    run = make_run(scenario="SingleStream", instances=1, batch_size=1)
+    run = make_run(scenario="SingleStream", instances=1, batch_size=1, overrides=BRIEF)
     done = in_process(run, before=in_private_shm("nr_inodes=1"))
     assert (done.returncode, done.stderr) == (0, "")
     assert run.report()["instances"][0]["samples"] >= 64

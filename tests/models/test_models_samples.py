@@ -97,6 +97,14 @@ def test_folder_errors_name_what_is_wrong(tmp_path: Path, images: Path) -> None:
         image_folder(images, labels)
 
 
+@pytest.fixture(scope="module")
+def prepared_once(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Path:
+    """A cache with the images preprocessed for resnet50; whoever changes it copies it."""
+    cache = tmp_path_factory.mktemp("cache")
+    prepare_samples(models.get("resnet50"), image_folder(images), cache)
+    return cache
+
+
 @pytest.mark.parametrize("name", models.names())
 def test_samples_are_the_preprocessed_images(tmp_path: Path, images: Path, name: str) -> None:
     model, dataset = models.get(name), image_folder(images)
@@ -120,10 +128,15 @@ def _unexpected(done: int, total: int) -> None:
 
 @pytest.mark.parametrize("damage", ["truncated", "changed", "other", "no facts"])
 def test_unusable_cache_is_built_again(
-    tmp_path: Path, images: Path, damage: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    images: Path,
+    prepared_once: Path,
+    damage: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     model, dataset = models.get("resnet50"), image_folder(images)
-    path = prepare_samples(model, dataset, tmp_path).path
+    shutil.copytree(prepared_once, tmp_path, dirs_exist_ok=True)
+    path = prepare_samples(model, dataset, tmp_path, _unexpected).path
     whole = path.read_bytes()
     middle = len(whole) // 2
     if damage == "truncated":
@@ -151,7 +164,9 @@ def test_bad_images_are_named_and_leave_nothing(tmp_path: Path) -> None:
     assert len(report.read_text().splitlines()) == COUNT
 
 
-def test_the_good_images_are_not_preprocessed_again(tmp_path: Path, images: Path) -> None:
+def test_the_good_images_are_not_preprocessed_again(
+    tmp_path: Path, images: Path, prepared_once: Path
+) -> None:
     folder, cache = tmp_path / "images", tmp_path / "cache"
     shutil.copytree(images, folder)
     model = models.get("resnet50")
@@ -165,7 +180,7 @@ def test_the_good_images_are_not_preprocessed_again(tmp_path: Path, images: Path
     prepared = prepare_samples(model, image_folder(folder), cache, lambda *call: calls.append(call))
     assert calls[0] == (COUNT - 1, COUNT)
     assert calls[-1] == (COUNT, COUNT)
-    expected = prepare_samples(model, image_folder(images), tmp_path / "other").open()
+    expected = prepare_samples(model, image_folder(images), prepared_once, _unexpected).open()
     assert np.array_equal(prepared.open(), expected)
     kept = sorted(p.suffix for p in (cache / "samples").iterdir() if not p.name.endswith(".lock"))
     assert kept == [".json", ".npy"]

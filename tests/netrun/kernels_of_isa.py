@@ -24,7 +24,7 @@ from netrun.engines.onednn.primitives import make_kernel
 from netrun.engines.onednn.stages import cut, sizes
 
 MOST = 16
-RUN = (1, 2, 3, 4, 7, 8, 11, 16)
+RUN = (1, 3, 7, 16)
 """Sizes that run: kernels are looked at for all, and a slow instruction set takes its time."""
 
 
@@ -52,12 +52,14 @@ def main(folder: Path, own: bool) -> None:
             np.save(answers, executor.run(samples, range(MOST)))
         exact = np.load(answers)
         answered = {n: executor.run(samples, range(n)).copy() for n in RUN}
+        ours = sorted({k.implementation for k in tiled.kernels()} & {tiles.IMPLEMENTATION})
         found[path.stem] = {
             "references": references,
             "differing": [n for n in RUN if (answered[n] != exact[:n]).any()],
-            "tiled": sorted({k.implementation for k in tiled.kernels()} & {tiles.IMPLEMENTATION}),
+            "tiled": ours,
+            # Without kernels of our own both are one and the same.
             "tiled differing": [
-                n for n in RUN if (tiled.run(samples, range(n)) != answered[n]).any()
+                n for n in RUN if ours and (tiled.run(samples, range(n)) != answered[n]).any()
             ],
             "distance": max(float(np.abs(answered[n] - exact[:n]).mean()) for n in RUN)
             / float(exact.std(0).mean()),

@@ -17,10 +17,9 @@ import torch
 from kernels_of_isa import MOST
 from netrun_programs import residual_program
 
-import models
+from launch.assets import Assets
 from launch.environment import base_environment
 from models import program
-from models.quantize.calibrate import quantize
 from netrun.engines.onednn import library
 from netrun.engines.pytorch.quantised import QuantisedNetwork
 
@@ -34,25 +33,15 @@ CLOSE = 0.1
 SCRIPT = Path(__file__).with_name("kernels_of_isa.py")
 
 
-def images(shape: tuple[int, ...]) -> np.ndarray:
-    """Coarse random patterns: networks answer noise alike."""
-    random = np.random.default_rng(5)
-    coarse = random.integers(0, 256, (MOST, 8, 8, shape[2]), np.uint8)
-    rows, columns = (np.arange(size) * 8 // size for size in shape[:2])
-    return coarse[:, rows][:, :, columns]
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(synthetic_programs: dict[str, Assets], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both networks and a small program, their samples, and their answers on this machine."""
     made = tmp_path_factory.mktemp("programs")
     for name in NAMES:
-        model = models.get(name)
-        torch.manual_seed(1)
-        samples = images(model.sample.shape)
-        lowered = quantize(model.network(), model.sample, samples[:8], lambda done, total: None)
-        lowered.save(made / f"{name}.program", {})
-        np.save(made / f"{name}.samples.npy", samples)
+        assets = synthetic_programs[name]
+        assert assets.artifact is not None
+        (made / f"{name}.program").symlink_to(assets.artifact)
+        np.save(made / f"{name}.samples.npy", np.load(assets.samples, mmap_mode="r")[:MOST])
     residual_program().save(made / "small.program", {})
     small = np.random.default_rng(3).integers(0, 256, (MOST, 21, 21, 3), np.uint8)
     np.save(made / "small.samples.npy", small)
