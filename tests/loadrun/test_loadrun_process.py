@@ -441,7 +441,7 @@ def test_single_stream_in_one_process(make_run: MakeRun, mode: str) -> None:
 
 
 def test_one_process_tells_those_who_watch_how_it_goes(make_run: MakeRun) -> None:
-    run = make_run(scenario="SingleStream", instances=1, batch_size=1, overrides=BRIEF)
+    run = make_run(scenario="SingleStream", instances=1, batch_size=1)
     run_id = run.config.run_id
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(in_process, run)
