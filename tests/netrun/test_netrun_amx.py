@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,6 @@ from netrun.engines.amx import (
     Gathered,
     Kernel,
     Pointwise,
-    Sequence,
     Stem,
     pack_factors,
     supported,
@@ -166,19 +166,6 @@ def test_kernels_go_where_their_arguments_point(lib: dnn.Library) -> None:
     same(expected, results)
 
 
-def test_a_sequence_runs_kernels_of_either_kind(lib: dnn.Library) -> None:
-    program = pointwise_program(8, 8, 64, 64)
-    source, first = random_bytes(program, "x", 1), random_bytes(program, "y", 1)
-    second = random_bytes(program, "y", 1)
-    kernels = [make(lib, program, pointwise(program), 1, threads) for threads in (1, 2)]
-    for kernel, target in zip(kernels, (first, second), strict=True):
-        aim(kernel, source, target)
-    assert Sequence([(kernel.address, kernel.pointer) for kernel in kernels]).run() == 0
-    expected = by_onednn(lib, program, source, first)
-    same(expected, first)
-    same(expected, second)
-
-
 @pytest.mark.parametrize("kind", ["pointwise", "stem"])
 def test_one_thread_does_the_shares_of_those_that_openmp_refused(
     lib: dnn.Library, kind: str
@@ -190,7 +177,8 @@ def test_one_thread_does_the_shares_of_those_that_openmp_refused(
     aim(kernel, source, result)
     expected = by_onednn(lib, program, source, result)
     # Outside of a parallel region, a worker is the only one of its team.
-    assert Sequence([(kernel.arguments.worker, kernel.pointer)]).run() == 0
+    worker = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(kernel.arguments.worker)
+    assert worker(kernel.pointer) == 0
     same(expected, result)
 
 

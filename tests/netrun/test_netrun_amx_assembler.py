@@ -11,7 +11,6 @@ import pytest
 
 from netrun.engines.amx.assembler import Assembler, Executable, Label, Mem, Reg, Tmm, Zmm
 from netrun.engines.amx.routine import Step, interleave
-from netrun.engines.amx.sequence import Sequence
 
 on_x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="needs an x86-64 processor")
 Emit = Callable[[Assembler], None]
@@ -145,20 +144,3 @@ def test_code_runs() -> None:
     executable = Executable(a.code())
     total = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)(executable.address)
     assert total(10) == 55
-
-
-@on_x86
-def test_a_sequence_calls_in_order_until_one_fails() -> None:
-    seen: list[tuple[int, ...]] = []
-
-    def note(*arguments: int) -> int:
-        seen.append(arguments)
-        return arguments[-1]
-
-    function = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_int64] * 4)(note)
-    address = ctypes.cast(function, ctypes.c_void_p).value
-    assert address is not None
-    assert Sequence([]).run() == 0
-    assert Sequence([(address, 1, 2, 3, 0), (address, 7)]).run() == 0
-    assert Sequence([(address, 4, 5, 6, 0), (address, 8, 0, 0, 5), (address, 9)]).run() == 5
-    assert seen == [(1, 2, 3, 0), (7, 0, 0, 0), (4, 5, 6, 0), (8, 0, 0, 5)]

@@ -19,14 +19,12 @@ on the shape: measure both.
 from netrun.engines.amx.gathered import Gathered
 from netrun.engines.amx.pointwise import Pointwise
 from netrun.engines.amx.routine import Kernel, pack_factors, supported, within_range
-from netrun.engines.amx.sequence import Sequence
 from netrun.engines.amx.stem import Stem
 
 __all__ = [
     "Gathered",
     "Kernel",
     "Pointwise",
-    "Sequence",
     "Stem",
     "pack_factors",
     "supported",
