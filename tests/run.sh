@@ -19,13 +19,13 @@ mypy
 (($#)) && exec pytest "$@"
 
 # Most tests wait for processes; those that only compute use the time, one thread that stands back
-# for the others. Both find the synthetic models that the first one builds.
+# for the others, and no runs, which would remove what tests leave in /dev/shm. Both find the synthetic
+# models that the first one builds.
 computing=(
     tests/models
     tests/netrun/test_netrun_[!w]*.py # all but the worker, which waits
     tests/fuzz
     tests/bench/test_bench_{queueing,tuning}.py
-    tests/launch/test_launch_tune.py
     tests/integration/test_integration_{calibrate,security}.py
 )
 scratch=$(mktemp -d)

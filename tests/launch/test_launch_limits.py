@@ -17,9 +17,9 @@ from launch.tree import Directory, Recorded
 from models.packages import cannot_load
 
 MIB = 1 << 20
-OWN = "sys/fs/cgroup/work"
+OWN = "sys/fs/cgroup/box"
 UNIFIED = {
-    "proc/self/cgroup": "0::/work/inner\n",
+    "proc/self/cgroup": "0::/box/inner\n",
     f"{OWN}/memory.max": f"{300 * MIB}\n",
     f"{OWN}/memory.current": f"{200 * MIB}\n",
     f"{OWN}/memory.stat": f"anon 1\ninactive_file {50 * MIB}\nactive_file {10 * MIB}\n",
