@@ -102,6 +102,8 @@ def _first_reason(record: dict[str, Any]) -> str:
     """Why a run is INVALID, with the cure."""
     for missed in (record.get("result") or {}).get("invalid") or []:
         return f"{missed['reason']} (cure: {missed['cure']})"
+    for doubt in (record.get("accuracy") or {}).get("doubts", []):
+        return f"its accuracy means nothing: {doubt}"
     return "see its run.json"
 
 

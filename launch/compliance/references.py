@@ -100,6 +100,8 @@ def unusable(options: RunOptions, mode: str) -> str:
         return "there is no complete one"
     if record["result"]["valid"] is False:
         return "the one that is there is INVALID"
+    if (record.get("accuracy") or {}).get("doubts"):
+        return "the accuracy of the one that is there means nothing"
     where = place(options, mode)
     logs = (*LOGS, ACCURACY_LOG) if mode == ACCURACY else LOGS
     gone = next((name for name in logs if not (where / name).is_file()), None)

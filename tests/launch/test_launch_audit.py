@@ -19,6 +19,7 @@ from launch.commands import run as run_command
 from launch.compliance.folder import LOGS
 from launch.compliance.references import PERFORMANCE, at_same_load, command, place, unusable
 from launch.compliance.rules import verify_answers, verify_performance
+from launch.results import ACCURACY_LOG
 from loadrun.logs import LoadgenResult
 
 IMAGES = 300
@@ -276,6 +277,25 @@ def test_a_run_that_no_audit_can_pass_against_is_no_reference(
     }
     (where / "run.json").write_text(json.dumps(record))
     assert unusable(options, PERFORMANCE) == why
+
+
+def test_a_reference_whose_accuracy_means_nothing_is_none(tmp_path: Path) -> None:
+    parser = ArgumentParser()
+    run_command.add_arguments(parser)
+    words = ["resnet50", "--no-tuned", f"--results={tmp_path}"]
+    options = run_command.read_options(parser.parse_args(words))
+    where = place(options, "AccuracyOnly")
+    where.mkdir(parents=True)
+    for name in (*LOGS, ACCURACY_LOG):
+        (where / name).write_text("")
+    record = {"status": "COMPLETE", "result": {"valid": None}}
+    for doubts, why in (
+        ([], ""),
+        (["all 9 answers are 3"], "the accuracy of the one that is there means nothing"),
+    ):
+        text = json.dumps({**record, "accuracy": {"doubts": doubts}})
+        (where / "run.json").write_text(text)
+        assert unusable(options, "AccuracyOnly") == why
 
 
 def test_the_command_that_makes_a_reference_is_the_audits(tmp_path: Path) -> None:
