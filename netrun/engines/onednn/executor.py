@@ -29,7 +29,7 @@ from netrun.engines.onednn import tiles
 from netrun.engines.onednn.layouts import Layouts, Weighted, packed_name
 from netrun.engines.onednn.pack import machine_facts
 from netrun.engines.onednn.primitives import Kernel, make_kernel
-from netrun.engines.onednn.stages import Stage, chunks, plan_buffers, sample_bytes
+from netrun.engines.onednn.stages import chunks, plan_buffers, sample_bytes
 
 LINE = 64
 HUGE_PAGE = 2 << 20
@@ -110,6 +110,7 @@ class Executor:
         self._layouts = Layouts(self._lib)
         self._threads = threads
         self._tiled: dict[str, list[int]] = compiled.facts["tiled"]
+        self._possible = [tiles.in_stage(self.program, stage) for stage in self.stages]
         self._own: list[OwnKernel] = []  # kept alive for their steps
         self._constants: dict[str, c_void_p] = {}
         self._chunks: dict[tuple[int, int], _Chunk] = {}  # by stage and size
@@ -251,14 +252,14 @@ class Executor:
     def _chunk(self, index: int, size: int) -> _Chunk:
         key = (index, size)
         if key not in self._chunks:
-            self._chunks[key] = self._build(self.stages[index], size)
+            self._chunks[key] = self._build(index, size)
         return self._chunks[key]
 
-    def _build(self, stage: Stage, size: int) -> _Chunk:
-        lib, program = self._lib, self.program
+    def _build(self, index: int, size: int) -> _Chunk:
+        lib, program, stage = self._lib, self.program, self.stages[index]
         own = {
             name: tiled
-            for name, tiled in tiles.in_stage(program, stage).items()
+            for name, tiled in self._possible[index].items()
             if size in self._tiled.get(name, ())
         }
         included = {tiled.behind.name for tiled in own.values() if tiled.behind is not None}
