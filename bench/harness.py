@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.parts.figures import show, spread, write_json
 from bench.parts.options import parser
-from launch.environment import base_environment
+from launch.supervise.environment import base_environment
 
 
 def main() -> None:

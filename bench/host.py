@@ -7,7 +7,7 @@ import platform
 from typing import Any
 
 from base.processors import CPUINFO, processor_name
-from launch.instructions import features
+from launch.machine.instructions import features
 
 PACKAGES = ("torch", "torchao", "onednn-cpu-gomp", "openvino", "nncf", "onnxruntime")
 

@@ -20,7 +20,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from bench.parts.figures import show
-from launch.environment import base_environment
+from launch.supervise.environment import base_environment
 from shm.ring import Request, RingGeometry, Rings
 from shm.wait import WaitStrategy
 

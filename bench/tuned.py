@@ -17,8 +17,8 @@ from typing import Any
 from bench.parts.figures import show, write_json
 from launch.cli import Parser
 from launch.commands import tune as command
-from launch.signals import Signals
-from launch.topology import read_topology
+from launch.machine.topology import read_topology
+from launch.supervise.signals import Signals
 from launch.tune.evaluate import RunEvaluator
 from launch.tune.evidence import Summary, chance
 from launch.tune.search import Search, Trial, open_study

@@ -20,10 +20,10 @@ from bench.parts.options import parser
 from bench.parts.run import Workload, run
 from bench.simulated.machine import Machine
 from bench.simulated.serving import late_share, offline_rate
-from launch.plan import make_plan
+from launch.machine.plan import make_plan
+from launch.machine.recording import Recorded
+from launch.machine.topology import read_topology
 from launch.qps.search import search_peak
-from launch.topology import read_topology
-from launch.tree import Recorded
 from launch.tune.evidence import judge
 from launch.tune.search import Search, open_study
 from launch.tune.space import Choice, Layout, Space, make_space

@@ -21,8 +21,8 @@ from typing import Any
 from bench.parts.figures import show, spread, write_json
 from bench.parts.idle import processor_s
 from bench.parts.options import parser
-from launch.environment import base_environment
-from launch.lists import format_list
+from launch.machine.lists import format_list
+from launch.supervise.environment import base_environment
 
 QPS_EACH = 50
 BEGUN = b"expected duration"

@@ -15,8 +15,8 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from base.errors import ExitCode, LoadrunError
-from launch.signals import end_at_once, ignore_endings
-from launch.streams import prepare_streams
+from launch.screen.streams import prepare_streams
+from launch.supervise.signals import end_at_once, ignore_endings
 
 COMMANDS = (
     "run",
@@ -78,7 +78,7 @@ class Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> NoReturn:
         """Print it and exit."""
-        from launch.host import versions
+        from launch.machine.host import versions
 
         print(f"loadrun {versions().get('loadrun', 'not installed')}")
         parser.exit(0)
@@ -143,8 +143,8 @@ def _pass_on_notes() -> None:
 
 def _of_surroundings(error: Exception) -> str | None:
     """What is wrong with what loadrun stands on, in one line; None for a fault of its own."""
-    from launch.limits import no_memory
-    from launch.space import told
+    from launch.machine.limits import no_memory
+    from launch.outcome.room import told
     from models.packages import cannot_load
 
     reason = cannot_load(error) or no_memory(error)

@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import models
-from launch.assets import Assets
+from launch.build.assets import Assets
+from launch.machine.plan import InstancePlan, Plan
 from launch.options import FAST_DURATION_S, RunOptions
-from launch.plan import InstancePlan, Plan
 from loadrun.config import LoadrunConfig, Overrides
 from loadrun.scenarios import SCENARIOS
 from models import artifact

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import InputError
-from launch.cache import expanded
-from launch.environment import PACKAGE_ROOT
+from launch.build.cache import expanded
+from launch.supervise.environment import PACKAGE_ROOT
 from loadrun.scenarios import MODES, SCENARIOS
 
 FAST_DURATION_S = 60.0

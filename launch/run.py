@@ -16,26 +16,29 @@ from typing import Any
 import models
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError, TooLongError
 from base.errors import InputError as ImageError
-from launch.announcement import announce, unofficial_reasons
-from launch.aside import aside_of
-from launch.assets import Assets
+from launch.build.assets import Assets
+from launch.build.engine import check_engine
+from launch.build.prepare import prepare
 from launch.compliance.references import reference_ids
 from launch.compliance.settings import audit_config
 from launch.configs import LOADRUN_REPORT, START_TIMEOUT_S, loadrun_config, netrun_config
-from launch.doctor.finding import Finding, Level
-from launch.doctor.machine import check_machine
-from launch.doctor.system import check_system
-from launch.engine import check_engine
-from launch.environment import base_environment, instance_environment
-from launch.limits import LEAST_FILE, check, kills_for_memory, need_for_run, with_memory_named
+from launch.machine.doctor.finding import Finding, Level
+from launch.machine.doctor.machine import check_machine
+from launch.machine.doctor.system import check_system
+from launch.machine.limits import (
+    LEAST_FILE,
+    check,
+    kills_for_memory,
+    need_for_run,
+    with_memory_named,
+)
+from launch.machine.pinning import Pinning, find_pinning
+from launch.machine.plan import Plan, make_plan
+from launch.machine.quiet import Watch
+from launch.machine.topology import Topology, read_topology
 from launch.options import RunOptions
-from launch.pinning import Pinning, find_pinning
-from launch.plan import Plan, make_plan
-from launch.prepare import prepare
-from launch.quiet import Watch
-from launch.record import Record
-from launch.report.sources import write_report
-from launch.results import (
+from launch.outcome.record import Record
+from launch.outcome.results import (
     ACCURACY_LOG,
     COMPLETE,
     FAILED,
@@ -47,15 +50,18 @@ from launch.results import (
     places,
     read_json,
 )
-from launch.signals import Signals
-from launch.space import need_space, results_bytes, told
-from launch.standstill import Span
-from launch.summary import summary
-from launch.supervisor import Command, Supervisor
-from launch.terminal import Terminal
-from launch.timekeeping import judge
-from launch.topology import Topology, read_topology
-from launch.watch import RunWatcher, Watched
+from launch.outcome.room import need_space, results_bytes, told
+from launch.outcome.summary import summary
+from launch.outcome.timekeeping import judge
+from launch.report.sources import write_report
+from launch.screen.announcement import announce, unofficial_reasons
+from launch.screen.terminal import Terminal
+from launch.screen.watch import RunWatcher, Watched
+from launch.supervise.aside import aside_of
+from launch.supervise.environment import base_environment, instance_environment
+from launch.supervise.signals import Signals
+from launch.supervise.standstill import Span
+from launch.supervise.supervisor import Command, Supervisor
 from loadrun.logs import LogError, parse_result
 from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.user_conf import UserConfError, parse_user_conf

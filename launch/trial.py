@@ -12,11 +12,11 @@ from typing import Any
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError
 from base.files import write_text
 from base.text import read_given
-from launch.environment import base_environment
 from launch.options import Sources
-from launch.processes import describe_end, end_all, error_line, start
-from launch.results import RUN_JSON, home, places
-from launch.signals import Signals
+from launch.outcome.results import RUN_JSON, home, places
+from launch.supervise.environment import base_environment
+from launch.supervise.processes import describe_end, end_all, error_line, start
+from launch.supervise.signals import Signals
 from loadrun.scenarios import PERFORMANCE_ONLY, SCENARIOS
 from loadrun.user_conf import UserConfError, parse_user_conf
 

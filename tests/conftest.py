@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import models
-from launch import assets
-from launch.building import AssetsConfig
+from launch.build import assets
+from launch.build.building import AssetsConfig
 from models.synthetic import SyntheticAssets, build
 
 # Started in the background or under nohup, this process ignores them, and so would what it starts.

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from launch.configs import OWN_CORE_SPIN_US
-from launch.environment import base_environment
+from launch.supervise.environment import base_environment
 from netrun.config import NetrunConfig
 from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceState, RunState

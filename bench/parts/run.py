@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from launch.configs import instance_spin_us, loadrun_spin_us
-from launch.environment import base_environment, instance_environment
-from launch.plan import make_plan
-from launch.topology import read_topology
+from launch.machine.plan import make_plan
+from launch.machine.topology import read_topology
+from launch.supervise.environment import base_environment, instance_environment
 from loadrun.config import LoadrunConfig, Overrides
 from netrun.config import NetrunConfig, SimulatedService
 from shm.reclaim import reclaim
@@ -121,7 +121,7 @@ def _busy_s() -> float:
 
 
 class _Places(NamedTuple):
-    """What a plan says of where loadrun and each instance run, see `launch.plan.Plan`."""
+    """What a plan says of where loadrun and each instance run, see `launch.machine.plan.Plan`."""
 
     loadrun: Sequence[int]
     instances: Sequence[Sequence[int]]

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from launch.plan import make_plan
-from launch.topology import Topology
+from launch.machine.plan import make_plan
+from launch.machine.topology import Topology
 from launch.tune.space import Layout
 from netrun.config import SimulatedService
 

@@ -22,7 +22,7 @@ from PIL import Image
 from bench.parts.figures import show
 from bench.soak.faults import INSTANCE_FAULTS, RUN_FAULTS
 from bench.soak.lane import Lane, Tally
-from launch.signals import ENDING
+from launch.supervise.signals import ENDING
 from shm.reclaim import find_runs
 
 LANES = 2

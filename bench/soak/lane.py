@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from bench.soak.faults import INSTANCE_FAULTS, RUN_FAULTS, STALL_LIMIT_S, Fault, find
-from launch.environment import base_environment
+from launch.supervise.environment import base_environment
 from loadrun.scenarios import MODES, OFFLINE, SCENARIOS, SERVER, SINGLE_STREAM
 from shm.reclaim import find_runs
 

@@ -11,7 +11,7 @@ from base.errors import ExitCode
 from launch.commands.arguments import one_of
 
 if TYPE_CHECKING:
-    from launch.terminal import Terminal
+    from launch.screen.terminal import Terminal
     from models.imagenet.accuracy import ClassResult
 
 SUMMARY = "print the top-1 accuracy of an accuracy log, in the official wording"
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Read, count, print; the accuracy is the last line."""
-    from launch.terminal import Terminal
+    from launch.screen.terminal import Terminal
     from models.imagenet.accuracy import count, read_answers
     from models.imagenet.doubt import doubts, log_doubts
     from models.imagenet.labels import read_labels

@@ -17,7 +17,7 @@ from loadrun.durations import took
 from loadrun.scenarios import OFFLINE
 
 if TYPE_CHECKING:
-    from launch.calibration import CacheFile, Calibration
+    from launch.build.calibration import CacheFile, Calibration
 
 SUMMARY = "calibrate a model for int8 and keep the result for later runs"
 DESCRIPTION = """\
@@ -79,13 +79,13 @@ def execute(arguments: argparse.Namespace) -> int:
     """Calibrate and compile what is not in the cache yet, and say where it stands."""
     options = read_options(arguments)
     # Only now, so that a wrong option is answered at once.
-    from launch.announcement import announce_instructions
-    from launch.engine import check_engine
-    from launch.plan import make_plan
-    from launch.prepare import prepare_calibration
-    from launch.signals import Signals
-    from launch.terminal import Terminal
-    from launch.topology import read_topology
+    from launch.build.engine import check_engine
+    from launch.build.prepare import prepare_calibration
+    from launch.machine.plan import make_plan
+    from launch.machine.topology import read_topology
+    from launch.screen.announcement import announce_instructions
+    from launch.screen.terminal import Terminal
+    from launch.supervise.signals import Signals
 
     check_engine(options.engine)
     threads = options.threads

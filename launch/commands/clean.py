@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Clean up and say what was done."""
-    from launch.results import file_abandoned
+    from launch.outcome.results import file_abandoned
     from shm.reclaim import find_runs, reclaim
 
     removed = reclaim()

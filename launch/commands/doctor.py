@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from launch.topology import Topology
+    from launch.machine.topology import Topology
 
 SUMMARY = "check the machine: what changes results, and the command that cures it"
 DESCRIPTION = """\
@@ -43,17 +43,17 @@ def execute(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from base.errors import ExitCode
-    from launch.cache import cache_directory
-    from launch.doctor.artifacts import check_artifacts
-    from launch.doctor.finding import Level
-    from launch.doctor.loading import check_loading
-    from launch.doctor.machine import check_machine
-    from launch.doctor.noise import check_noise
-    from launch.doctor.system import check_system
-    from launch.host import host, versions
-    from launch.pinning import find_pinning
-    from launch.terminal import Terminal
-    from launch.topology import read_topology
+    from launch.build.cache import cache_directory
+    from launch.machine.doctor.artifacts import check_artifacts
+    from launch.machine.doctor.finding import Level
+    from launch.machine.doctor.loading import check_loading
+    from launch.machine.doctor.machine import check_machine
+    from launch.machine.doctor.noise import check_noise
+    from launch.machine.doctor.system import check_system
+    from launch.machine.host import host, versions
+    from launch.machine.pinning import find_pinning
+    from launch.machine.topology import read_topology
+    from launch.screen.terminal import Terminal
 
     topology = read_topology()
     if arguments.system:
@@ -89,7 +89,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def _describe(path: Path, topology: Topology) -> int:
     """Write systems/<system>.json of a submission; what a person has filled in stays."""
     from base.errors import ExitCode, InputError
-    from launch.results import read_json, write_json
+    from launch.outcome.results import read_json, write_json
     from launch.submission.system import describe, unfilled
 
     description = describe(topology)

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 import models
 from base.errors import InputError
-from launch.cache import expanded
+from launch.build.cache import expanded
 from launch.commands.arguments import EXIT_CODES, add_model
 from loadrun.durations import took
 
@@ -39,9 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Download and say how to use it."""
-    from launch.cache import cache_directory
-    from launch.download import download
-    from launch.terminal import Terminal
+    from launch.build.cache import cache_directory
+    from launch.build.download import download
+    from launch.screen.terminal import Terminal
 
     model = models.get(arguments.model)
     if arguments.list:

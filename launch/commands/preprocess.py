@@ -16,7 +16,7 @@ from launch.options import Sources, find_sources
 from loadrun.durations import took
 
 if TYPE_CHECKING:
-    from launch.preprocessing import Preprocessed
+    from launch.build.preprocessing import Preprocessed
 
 SUMMARY = "preprocess a folder of images and keep the samples for later runs"
 DESCRIPTION = """\
@@ -55,9 +55,9 @@ def execute(arguments: argparse.Namespace) -> int:
     if sources.images is None:
         raise InputError("--images is missing: give the folder of images (or set LOADRUN_IMAGES)")
     # Only now, so that a wrong option is answered at once.
-    from launch.prepare import prepare_samples
-    from launch.signals import Signals
-    from launch.terminal import Terminal
+    from launch.build.prepare import prepare_samples
+    from launch.screen.terminal import Terminal
+    from launch.supervise.signals import Signals
 
     terminal = Terminal()
     terminal.line(f"{models.get(name).title}  preprocessing {sources.images}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from base.errors import ExitCode, InputError
 from launch.commands.arguments import add_results
-from launch.writable import try_file
+from launch.outcome.writable import try_file
 
 SUMMARY = "pages of runs: build them again, compare runs, or make an index of all"
 DESCRIPTION = """\

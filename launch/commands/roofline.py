@@ -8,11 +8,11 @@ from pathlib import Path
 
 import models
 from base.errors import InputError
-from launch.cache import expanded
+from launch.build.cache import expanded
 from launch.commands.arguments import EXIT_CODES, add_data, add_model, add_results, count, positive
 from launch.options import find_sources
+from launch.outcome.writable import try_file
 from launch.roofline.options import STANDARD_OUTPUT, RooflineOptions
-from launch.writable import try_file
 
 SUMMARY = "show where a model's time goes: each layer against the machine's peak and memory"
 DESCRIPTION = """\

@@ -327,7 +327,7 @@ def _find_tuned(
 
     InputError where --tuned asks for one that is not there or contradicts another option.
     """
-    from launch.topology import read_topology
+    from launch.machine.topology import read_topology
     from launch.tune.tuned import read_tuned, tuned_path, why_not
 
     if arguments.tuned is False:

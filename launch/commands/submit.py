@@ -101,13 +101,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Check everything that can be wrong, then run."""
     from launch.commands import run as run_command
+    from launch.machine.topology import read_topology
     from launch.options import RunOptions
-    from launch.space import need_space
+    from launch.outcome.room import need_space
     from launch.submission import rules
     from launch.submission.checker import find_checker
     from launch.submission.layout import Layout
     from launch.submission.system import check_name, read_system
-    from launch.topology import read_topology
     from loadrun.scenarios import UnknownNameError, parse_scenario
 
     round = round_of(arguments)
@@ -165,9 +165,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _try_writing(layout: Layout, checked: bool) -> None:
     """InputError unless the whole tree can be written, and the checker's log beside it."""
+    from launch.outcome.writable import try_file, try_folder
     from launch.submission.submit import checker_log
     from launch.submission.tree import MAPPING
-    from launch.writable import try_file, try_folder
 
     for place in layout.own:
         try_folder(place, "submission", CHOOSE)

@@ -44,12 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print topology and plan, or record them."""
-    from launch.drawing import draw
-    from launch.pinning import find_pinning
-    from launch.plan import describe, make_plan
-    from launch.terminal import Terminal
-    from launch.topology import read_topology
-    from launch.tree import Directory, Recorded, Recorder
+    from launch.machine.drawing import draw
+    from launch.machine.pinning import find_pinning
+    from launch.machine.plan import describe, make_plan
+    from launch.machine.recording import Directory, Recorded, Recorder
+    from launch.machine.topology import read_topology
+    from launch.screen.terminal import Terminal
 
     if arguments.record and arguments.source:
         raise InputError("--record and --from exclude each other: leave one out")

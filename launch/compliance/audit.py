@@ -21,12 +21,12 @@ from launch.compliance.references import (
 )
 from launch.compliance.rules import Verdict, verify_answers, verify_performance
 from launch.options import RunOptions
-from launch.results import ACCURACY_LOG, RESULTS, RUN_JSON
+from launch.outcome.results import ACCURACY_LOG, RESULTS, RUN_JSON
+from launch.outcome.room import told as told_of
+from launch.outcome.writable import try_folder
 from launch.run import run
-from launch.space import told as told_of
+from launch.screen.terminal import Terminal
 from launch.submission.present import Present
-from launch.terminal import Terminal
-from launch.writable import try_folder
 from loadrun.logs import LogError, parse_result
 
 

@@ -17,7 +17,7 @@ import shutil
 from pathlib import Path
 
 from launch.compliance.rules import Verdict
-from launch.results import ACCURACY_LOG, replace_folder
+from launch.outcome.results import ACCURACY_LOG, replace_folder
 
 LOGS = ("mlperf_log_summary.txt", "mlperf_log_detail.txt")
 

@@ -12,7 +12,7 @@ from typing import Any
 from base.errors import RunError
 from launch.compliance.folder import LOGS
 from launch.options import RunOptions
-from launch.results import ACCURACY_LOG, COMPLETE, RUN_JSON, home, places, read_json
+from launch.outcome.results import ACCURACY_LOG, COMPLETE, RUN_JSON, home, places, read_json
 from loadrun.scenarios import ACCURACY_ONLY, PERFORMANCE_ONLY, SCENARIOS
 
 PERFORMANCE, ACCURACY = PERFORMANCE_ONLY.name, ACCURACY_ONLY.name

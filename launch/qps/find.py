@@ -9,13 +9,13 @@ from typing import Any
 
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError
 from launch.options import Sources
+from launch.outcome.results import RESULTS, write_json
+from launch.outcome.writable import try_file
 from launch.qps.search import Peak, Stopped, search_peak
 from launch.qps.section import try_setting, write_setting
-from launch.results import RESULTS, write_json
-from launch.signals import Signals
-from launch.terminal import Terminal
+from launch.screen.terminal import Terminal
+from launch.supervise.signals import Signals
 from launch.trial import run_once, source_words, without_targets
-from launch.writable import try_file
 from loadrun.scenarios import FIND_PEAK_PERFORMANCE, PERFORMANCE_ONLY, SERVER, Mode
 from loadrun.user_conf import UserConfError, parse_user_conf
 

@@ -9,11 +9,11 @@ from typing import Any
 from launch.charts.axes import duration, number
 from launch.charts.chart import spark
 from launch.charts.markup import Child, Markup, address, scroller, tag
+from launch.outcome.results import COMPLETE
 from launch.report import tables
 from launch.report.history import facts, higher_is_better, recorded_scenario, same_kind
 from launch.report.page import badge, document, model_title
 from launch.report.sources import Source, page_beside
-from launch.results import COMPLETE
 
 COLUMNS = (
     "model",

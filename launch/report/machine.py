@@ -10,8 +10,8 @@ from itertools import groupby
 from typing import Any
 
 from launch.charts.markup import Markup, tag
+from launch.machine.topology import Processor, Topology
 from launch.report.figures import instance_colour
-from launch.topology import Processor, Topology
 
 _COLUMNS = ("id", "core", "socket", "node", "l3", "thread", "allowed", "efficient")
 

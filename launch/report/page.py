@@ -9,10 +9,10 @@ import models
 from launch.charts.axes import duration, number, percent
 from launch.charts.markup import Child, Markup, join, scroller, tag
 from launch.charts.picture import stylesheet
+from launch.outcome.results import COMPLETE
 from launch.report import figures, tables
 from launch.report.history import PERCENTILES, recorded_scenario, same_kind, served_s
 from launch.report.machine import machine
-from launch.results import COMPLETE
 from loadrun.durations import duration as in_words
 
 LOGS = ("run.json", "mlperf_log_summary.txt", "mlperf_log_detail.txt")

@@ -10,8 +10,8 @@ from typing import Any
 
 from base.errors import InputError
 from base.files import write_text
-from launch.results import OLD, REPORT, RUN_JSON, STAGING
-from launch.terminal import Terminal
+from launch.outcome.results import OLD, REPORT, RUN_JSON, STAGING
+from launch.screen.terminal import Terminal
 
 CURE = "give the directory of a run, or its run.json"
 SHAPE = (

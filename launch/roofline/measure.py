@@ -10,21 +10,21 @@ from typing import Any
 
 from base.errors import ExitCode, InterruptedRunError, RunError
 from base.files import write_text
-from launch.assets import Assets
-from launch.environment import instance_environment
-from launch.host import host, versions
-from launch.prepare import prepare
-from launch.processes import Child, describe_end, end_all, error_line, start
-from launch.results import write_json
+from launch.build.assets import Assets
+from launch.build.prepare import prepare
+from launch.machine.host import host, versions
+from launch.outcome.results import write_json
 from launch.roofline.figures import from_measurement
 from launch.roofline.options import RooflineOptions
 from launch.roofline.picture import draw as picture
 from launch.roofline.subject import SYNTHETIC, Subject, announced, synthetic, title
 from launch.roofline.table import draw, limits, totals
-from launch.signals import Signals
+from launch.screen.terminal import Bar, Terminal
 from launch.sizes.table import cut
-from launch.tail import Tail
-from launch.terminal import Bar, Terminal
+from launch.supervise.environment import instance_environment
+from launch.supervise.processes import Child, describe_end, end_all, error_line, start
+from launch.supervise.signals import Signals
+from launch.supervise.tail import Tail
 from models import artifact
 from netrun.engines.onednn.pack import KIND
 from netrun.roofline.config import RooflineConfig

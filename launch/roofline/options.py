@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.cache import expanded
+from launch.build.cache import expanded
 from launch.options import Sources
 
 STANDARD_OUTPUT = "-"

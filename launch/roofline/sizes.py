@@ -14,21 +14,21 @@ from typing import Any
 
 from base.errors import ExitCode
 from base.files import write_text
+from launch.build.prepare import prepare
 from launch.charts.axes import Categories, Linear, number
 from launch.charts.chart import Chart
 from launch.charts.lines import colours
 from launch.charts.picture import Panel, picture, sheet
-from launch.host import host, versions
-from launch.prepare import prepare
-from launch.results import write_json
+from launch.machine.host import host, versions
+from launch.outcome.results import write_json
 from launch.roofline.options import RooflineOptions
 from launch.roofline.subject import SYNTHETIC, announced, synthetic, title
-from launch.signals import Signals
+from launch.screen.terminal import Terminal
 from launch.sizes.chart import chart, series
 from launch.sizes.figures import Size, from_facts
 from launch.sizes.table import draw as table
 from launch.sizes.table import sentences
-from launch.terminal import Terminal
+from launch.supervise.signals import Signals
 from models import artifact
 from netrun.engines.onednn.pack import KIND
 

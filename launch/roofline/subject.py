@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import models
 from base.errors import InputError
-from launch.assets import Assets
-from launch.environment import MAX_CPU_ISA
-from launch.instructions import features
-from launch.pinning import Pinning, find_pinning
-from launch.plan import InstancePlan, make_plan
+from launch.build.assets import Assets
+from launch.machine.instructions import features
+from launch.machine.pinning import Pinning, find_pinning
+from launch.machine.plan import InstancePlan, make_plan
+from launch.machine.topology import Topology, format_list, read_topology
 from launch.roofline.options import RooflineOptions
-from launch.terminal import Terminal
-from launch.topology import Topology, format_list, read_topology
+from launch.screen.terminal import Terminal
+from launch.supervise.environment import MAX_CPU_ISA
 
 SYNTHETIC = "synthetic weights: another network's numbers, the same work and times"
 

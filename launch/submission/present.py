@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import models
-from launch.announcement import SERVED_IMAGES
-from launch.assets import given_calibration
-from launch.cache import cache_directory
+from launch.build.assets import given_calibration
+from launch.build.cache import cache_directory
 from launch.compliance.references import ACCURACY, SAME, difference
 from launch.configs import overrides
 from launch.options import RunOptions
 from launch.run import planned_record
+from launch.screen.announcement import SERVED_IMAGES
 from loadrun.scenarios import SCENARIOS
 from loadrun.user_conf import parse_user_conf
 from models.imagenet.content import content_of

@@ -18,7 +18,7 @@ from launch.compliance.references import (
 from launch.compliance.rules import PASS
 from launch.configs import overrides
 from launch.options import RunOptions
-from launch.results import ACCURACY_LOG
+from launch.outcome.results import ACCURACY_LOG
 from launch.submission.present import Present
 from loadrun.scenarios import SCENARIOS
 

@@ -8,16 +8,16 @@ from typing import Any
 
 from base.errors import ExitCode
 from launch.compliance.audit import audit, judge
+from launch.machine.topology import read_topology
 from launch.options import RunOptions
-from launch.results import file_abandoned
+from launch.outcome.results import file_abandoned
 from launch.run import run
+from launch.screen.terminal import Terminal
 from launch.submission.checker import check
 from launch.submission.layout import Layout
 from launch.submission.steps import NOT_JUDGED, Step, estimate_s, find_steps, known_rate
 from launch.submission.system import unlike_here
 from launch.submission.tree import write_tree
-from launch.terminal import Terminal
-from launch.topology import read_topology
 from loadrun.durations import duration
 
 

@@ -17,9 +17,9 @@ import psutil
 
 from base.errors import InputError
 from base.processors import caches
-from launch.host import versions
+from launch.machine.host import versions
+from launch.machine.topology import Topology
 from launch.submission.rules import DIVISIONS, SYSTEM_TYPES
-from launch.topology import Topology
 
 STATUSES = ("available", "preview", "rdi")
 NO_ACCELERATOR = "N/A"

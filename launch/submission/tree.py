@@ -18,8 +18,8 @@ from base.text import printable
 from launch.compliance.folder import copy_logs, folder_of
 from launch.compliance.references import ACCURACY, PERFORMANCE, place
 from launch.options import RunOptions
-from launch.results import ACCURACY_LOG, OLD, RUN_JSON, read_json, replace_folder
-from launch.space import told
+from launch.outcome.results import ACCURACY_LOG, OLD, RUN_JSON, read_json, replace_folder
+from launch.outcome.room import told
 from launch.submission import texts
 from launch.submission.accuracy_log import accuracy_text, truncate
 from launch.submission.layout import Layout

@@ -7,7 +7,7 @@ from typing import Any
 
 import models
 from launch.qps.search import search_peak
-from launch.signals import Signals
+from launch.supervise.signals import Signals
 from launch.trial import run_once, source_words, without_targets
 from launch.tune.options import TuneOptions
 from launch.tune.space import Choice

@@ -10,13 +10,14 @@ from importlib.util import find_spec
 
 from base.errors import ExitCode, InputError, InterruptedRunError
 from base.files import locked, write_text
-from launch.engine import check_engine
+from launch.build.engine import check_engine
+from launch.machine.plan import make_plan
+from launch.machine.topology import Topology, read_topology
 from launch.options import IN_FLIGHT
-from launch.plan import make_plan
-from launch.results import RESULTS, write_json
-from launch.signals import Signals
-from launch.terminal import Terminal
-from launch.topology import Topology, read_topology
+from launch.outcome.results import RESULTS, write_json
+from launch.outcome.writable import try_file
+from launch.screen.terminal import Terminal
+from launch.supervise.signals import Signals
 from launch.tune.evaluate import RunEvaluator
 from launch.tune.evidence import LEAST_REPEATS, Summary, Verdict, judge
 from launch.tune.options import TuneOptions
@@ -25,7 +26,6 @@ from launch.tune.search import Search, Trial, open_study
 from launch.tune.space import Choice, Layout, Space, make_space
 from launch.tune.table import finalists_table, trials_csv, trials_table
 from launch.tune.tuned import Tuned, machine_key, tuned_path, write_tuned
-from launch.writable import try_file
 from loadrun.durations import duration
 from loadrun.scenarios import SCENARIOS
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
-from launch.plan import make_plan
-from launch.topology import Topology
+from launch.machine.plan import make_plan
+from launch.machine.topology import Topology
 from loadrun.dispatch.policies import NAMES as POLICIES
 from loadrun.scenarios import SCENARIOS
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from base.configs import Config
 from base.errors import ConfigError, InputError
 from base.files import write_text
-from launch.cache import cache_directory
-from launch.topology import Topology
+from launch.build.cache import cache_directory
+from launch.machine.topology import Topology
 from launch.tune.space import Choice, Layout
 from loadrun.scenarios import SCENARIOS
 

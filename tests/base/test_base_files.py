@@ -14,8 +14,8 @@ from base.files import folder_written_aside, put_in_place, write_text, written_a
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("base", "launch", "loadrun", "models", "netrun", "shm")
 ELSEWHERE = {
-    "launch/download.py": "what has arrived is kept, and a full disk noticed, before all is there",
-    "launch/results.py": "directories",
+    "launch/build/download.py": "what has arrived is kept before all is there",
+    "launch/outcome/results.py": "directories",
     "launch/submission/tree.py": "what was written aside as a whole tree",
 }
 """Files that rename or fsync by themselves, and what."""

@@ -11,8 +11,8 @@ from base.errors import ConfigError
 from bench.simulated.machine import Machine
 from bench.simulated.serving import late_share, offline_rate
 from bench.tuning import RECORDINGS, Model, Noisy
-from launch.topology import read_topology
-from launch.tree import Recorded
+from launch.machine.recording import Recorded
+from launch.machine.topology import read_topology
 from launch.tune.space import Choice, Layout
 from netrun.config import NetrunConfig, SimulatedService
 from netrun.engines.sim import SimulatedEngine

@@ -15,7 +15,7 @@ from integration_run import command, loadrun
 from PIL import Image
 
 import models
-from launch.instructions import read_instruction_set
+from launch.machine.instructions import read_instruction_set
 from models import artifact
 from netrun.engines.onednn.pack import KIND
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.environment import PACKAGE_ROOT, base_environment
+from launch.supervise.environment import PACKAGE_ROOT, base_environment
 
 PACKAGES = ("base", "launch", "loadrun", "models", "netrun", "shm")
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "shelve", "marshal", "joblib", "cloudpickle"}
@@ -92,7 +92,7 @@ def test_nobody_else_may_write_results(tmp_path: Path, mask: int) -> None:
     code = (
         "import os, sys; os.umask(int(sys.argv[1]))\n"
         "from launch.cli import main; main(['topology'])\n"
-        "from pathlib import Path; from launch.results import Staging\n"
+        "from pathlib import Path; from launch.outcome.results import Staging\n"
         "with Staging(Path('results'), 'aaaa1', 'Offline', 'resnet50') as staging:\n"
         "    staging.write_record({}); staging.publish('PerformanceOnly', None)\n"
     )

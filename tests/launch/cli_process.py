@@ -18,7 +18,7 @@ import psutil
 from PIL import Image
 
 import models
-from launch.environment import PACKAGE_ROOT
+from launch.supervise.environment import PACKAGE_ROOT
 from models.imagenet.dataset import image_folder
 from models.imagenet.samples import prepare_samples
 

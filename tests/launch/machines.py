@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from launch.topology import Topology, format_list, read_topology
-from launch.tree import Directory, Recorder
+from launch.machine.recording import Directory, Recorder
+from launch.machine.topology import Topology, format_list, read_topology
 
 
 @dataclass

@@ -15,9 +15,9 @@ from PIL import Image
 import models
 import netrun.build
 from base.errors import InputError
-from launch import assets
-from launch.assets import build
-from launch.building import AssetsConfig, cache_trouble, run
+from launch.build import assets
+from launch.build.assets import build
+from launch.build.building import AssetsConfig, cache_trouble, run
 from netrun.engines import EngineError
 
 

@@ -19,7 +19,7 @@ from launch.commands import run as run_command
 from launch.compliance.folder import LOGS
 from launch.compliance.references import PERFORMANCE, at_same_load, command, place, unusable
 from launch.compliance.rules import verify_answers, verify_performance
-from launch.results import ACCURACY_LOG
+from launch.outcome.results import ACCURACY_LOG
 from loadrun.logs import LoadgenResult
 
 IMAGES = 300

@@ -17,8 +17,8 @@ import models
 from base.errors import InputError
 from launch.cli import COMMANDS, main, parsers
 from launch.compliance.settings import audit_config
-from launch.environment import PACKAGE_ROOT
 from launch.options import find_sources, find_user_conf
+from launch.supervise.environment import PACKAGE_ROOT
 from loadrun.user_conf import parse_user_conf
 
 

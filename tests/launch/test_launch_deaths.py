@@ -11,13 +11,13 @@ import pytest
 from cli_process import Cli, environment
 from PIL import Image
 
-from launch.deaths import Cause, Death, alarm, end_of
-from launch.oom import OomKills
-from launch.poison import Poison, read_poison
+from launch.machine.oom import OomKills
+from launch.machine.recording import Recorded
+from launch.outcome.poison import Poison, read_poison
+from launch.outcome.summary import summary
 from launch.report.page import run_page
-from launch.summary import summary
-from launch.terminal import framed
-from launch.tree import Recorded
+from launch.screen.terminal import framed
+from launch.supervise.deaths import Cause, Death, alarm, end_of
 from shm.control import Blame
 
 POISON = 5

@@ -10,7 +10,7 @@ from cli_process import Cli
 from private_shm import in_private_shm
 
 from base.errors import InputError
-from launch.space import LOGS_BYTES, need_space, results_bytes
+from launch.outcome.room import LOGS_BYTES, need_space, results_bytes
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from machines import VIRTUAL, Machine
 
-from launch.doctor.finding import Finding, Level
-from launch.doctor.machine import check_machine
-from launch.doctor.system import check_system
-from launch.environment import PACKAGE_ROOT, base_environment
-from launch.pinning import Pinning
-from launch.quiet import Watch
-from launch.topology import read_topology
+from launch.machine.doctor.finding import Finding, Level
+from launch.machine.doctor.machine import check_machine
+from launch.machine.doctor.system import check_system
+from launch.machine.pinning import Pinning
+from launch.machine.quiet import Watch
+from launch.machine.topology import read_topology
+from launch.supervise.environment import PACKAGE_ROOT, base_environment
 from shm.control import ControlBlock
 from shm.owner import Owner
 from shm.reclaim import reclaim

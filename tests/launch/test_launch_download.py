@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError
-from launch.download import download
-from launch.environment import PACKAGE_ROOT
+from launch.build.download import download
+from launch.supervise.environment import PACKAGE_ROOT
 from models.published import PublishedFile
 
 CONTENT = bytes(range(256)) * 8000  # 2 MB
@@ -230,8 +230,8 @@ def test_the_cure_is_for_what_is_the_matter(
 def test_the_command_offline_is_one_line_and_code_2(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "launch.cli", "fetch", "resnet50", "--to", str(tmp_path)]
     code = (
-        "import launch.download, sys; launch.download.PATIENCE_S = ()\n"
-        "launch.download.download.__defaults__ = ((),)\n"
+        "import launch.build.download, sys; launch.build.download.PATIENCE_S = ()\n"
+        "launch.build.download.download.__defaults__ = ((),)\n"
         "from launch.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     proxy = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from launch.environment import PACKAGE_ROOT, base_environment
-from launch.instructions import InstructionSet, read_instruction_set
+from launch.machine.instructions import InstructionSet, read_instruction_set
+from launch.supervise.environment import PACKAGE_ROOT, base_environment
 
 OLD = "fpu sse4_1 ssse3"
 HASWELL = f"{OLD} avx avx2 fma"
@@ -82,7 +82,7 @@ def test_a_processor_that_is_no_x86_has_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bound", ["", "SSE41", "AVX2", "AVX512_CORE"])
 def test_onednn_itself_says_the_same(bound: str) -> None:
     code = (
-        "from launch.instructions import read_instruction_set\n"
+        "from launch.machine.instructions import read_instruction_set\n"
         "from netrun.engines.onednn.library import ISA_NAMES, load\n"
         "print(read_instruction_set().name, ISA_NAMES[load().isa])"
     )

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError, RunError
-from launch import limits
-from launch.doctor.finding import Level
-from launch.doctor.limits import check_limits
-from launch.limits import Need, check, need_for_build, need_for_run, with_memory_named
-from launch.tree import Directory, Recorded
+from launch.machine import limits
+from launch.machine.doctor.finding import Level
+from launch.machine.doctor.limits import check_limits
+from launch.machine.limits import Need, check, need_for_build, need_for_run, with_memory_named
+from launch.machine.recording import Directory, Recorded
 from models.packages import cannot_load
 
 MIB = 1 << 20

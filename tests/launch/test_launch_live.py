@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 from cli_process import Cli
 
-from launch.aside import Aside, aside_of
-from launch.live.attention import attention
-from launch.live.meter import InstanceReading, Meter
-from launch.live.progress import Progress
-from launch.live.rows import Group, Row, group, row
-from launch.live.view import (
+from launch.machine.plan import InstancePlan, make_plan
+from launch.machine.recording import Recorded
+from launch.machine.topology import read_topology
+from launch.screen.live.attention import attention
+from launch.screen.live.meter import InstanceReading, Meter
+from launch.screen.live.progress import Progress
+from launch.screen.live.rows import Group, Row, group, row
+from launch.screen.live.view import (
     ASCII,
     LINES,
     MOST_ROWS,
@@ -30,9 +32,7 @@ from launch.live.view import (
     rows_that_fit,
     view,
 )
-from launch.plan import InstancePlan, make_plan
-from launch.topology import read_topology
-from launch.tree import Recorded
+from launch.supervise.aside import Aside, aside_of
 from loadrun.durations import duration
 from shm.control import ControlBlock, InstanceState
 from shm.reclaim import reclaim

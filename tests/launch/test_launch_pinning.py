@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 
 from base.errors import RunError
-from launch.environment import base_environment, instance_environment
-from launch.pinning import Pinning, find_pinning, read_binding
-from launch.processes import describe_end, end_all, error_line, last_lines, start, wait_all
-from launch.signals import Signals
-from launch.topology import read_topology
+from launch.machine.pinning import Pinning, find_pinning, read_binding
+from launch.machine.topology import read_topology
+from launch.supervise.environment import base_environment, instance_environment
+from launch.supervise.processes import (
+    describe_end,
+    end_all,
+    error_line,
+    last_lines,
+    start,
+    wait_all,
+)
+from launch.supervise.signals import Signals
 
 WITHOUT_NUMACTL = Pinning(None, False, None)
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from machines import CONTAINER, DUAL_28, NPS4, VIRTUAL, Machine
 
 from launch.configs import instance_spin_us, loadrun_spin_us
-from launch.plan import Plan, PlanError, make_plan, unused
-from launch.topology import Processor, Topology
+from launch.machine.plan import Plan, PlanError, make_plan, unused
+from launch.machine.topology import Processor, Topology
 
 
 def processors(plan: Plan) -> list[tuple[int, ...]]:

@@ -10,17 +10,17 @@ import pytest
 import models
 from base.errors import RunError
 from launch import trial
-from launch.announcement import user_conf_settings
-from launch.assets import Assets, DataFacts
+from launch.build.assets import Assets, DataFacts
 from launch.cli import Parser
 from launch.commands.run import add_arguments, read_options
-from launch.environment import preloaded, recorded_environment
-from launch.host import host
-from launch.pinning import find_pinning
-from launch.record import Record
+from launch.machine.host import host
+from launch.machine.pinning import find_pinning
+from launch.machine.topology import read_topology
+from launch.outcome.record import Record
 from launch.run import plan_for
-from launch.signals import Signals
-from launch.topology import read_topology
+from launch.screen.announcement import user_conf_settings
+from launch.supervise.environment import preloaded, recorded_environment
+from launch.supervise.signals import Signals
 from launch.trial import without_targets
 from loadrun.report import Report
 

@@ -12,11 +12,11 @@ from machines import MACHINES, RECORDINGS
 
 from base.errors import InputError
 from launch.cli import main
-from launch.drawing import draw
-from launch.lists import format_list
-from launch.plan import Plan, make_plan
-from launch.topology import Topology, read_topology
-from launch.tree import Directory, Recorded, Recorder
+from launch.machine.drawing import draw
+from launch.machine.lists import format_list
+from launch.machine.plan import Plan, make_plan
+from launch.machine.recording import Directory, Recorded, Recorder
+from launch.machine.topology import Topology, read_topology
 
 
 def recorded(name: str) -> Topology:

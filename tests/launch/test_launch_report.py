@@ -15,6 +15,7 @@ from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, per
 from launch.charts.chart import PAGE, Chart
 from launch.charts.markup import Markup, join, tag
 from launch.cli import main
+from launch.machine.topology import Processor, Topology
 from launch.report.comparison import comparison_page
 from launch.report.history import KEPT, facts, history_after, same_kind
 from launch.report.index import COLUMNS, cells, index_page, without_copies
@@ -22,8 +23,7 @@ from launch.report.machine import as_rows, from_rows
 from launch.report.page import run_page
 from launch.report.series import Histogram, windows
 from launch.report.sources import Source, write_report
-from launch.terminal import Terminal
-from launch.topology import Processor, Topology
+from launch.screen.terminal import Terminal
 from loadrun.report import as_text
 
 HOSTILE = "<script>alert(1)</script>&\"'"

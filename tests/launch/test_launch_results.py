@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError
-from launch.environment import PACKAGE_ROOT
-from launch.results import UNWRITTEN_S, Staging, file_abandoned, write_json
+from launch.outcome.results import UNWRITTEN_S, Staging, file_abandoned, write_json
+from launch.supervise.environment import PACKAGE_ROOT
 
 EMPTY_ACCURACY_LOG = "[\n]\n"
 
@@ -172,7 +172,7 @@ def test_a_record_that_is_damaged_or_hostile_is_a_failed_run(tmp_path: Path, rec
 PUBLISH = """
 import sys
 from pathlib import Path
-from launch.results import Staging, file_abandoned
+from launch.outcome.results import Staging, file_abandoned
 results, name = Path(sys.argv[1]), sys.argv[2]
 for number in range(40):
     with Staging(results, f"{name}{number:03}", "Offline", "resnet50") as staging:
@@ -212,7 +212,8 @@ def test_what_another_user_left_is_left_alone(results: Path) -> None:
     dead.mkdir(parents=True)
     write_json(dead / "run.json", {"status": "INTERRUPTED"})
     code = (
-        "import os, sys; from pathlib import Path; from launch.results import file_abandoned\n"
+        "import os, sys; from pathlib import Path; "
+        "from launch.outcome.results import file_abandoned\n"
         "os.setuid(65534); print(file_abandoned(Path(sys.argv[1])))"
     )
     done = subprocess.run(

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from drawings import Drawing
 
-from launch.instructions import features
+from launch.machine.instructions import features
 from launch.roofline.figures import Layer, Roofline, from_measurement
 from launch.roofline.picture import draw as draw_picture
 from launch.roofline.table import draw, limits, rows, slowest, totals, widest_gaps
-from launch.terminal import Terminal
+from launch.screen.terminal import Terminal
 
 # 100 GMAC/s and 10 GB/s: the roof's ridge is at 10 MAC a byte.
 WIDE = Layer("wide", (56, 56, 64), (56, 56, 64), "jit_int8:avx2", 40_000_000, 400_000, 800e-6)

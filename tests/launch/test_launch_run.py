@@ -19,7 +19,7 @@ import pytest
 from cli_process import IMAGES, Cli, arguments_of, wait_for
 from private_shm import in_private_shm
 
-from launch.topology import read_topology
+from launch.machine.topology import read_topology
 from shm.control import ControlBlock
 from shm.reclaim import find_runs
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.environment import PACKAGE_ROOT
+from launch.supervise.environment import PACKAGE_ROOT
 
 SCRIPTS = ("run_loadrun.sh", "single_stream.sh", "setup.sh")
 # Makes an environment whose pip and loadrun only note how they were called.

@@ -13,14 +13,14 @@ from netrun_facts import SLOW_FOUR, facts_of
 
 from launch.cli import Parser
 from launch.commands.roofline import add_arguments, read_options
-from launch.doctor.artifacts import check_artifacts
-from launch.doctor.finding import Level
+from launch.machine.doctor.artifacts import check_artifacts
+from launch.machine.doctor.finding import Level
 from launch.roofline.options import RooflineOptions
 from launch.roofline.sizes import draw as draw_picture
+from launch.screen.terminal import Terminal
 from launch.sizes.chart import chart, series
 from launch.sizes.figures import Size, from_facts, from_record, measured
 from launch.sizes.table import COLUMNS, cut, draw, rows, sentences
-from launch.terminal import Terminal
 from models import artifact
 from netrun.engines.onednn import pack
 from netrun.engines.onednn.pack import KIND
@@ -178,9 +178,9 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     def machine_facts(lib: object, batch_size: int, threads: int) -> dict[str, Any]:
         return {"batch_size": batch_size, "threads": threads, "library": "1"}
 
-    monkeypatch.setattr("launch.doctor.artifacts.machine_facts", machine_facts)
+    monkeypatch.setattr("launch.machine.doctor.artifacts.machine_facts", machine_facts)
     monkeypatch.setattr(pack, "machine_facts", machine_facts)
-    monkeypatch.setattr("launch.doctor.artifacts.library.load", lambda: None)
+    monkeypatch.setattr("launch.machine.doctor.artifacts.library.load", lambda: None)
 
 
 @pytest.mark.usefixtures("here")

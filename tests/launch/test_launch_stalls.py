@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from launch.stalls import LONGEST_STEP_S, PATIENCE, Silence, is_stopped
+from launch.supervise.stalls import LONGEST_STEP_S, PATIENCE, Silence, is_stopped
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ from base.errors import InputError, RunError
 from launch.cli import main
 from launch.commands import run as run_command
 from launch.compliance.folder import LOGS
+from launch.machine.topology import read_topology
 from launch.options import RunOptions
-from launch.results import ACCURACY_LOG
+from launch.outcome.results import ACCURACY_LOG
 from launch.run import planned_record
 from launch.submission import rules
 from launch.submission.accuracy_log import truncate
@@ -28,7 +29,6 @@ from launch.submission.layout import Layout
 from launch.submission.steps import estimate_s, find_steps
 from launch.submission.system import describe, read_system, unfilled, unlike_here
 from launch.submission.tree import write_tree
-from launch.topology import read_topology
 from models.imagenet.content import content_of
 from models.imagenet.dataset import image_folder
 

@@ -17,12 +17,12 @@ import psutil
 import pytest
 
 from base.errors import InputError, InterruptedRunError, RunError
-from launch.deaths import Cause
-from launch.environment import base_environment, instance_environment
-from launch.pinning import find_pinning
-from launch.signals import Signals
-from launch.supervisor import Command, Supervisor
-from launch.topology import read_topology
+from launch.machine.pinning import find_pinning
+from launch.machine.topology import read_topology
+from launch.supervise.deaths import Cause
+from launch.supervise.environment import base_environment, instance_environment
+from launch.supervise.signals import Signals
+from launch.supervise.supervisor import Command, Supervisor
 from loadrun.config import LoadrunConfig, Overrides
 from netrun.config import NetrunConfig, SimulatedService
 from shm.control import ControlBlock, RunState

@@ -19,11 +19,11 @@ from private_shm import in_private_shm
 
 from base.errors import InputError
 from base.text import printable, read_given
-from launch.cache import cache_directory, expanded
+from launch.build.cache import cache_directory, expanded
 from launch.charts.markup import address
-from launch.environment import PACKAGE_ROOT, base_environment
 from launch.options import find_sources
-from launch.streams import HANDLER, never_fail_on_a_name, shows_utf8
+from launch.screen.streams import HANDLER, never_fail_on_a_name, shows_utf8
+from launch.supervise.environment import PACKAGE_ROOT, base_environment
 from loadrun.user_conf import parse_user_conf
 from models.imagenet.dataset import image_folder, listed_images
 from models.imagenet.labels import read_labels

@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 
-from launch import terminal as terminal_module
-from launch.advice import advice, limit_share
-from launch.announcement import data_notices, unofficial_reasons
 from launch.cli import Parser
 from launch.commands.run import add_arguments, read_options
-from launch.live.meter import Reading
+from launch.machine.plan import InstancePlan
 from launch.options import RunOptions
-from launch.plan import InstancePlan
+from launch.outcome.advice import advice, limit_share
+from launch.outcome.spread import spread
+from launch.outcome.summary import summary
 from launch.run import new_run_id
-from launch.spread import spread
-from launch.summary import summary
-from launch.tail import Tail
-from launch.terminal import Terminal
-from launch.watch import RunWatcher, Watched
+from launch.screen import terminal as terminal_module
+from launch.screen.announcement import data_notices, unofficial_reasons
+from launch.screen.live.meter import Reading
+from launch.screen.terminal import Terminal
+from launch.screen.watch import RunWatcher, Watched
+from launch.supervise.tail import Tail
 from shm.control import ControlBlock, InstanceState, RunState
 
 
@@ -273,7 +273,7 @@ def test_the_watcher_sees_what_one_process_does(
 ) -> None:
     monkeypatch.setattr(terminal_module, "PLAIN_INTERVAL_S", 0.0)
     now = [100.0]
-    monkeypatch.setattr("launch.watch.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("launch.screen.watch.time.monotonic", lambda: now[0])
     run_id = new_run_id()
     stream = io.StringIO()
     run = Watched(
@@ -301,7 +301,7 @@ def test_the_clock_of_a_view_starts_with_the_first_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("launch.watch.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("launch.screen.watch.time.monotonic", lambda: now[0])
     readings = [Reading(done, 0.0, []) for done in (0, 0, 40, 90)]
 
     class Scripted:
@@ -403,7 +403,7 @@ def test_accuracy_over_all_images_is_official(count: str, reasons: list[str]) ->
 @pytest.mark.parametrize(("typed", "agreed"), [(b"y\n", True), (b"\n", False), (b"\x04", False)])
 def test_a_question_on_a_terminal_wants_a_yes(typed: bytes, agreed: bool) -> None:
     code = (
-        "from launch.terminal import Terminal; terminal = Terminal();"
+        "from launch.screen.terminal import Terminal; terminal = Terminal();"
         "print(terminal.answers, terminal.agrees('run it?'))"
     )
     pid, terminal = pty.fork()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from launch.standstill import Ticks, stood_still
-from launch.timekeeping import Timekeeping, judge
+from launch.outcome.timekeeping import Timekeeping, judge
+from launch.supervise.standstill import Ticks, stood_still
 from loadrun.clock import Phase
 
 SECOND = 10**9

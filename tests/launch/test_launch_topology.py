@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from machines import CONTAINER, DUAL_28, NPS4, VIRTUAL, Machine
 
-from launch.topology import format_list, parse_list, read_topology
+from launch.machine.topology import format_list, parse_list, read_topology
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from machines import RECORDINGS
 from base.errors import InputError
 from launch.cli import Parser, main
 from launch.commands import run as run_command
+from launch.machine.plan import make_plan
+from launch.machine.recording import Recorded
+from launch.machine.topology import Topology, read_topology
 from launch.options import RunOptions
-from launch.plan import make_plan
-from launch.topology import Topology, read_topology
-from launch.tree import Recorded
 from launch.tune.evidence import Summary, chance, judge
 from launch.tune.picture import write_all
 from launch.tune.search import PATIENCE, Search, Trial, open_study

@@ -9,10 +9,10 @@ import pytest
 from base.errors import InputError
 from launch.cli import main
 from launch.options import Sources
+from launch.outcome.results import Staging
+from launch.outcome.writable import try_file, try_folder
 from launch.qps.find import QpsOptions, find_qps
 from launch.qps.section import BEGIN
-from launch.results import Staging
-from launch.writable import try_file, try_folder
 
 
 def contents(folder: Path) -> list[Path]:

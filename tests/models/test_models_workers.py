@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from launch.environment import PACKAGE_ROOT
+from launch.supervise.environment import PACKAGE_ROOT
 
 
 @pytest.mark.parametrize(("parent", "code"), [("os.getppid()", 0), ("-1", 1)])

@@ -17,7 +17,7 @@ from torch import nn
 
 import models
 from base.errors import InputError
-from launch.environment import base_environment
+from launch.supervise.environment import base_environment
 from models.artifact import Artifact, read, write
 from netrun.build import ensure_artifact
 from netrun.config import NetrunConfig

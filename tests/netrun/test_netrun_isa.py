@@ -17,8 +17,8 @@ import torch
 from kernels_of_isa import MOST
 from netrun_programs import residual_program
 
-from launch.assets import Assets
-from launch.environment import base_environment
+from launch.build.assets import Assets
+from launch.supervise.environment import base_environment
 from models import program
 from netrun.engines.onednn import library
 from netrun.engines.pytorch.quantised import QuantisedNetwork

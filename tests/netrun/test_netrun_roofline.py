@@ -13,7 +13,7 @@ import pytest
 from netrun_programs import residual_program
 
 from base.processors import last_level_cache
-from launch.environment import PACKAGE_ROOT, instance_environment
+from launch.supervise.environment import PACKAGE_ROOT, instance_environment
 from models.program import Convolution, Operation, Program, Tensor
 from netrun.engines.onednn import compiler
 from netrun.roofline.config import RooflineConfig

@@ -309,7 +309,7 @@ def test_what_an_instance_holds_is_counted_until_its_answer_is_taken(rings: Ring
     assert answer is not None
     answer.release()
     assert rings.held(0) == 1
-    # What died with an instance stays counted: readers take it off (launch.live.meter).
+    # What died with an instance stays counted: readers take it off (launch.screen.live.meter).
     rings.reset(0)
     assert rings.held(0) == 1
 

@@ -1,0 +1,1 @@
+"""What became of a run: its record, its results on disk, what they mean."""

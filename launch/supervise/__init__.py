@@ -1,0 +1,1 @@
+"""Runs the processes of a run to their end, whatever that is."""
