@@ -131,7 +131,7 @@ def command(options: RunOptions, mode: str) -> str:
     _, name, *words = (*options.command, "", "")
     if name != "audit":
         name = "run"
-        words = [options.model, f"--scenario={options.scenario}"]
+        words = RunOptions.asking(model=options.model, scenario=options.scenario)
     kept: list[str] = []
     previous = ""
     for word in words:
@@ -139,5 +139,5 @@ def command(options: RunOptions, mode: str) -> str:
             kept.append(word)
         previous = word
     if mode != PERFORMANCE:
-        kept.append(f"--mode={mode}")
+        kept += RunOptions.asking(mode=mode)
     return shlex.join(["loadrun", "run", *kept])

@@ -78,10 +78,16 @@ def _key(options: QpsOptions) -> str:
 
 def _other_limit(options: QpsOptions) -> str:
     """How the limit is made larger; "another limit" where the official one held."""
-    given = [word for word in options.words if word.startswith("--max-latency=")]
+    given = _limit_words(options)
     if given:
         return f"or raise {given[0].replace('=', ' ')}"
     return "--max-latency sets another limit"
+
+
+def _limit_words(options: QpsOptions) -> list[str]:
+    """The word of the latency limit, where the user gave one."""
+    flag = RunOptions.flag("max_latency_ms")
+    return [word for word in options.words if word.startswith(f"{flag}=")]
 
 
 class _Finder:
@@ -216,8 +222,8 @@ class _Finder:
         digits = 10 ** max(0, 3 - len(str(int(qps))))
         value = f"{int(qps * digits) / digits:g}"
         when = datetime.now(UTC).strftime("%Y-%m-%d")
-        said = [word for word in options.words if word.startswith("--max-latency")]
-        lines = write_setting(options.user_conf, key, value, " ".join([f"{when}, {how}", *said]))
+        comment = " ".join([f"{when}, {how}", *_limit_words(options)])
+        lines = write_setting(options.user_conf, key, value, comment)
         self._terminal.line(f"{options.user_conf}: {key} = {value}")
         for number in lines:
             self._terminal.line(
