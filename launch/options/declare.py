@@ -71,6 +71,16 @@ class Options:
         return {name: known.title for name, known in cls.options().items() if known.title}
 
     @classmethod
+    def shown_in(cls, values: Mapping[str, Any]) -> dict[str, str | None]:
+        """By title the values, in a record, of the options that are shown; None where not given."""
+        found: dict[str, str | None] = {}
+        for name in cls.going(Goes.SHOWN):
+            value = values.get(name)
+            title = cls.options()[name].title or name.replace("_", " ")
+            found[title] = None if value is None else str(value)
+        return found
+
+    @classmethod
     def flag(cls, name: str) -> str:
         """The flag of an option, for a message."""
         return cls.options()[name].flag
