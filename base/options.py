@@ -13,7 +13,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Flag, auto
 from typing import Any, TypeVar
+from unicodedata import category
 
+from base.errors import quoted
+
+LONGEST = 200
+"""Characters of a text that stands in a line of its own."""
+TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""They turn the direction of all that follows on the line, whoever wrote that."""
 Number = TypeVar("Number", int, float)
 
 
@@ -115,6 +122,16 @@ def whole(text: str) -> int:
 def positive(text: str) -> float:
     """A number above 0."""
     return _number(text, float, sys.float_info.min, "a number above 0")
+
+
+def one_line(text: str) -> str | None:
+    """A text of one line, at most LONGEST characters of it; None for one that says nothing."""
+    text = text.strip()
+    if any(category(c) in ("Cc", "Cs", "Zl", "Zp") or c in TURNING for c in text):
+        raise argparse.ArgumentTypeError(f"{quoted(text)} holds control characters: leave them out")
+    if len(text) > LONGEST:
+        raise argparse.ArgumentTypeError(f"is {len(text)} characters long; give at most {LONGEST}")
+    return text or None
 
 
 def _number(text: str, kind: type[Number], least: float, expected: str) -> Number:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import models
-from base.options import Goes, positive, whole
+from base.options import Goes, one_line, positive, whole
 from base.options import count as at_least_one
 from launch.options.declare import Options, nested, option
 from launch.options.sources import Sources
@@ -207,6 +207,7 @@ class RunOptions(Options):
     results: Path = option(
         "--results DIR", "where results go (default: results)", OUTPUT, default="results"
     )
+    label: str | None = option("--label TEXT", "a note on the run", OUTPUT, one_line, goes=SHOWN)
     quiet: bool = option("--quiet", "write only the result, and what went wrong", OUTPUT)
     scenario: str = option(
         "--scenario NAME",

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import models.options
 from base.errors import InputError
-from base.options import Goes, Option, count, positive, whole
+from base.options import Goes, Option, count, one_line, positive, whole
 from launch.cli import Parser, main, parsers
 from launch.commands.run import add_arguments, read_options
 from launch.completion.words import Takes, read
@@ -62,6 +62,9 @@ def values_of(option: Option) -> st.SearchStrategy[Any]:
     numbers: dict[Callable[[str], Any], st.SearchStrategy[Any]] = {
         count: st.integers(1, 10**9),
         whole: st.integers(0, 10**9),
+        one_line: st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=200)
+        .map(str.strip)
+        .filter(bool),
         positive: st.floats(0, 1e12, exclude_min=True, allow_subnormal=False),
     }
     return st.none() | numbers[option.parse]
@@ -240,3 +243,28 @@ def test_every_flag_in_a_message_is_one_that_a_command_has() -> None:
     }
     assert len(sources) > 200
     assert strange == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a\nb", r"'a\nb' holds control characters: leave them out"),
+        ("\x1b[31mred", r"'\x1b[31mred' holds control characters: leave them out"),
+        ("a\u2028b", r"'a\u2028b' holds control characters: leave them out"),
+        ("\u202eturned", r"'\u202eturned' holds control characters: leave them out"),
+        ("\udce9", r"'\udce9' holds control characters: leave them out"),
+        ("x" * 201, "is 201 characters long; give at most 200"),
+    ],
+)
+def test_a_label_that_is_not_one_line_is_refused(
+    capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "resnet50", f"--label={text}"])
+    told = f"loadrun: error: --label: {said}. Try 'loadrun run --help'\n"
+    assert capsys.readouterr().err == told
+
+
+def test_a_label_of_spaces_is_none() -> None:
+    assert parse(["resnet50", "--label", " "]).label is None
+    assert parse(["resnet50", "--label", " größer: 2 µs "]).label == "größer: 2 µs"
