@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import models
+from base.options import Goes
 from launch.build.assets import Assets
 from launch.machine.plan import InstancePlan, Plan
 from launch.options import FAST_DURATION_S, RunOptions
@@ -95,23 +96,16 @@ def loadrun_config(
     return LoadrunConfig(
         run_id=run_id,
         model=model.mlperf_name,
-        scenario=options.scenario,
-        mode=options.mode,
+        **options.going_to(Goes.LOADRUN),
         log_dir=str(directory),
         samples=assets.samples,
         sample_count=samples,
         performance_sample_count=model.performance_sample_count,
         report=str(directory / LOADRUN_REPORT),
         instances=len(plan.instances),
-        batch_size=options.batch_size,
         response_bytes=model.response_bytes,
-        in_flight=options.in_flight,
-        policy=options.policy,
-        sort_samples=options.sort_samples,
         user_conf=str(options.user_conf) if options.user_conf else None,
         audit_config=str(audit) if options.audit else None,
-        round=options.round,
-        any_length=options.any_length,
         processors=None if options.in_process else list(plan.loadrun),
         spin_us=loadrun_spin_us(plan.spins, options.scenario),
         batch_ms=measured_batch_ms(assets),
@@ -142,10 +136,8 @@ def netrun_config(
         run_id=run_id,
         instance=instance.index,
         model=assets.model,
-        engine=options.engine,
-        precision=options.precision,
+        **options.going_to(Goes.INSTANCES),
         artifact=assets.artifact or "",
-        batch_size=options.batch_size,
         threads=len(instance.processors),
         report=str(directory / f"netrun_{instance.index}.json"),
         processors=list(instance.processors),

@@ -12,7 +12,7 @@ from typing import Any
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError
 from base.files import write_text
 from base.text import read_given
-from launch.options import Sources
+from launch.options import RunOptions
 from launch.outcome.results import RUN_JSON, home, places
 from launch.supervise.environment import base_environment
 from launch.supervise.processes import describe_end, end_all, error_line, start
@@ -58,8 +58,9 @@ def _run(
 ) -> dict[str, Any]:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    command = [sys.executable, "-m", "launch.cli", "run", model, f"--scenario={scenario}"]
-    command += [f"--mode={mode}", f"--results={directory / 'results'}", *words]
+    results = directory / "results"
+    asked = RunOptions.asking(model=model, scenario=scenario, mode=mode, results=results)
+    command = [sys.executable, "-m", "launch.cli", "run", *asked, *words]
     log = directory / "run.log"
     child = start("run", command, log=log, environment=base_environment())
     try:
@@ -77,7 +78,7 @@ def _run(
         raise RunError(
             f"{' '.join(command[2:])} {describe_end(code or 0)}; its last lines:\n{said}"
         )
-    (place, *_) = places(home(directory / "results", scenario, model), mode)
+    (place, *_) = places(home(results, scenario, model), mode)
     record: dict[str, Any] = json.loads((place / RUN_JSON).read_text(encoding="utf-8"))
     return record
 
@@ -103,14 +104,3 @@ def without_targets(
     copy = directory / "user.conf"
     write_text(copy, "\n".join([*kept, ""]))
     return copy
-
-
-def source_words(sources: Sources) -> list[str]:
-    """The options that name weights, images, labels and calibration images."""
-    named = {
-        "weights": sources.weights,
-        "images": sources.images,
-        "labels": sources.labels,
-        "calibration": sources.calibration,
-    }
-    return [f"--{name}={path}" for name, path in named.items() if path is not None]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from base.errors import ExitCode
 from launch.commands.arguments import one_of
+from launch.options.declare import offer
 
 if TYPE_CHECKING:
     from launch.screen.terminal import Terminal
@@ -37,13 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun accuracy` accepts."""
     parser.add_argument("log", metavar="LOG", type=Path, help="mlperf_log_accuracy.json")
     parser.add_argument("labels", metavar="LABELS", type=Path, help="file of 'name label' lines")
-    parser.add_argument(
+    dtype = parser.add_argument(
         "--dtype",
         default="int32",
         metavar="TYPE",
         help="type of an answer in LOG: int32 (default, what loadrun writes), int64 or float32"
         " (what the reference writes)",
     )
+    offer(dtype, lambda: DTYPES)
     parser.add_argument(
         "--details",
         action="store_true",

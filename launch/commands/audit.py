@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from launch.commands.arguments import add_scenario
-from launch.commands.run import add_run_arguments, read_options
+from launch.commands.run import add_arguments as add_run_arguments
+from launch.commands.run import read_options
+from launch.compliance.settings import AUDITS, audit_config
+from launch.options.declare import group, offer
+from launch.options.run import TEST
 from loadrun.scenarios import PERFORMANCE_ONLY
 
 SUMMARY = "run MLPerf's compliance tests and judge them by the official rules"
@@ -30,21 +33,18 @@ interrupted.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun audit` accepts: what shapes a run, and the tests."""
-    groups = add_run_arguments(parser)
-    add_scenario(groups.test)
-    groups.test.add_argument(
+    add_run_arguments(parser, mode=PERFORMANCE_ONLY.name, audit=None, json=False)
+    tests = group(parser, TEST).add_argument(
         "--tests",
         default="TEST01,TEST04",
         metavar="NAMES",
         help="compliance tests, by commas (default: TEST01,TEST04)",
     )
-    parser.set_defaults(mode=PERFORMANCE_ONLY.name, audit=None, json=False)
+    offer(tests, lambda: AUDITS)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Check the options and the tests, then run them."""
-    from launch.compliance.settings import audit_config
-
     options = read_options(arguments)
     tests = list(dict.fromkeys(name.strip().upper() for name in arguments.tests.split(",")))
     for test in tests:

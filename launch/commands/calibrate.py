@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import models
 from base.errors import InputError
-from launch.commands.arguments import EXIT_CODES, add_model, count, one_of
+from base.options import count
+from launch.commands.arguments import EXIT_CODES, add_model, one_of
 from launch.options import CalibrateOptions, find_path
+from launch.options.declare import offer
 from loadrun.durations import took
 from loadrun.scenarios import OFFLINE
 
@@ -54,12 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " cal_image_list_option_1.txt; else up to 200, evenly spread",
     )
     engine = parser.add_argument_group("engine")
-    engine.add_argument(
+    compiled_for = engine.add_argument(
         "--engine",
         default="onednn",
         metavar="NAME",
         help="what to compile for: onednn (default), or pytorch, which compiles nothing",
     )
+    offer(compiled_for, lambda: ENGINES)
     engine.add_argument(
         "--batch-size",
         type=count,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from launch.commands.arguments import EXIT_CODES, add_results
+from launch.commands.arguments import EXIT_CODES, add_like_run
 
 SUMMARY = "remove shared memory and unfinished results of runs that died"
 DESCRIPTION = """\
@@ -23,7 +23,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --results."""
-    add_results(parser)
+    add_like_run(parser, "", "results")
 
 
 def execute(arguments: argparse.Namespace) -> int:

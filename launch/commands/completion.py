@@ -6,6 +6,7 @@ import argparse
 
 from launch.commands.arguments import EXIT_CODES, one_of
 from launch.completion import SHELLS
+from launch.options.declare import offer
 
 SUMMARY = "print a script that completes commands, options and names in a shell"
 DESCRIPTION = """\
@@ -24,7 +25,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the shell."""
-    parser.add_argument("shell", metavar="SHELL", help="bash, zsh or fish")
+    offer(parser.add_argument("shell", metavar="SHELL", help="bash, zsh or fish"), lambda: SHELLS)
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 import models
 from base.errors import InputError
 from launch.build.cache import expanded
 from launch.commands.arguments import EXIT_CODES, add_model
+from launch.options.declare import offer
 from loadrun.durations import took
 
 SUMMARY = "download published weights of a model, checked and resumable"
@@ -30,11 +32,16 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun fetch` accepts."""
     add_model(parser)
-    parser.add_argument("--file", metavar="NAME", help="another file of --list")
+    offer(parser.add_argument("--file", metavar="NAME", help="another file of --list"), _published)
     parser.add_argument("--to", metavar="DIR", help="default: the folder weights of the cache")
     parser.add_argument(
         "--list", action="store_true", help="show what is published, and from where"
     )
+
+
+def _published() -> Iterable[str]:
+    names = (file.name for model in models.names() for file in models.get(model).published)
+    return dict.fromkeys(names)
 
 
 def execute(arguments: argparse.Namespace) -> int:

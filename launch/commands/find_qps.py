@@ -7,8 +7,12 @@ from pathlib import Path
 
 import models
 from base.errors import InputError
-from launch.commands.arguments import add_data, add_model, add_results, count, positive
-from launch.options import find_sources, find_user_conf
+from base.options import positive
+from launch.commands.arguments import add_data, add_like_run, add_model
+from launch.options import RunOptions, find_user_conf
+from launch.options.declare import group
+from launch.options.run import OUTPUT
+from launch.options.sources import sources_of
 
 SUMMARY = "find the highest Server target_qps that is VALID and write it into user.conf"
 DESCRIPTION = """\
@@ -26,12 +30,15 @@ examples:
 exit codes: 0 a rate was found; 3 none is VALID; 2 bad usage, configuration or
 input; 4 a run failed; 130 interrupted.
 """
+SEARCH = "search"
+SERVING = ("instances", "cores", "batch_size", "in_flight", "policy", "engine", "tuned")
+"""Options of a run that every test of a search is given as they stand."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add everything `loadrun find-qps` accepts."""
     add_model(parser)
-    search = parser.add_argument_group("search")
+    search = group(parser, SEARCH)
     search.add_argument(
         "--durations",
         type=positive,
@@ -49,25 +56,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--loadgen", action="store_true", help="let LoadGen search (FindPeakPerformance)"
     )
-    search.add_argument(
-        "--max-latency", type=positive, metavar="MS", help="latency limit; default: the official"
-    )
-    search.add_argument(
-        "--user-conf",
-        metavar="FILE",
-        help="where the result goes; default: the file that runs read, else ./user.conf",
+    add_like_run(
+        parser,
+        SEARCH,
+        max_latency_ms="latency limit; default: the official",
+        user_conf="where the result goes; default: the file that runs read, else ./user.conf",
     )
     search.add_argument(
         "--dry-run", action="store_true", help="search, but leave user.conf as it is"
     )
-    serving = parser.add_argument_group("plan and engine")
-    for option in ("--instances", "--cores", "--batch-size", "--in-flight"):
-        serving.add_argument(option, type=count, metavar="N", help="as in loadrun run")
-    for option in ("--policy", "--engine"):
-        serving.add_argument(option, metavar="NAME", help="as in loadrun run")
-    serving.add_argument("--tuned", action=argparse.BooleanOptionalAction, help="as in loadrun run")
-    add_data(parser.add_argument_group("model and data"))
-    add_results(parser.add_argument_group("output"))
+    add_like_run(parser, "plan and engine", **dict.fromkeys(SERVING, "as in loadrun run"))
+    add_data(parser)
+    add_like_run(parser, OUTPUT, "results")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -80,25 +80,15 @@ def execute(arguments: argparse.Namespace) -> int:
         raise InputError(f"--durations {' '.join(f'{d:g}' for d in durations)}: must grow")
     if arguments.precision >= 50:
         raise InputError(f"--precision {arguments.precision:g}: give a percentage below 50")
-    words = [
-        f"--{name.replace('_', '-')}={value}"
-        for name in ("instances", "cores", "batch_size", "in_flight", "policy", "engine")
-        if (value := getattr(arguments, name)) is not None
-    ]
-    if arguments.max_latency is not None:
-        words.append(f"--max-latency={arguments.max_latency:g}")
-    if arguments.tuned is not None:
-        words.append("--tuned" if arguments.tuned else "--no-tuned")
+    passed = {name: getattr(arguments, name) for name in (*SERVING, "max_latency_ms")}
     # The file that runs read from here, so that it stays the one they read.
     conf = find_user_conf(arguments.user_conf) or Path.cwd() / "user.conf"
     return find_qps(
         QpsOptions(
             model=model.name,
             mlperf_name=model.mlperf_name,
-            sources=find_sources(
-                arguments.weights, arguments.images, arguments.labels, arguments.calibration
-            ),
-            words=tuple(words),
+            sources=sources_of(arguments),
+            words=tuple(RunOptions.asking(**passed)),
             durations=durations,
             precision=arguments.precision / 100,
             start=arguments.start,

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from base.errors import ExitCode, InputError
-from launch.commands.arguments import add_results
+from launch.commands.arguments import add_like_run
 from launch.outcome.writable import try_file
 
 SUMMARY = "pages of runs: build them again, compare runs, or make an index of all"
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the page goes; default: report.html beside run.json, comparison.html here,"
         " index.html in --results",
     )
-    add_results(parser)
+    add_like_run(parser, "", "results")
 
 
 def execute(arguments: argparse.Namespace) -> int:

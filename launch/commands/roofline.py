@@ -8,9 +8,12 @@ from pathlib import Path
 
 import models
 from base.errors import InputError
+from base.options import count, positive
 from launch.build.cache import expanded
-from launch.commands.arguments import EXIT_CODES, add_data, add_model, add_results, count, positive
-from launch.options import find_sources
+from launch.commands.arguments import EXIT_CODES, add_data, add_like_run, add_model
+from launch.options.declare import group
+from launch.options.run import OUTPUT
+from launch.options.sources import sources_of
 from launch.outcome.writable import try_file
 from launch.roofline.options import STANDARD_OUTPUT, RooflineOptions
 
@@ -61,15 +64,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help=f"seconds to measure (default {SECONDS:g}); not with --sizes",
     )
-    add_data(parser.add_argument_group("model and data"))
-    group = parser.add_argument_group("output")
-    add_results(group)
-    group.add_argument(
+    add_data(parser)
+    add_like_run(parser, OUTPUT, "results")
+    output = group(parser, OUTPUT)
+    output.add_argument(
         "--picture",
         metavar="FILE",
         help="an .svg file; default: RESULTS/roofline/MODEL.svg (--sizes: MODEL-sizes.svg)",
     )
-    group.add_argument(
+    output.add_argument(
         "--json",
         metavar="FILE",
         help="the figures; default: beside the picture. '-' prints them on standard"
@@ -101,9 +104,7 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
             raise InputError(f"--picture {arguments.picture}: give a name that ends in {PICTURE}")
     options = RooflineOptions(
         model=models.get(arguments.model).name,
-        sources=find_sources(
-            arguments.weights, arguments.images, arguments.labels, arguments.calibration
-        ),
+        sources=sources_of(arguments),
         batch_size=arguments.batch_size or (LARGEST_SIZE if arguments.sizes else BATCH_SIZE),
         cores=arguments.cores,
         seconds=arguments.time or SECONDS,

@@ -26,8 +26,7 @@ and is INVALID; 4 the run failed; 130 interrupted.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `run` accepts, without the scenario."""
-    run.add_mode(run.add_run_arguments(parser))
-    parser.set_defaults(scenario=SINGLE_STREAM.name)
+    run.add_arguments(parser, scenario=SINGLE_STREAM.name)
 
 
 def execute(arguments: argparse.Namespace) -> int:

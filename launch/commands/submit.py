@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import models
 from base.errors import InputError
-from launch.commands.arguments import add_data, add_results, positive, round_of
-from launch.commands.arguments import count as whole_number
+from launch.commands.arguments import add_data, add_like_run, round_of
+from launch.options import RunOptions, Sources
+from launch.options.declare import group, offer
+from launch.options.run import ENGINE, OUTPUT, TEST
+from loadrun.rounds import ROUNDS
+from loadrun.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
-    from launch.options import Sources
     from launch.submission.layout import Layout
 
 SUMMARY = "run what an MLPerf submission needs, assemble its tree, have it checked"
@@ -40,7 +43,9 @@ examples:
 exit codes: 0 assembled, and the checker had nothing to say; 2 bad usage or input; 3 a run is
 INVALID, a compliance test failed or the checker complains; 4 a run failed; 130 interrupted.
 """
-OUTPUT = "submission"
+TREE = "submission"
+PASSED = ("fast", "any_length", "count", "time_s", "user_conf", "engine", "precision", "results")
+"""Options that each run is given as they stand, beside those of the data."""
 CHOOSE = "choose another place with --out"
 TREE_BYTES = 8 << 20
 """Room that a tree needs, well measured: logs are cut, and LoadGen's others are small."""
@@ -52,48 +57,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--system", required=True, metavar="FILE", help="the system's description (SYSTEM.json)"
     )
-    parser.add_argument("--round", required=True, metavar="NAME", help="v5.0, v5.1, v6.0 or v6.1")
-    parser.add_argument(
+    rounds = parser.add_argument(
+        "--round", required=True, metavar="NAME", help="v5.0, v5.1, v6.0 or v6.1"
+    )
+    offer(rounds, lambda: ROUNDS)
+    chosen = parser.add_argument(
         "--models",
         default="resnet50",
         metavar="NAMES",
         help="by commas (default: resnet50; others in the open division)",
     )
-    parser.add_argument(
+    offer(chosen, models.names)
+    scenarios = parser.add_argument(
         "--scenarios",
         metavar="NAMES",
         help="by commas (default: all that the category asks for; fewer in the open division)",
     )
+    offer(scenarios, lambda: SCENARIOS)
     parser.add_argument(
         "--checker", metavar="DIR", help="a checkout of mlcommons/inference, whose checker is run"
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="only say what would run, and how long it takes"
     )
-    test = parser.add_argument_group("test")
-    test.add_argument(
-        "--fast", action="store_true", help="60 s a test instead of 600; not submittable"
+    add_like_run(
+        parser,
+        TEST,
+        fast="60 s a test instead of 600; not submittable",
+        count="queries of a test; not submittable",
+        time_s="minimum duration, s; below 600 not submittable",
+        any_length="also run tests that take far longer than asked for",
+        user_conf="LoadGen's user.conf",
     )
-    test.add_argument(
-        "--count", type=whole_number, metavar="N", help="queries of a test; not submittable"
-    )
-    test.add_argument(
-        "--time",
-        type=positive,
-        metavar="S",
-        help="minimum duration, s; below 600 not submittable",
-    )
-    test.add_argument(
-        "--yes", action="store_true", help="also run tests that take far longer than asked for"
-    )
-    test.add_argument("--user-conf", metavar="FILE", help="LoadGen's user.conf")
-    engine = parser.add_argument_group("engine")
-    engine.add_argument("--engine", metavar="NAME", help="see loadrun run")
-    engine.add_argument("--precision", default="int8", metavar="NAME", help="see loadrun run")
-    add_data(parser.add_argument_group("model and data"))
-    output = parser.add_argument_group("output")
-    add_results(output)
-    output.add_argument(
+    add_like_run(parser, ENGINE, engine="see loadrun run", precision="see loadrun run")
+    add_data(parser)
+    add_like_run(parser, OUTPUT, "results")
+    group(parser, OUTPUT).add_argument(
         "--out", metavar="DIR", help="where the tree goes (default: RESULTS/submission/ROUND)"
     )
 
@@ -102,7 +101,6 @@ def execute(arguments: argparse.Namespace) -> int:
     """Check everything that can be wrong, then run."""
     from launch.commands import run as run_command
     from launch.machine.topology import read_topology
-    from launch.options import RunOptions
     from launch.outcome.room import need_space
     from launch.submission import rules
     from launch.submission.checker import find_checker
@@ -136,15 +134,17 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.checker:
         checker = find_checker(Path(arguments.checker).absolute(), round)
     results = Path(arguments.results).absolute()
-    out = Path(arguments.out).absolute() if arguments.out else results / OUTPUT / round
+    out = Path(arguments.out).absolute() if arguments.out else results / TREE / round
     need_space(out, TREE_BYTES, "submission", CHOOSE)
     layout = Layout(out, round, system["division"], submitter, path.stem)
     _try_writing(layout, checker is not None)
 
+    passed = {name: getattr(arguments, name) for name in (*PASSED, *Sources.options())}
+
     def options(model: str, scenario: str) -> RunOptions:
         parser = argparse.ArgumentParser()
         run_command.add_arguments(parser)
-        words = [model, f"--scenario={scenario}", f"--round={round}", *_run_words(arguments)]
+        words = RunOptions.asking(model=model, scenario=scenario, round=round, **passed)
         return run_command.read_options(parser.parse_args(words))
 
     runs = [options(model, scenario) for model in names for scenario in scenarios or needed]
@@ -210,16 +210,3 @@ def _image_count(sources: Sources) -> int | None:
             f"--images {sources.images}: no labels, so no accuracy: {images.labels_from}"
         )
     return len(images)
-
-
-def _run_words(arguments: argparse.Namespace) -> list[str]:
-    """What of the options goes to each run as it stands."""
-    words = [f"--{name}" for name in ("fast", "yes") if getattr(arguments, name)]
-    for name in (
-        *("count", "time", "user_conf", "engine", "precision", "results"),
-        *("weights", "images", "labels", "calibration"),
-    ):
-        value = getattr(arguments, name)
-        if value is not None:
-            words.append(f"--{name.replace('_', '-')}={value}")
-    return words

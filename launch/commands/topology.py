@@ -9,7 +9,7 @@ from pathlib import Path
 
 from base.errors import InputError
 from base.files import write_text
-from launch.commands.arguments import EXIT_CODES, count
+from launch.commands.arguments import EXIT_CODES, add_like_run
 
 SUMMARY = "show processors, caches and memory nodes, and the plan that follows"
 DESCRIPTION = """\
@@ -29,11 +29,14 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a plan."""
-    plan = parser.add_argument_group("plan")
-    plan.add_argument("--instances", type=count, metavar="N", help="plan for N instances")
-    plan.add_argument("--cores", type=count, metavar="N", help="on N processors in total")
-    plan.add_argument("--strict", action="store_true", help="too large a plan is an error")
-    plan.add_argument("--oversubscribe", action="store_true", help="plan as asked, sharing")
+    add_like_run(
+        parser,
+        "plan",
+        instances="plan for N instances",
+        cores="on N processors in total",
+        strict="too large a plan is an error",
+        oversubscribe="plan as asked, sharing",
+    )
     machine = parser.add_argument_group("machine and output")
     machine.add_argument(
         "--record", metavar="FILE", help="write what this machine tells of itself to FILE"

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-import models
-from launch.commands.accuracy import DTYPES
-from launch.completion import SHELLS
-from launch.compliance.settings import AUDITS
-from loadrun.dispatch.policies import NAMES as POLICIES
-from loadrun.rounds import ROUNDS
-from loadrun.scenarios import MODES, SCENARIOS
-from netrun.engines import ENGINES, PRECISIONS
+from launch.options.declare import offered
 
 HELP_WIDTH = 70
 FILES, DIRECTORIES = ("FILE", "PATH", "LOG", "LABELS"), ("DIR",)
 """Metavars behind which a path stands."""
+NAMES = ("NAME", "NAMES", "TYPE", "MODEL", "SHELL")
+"""Those behind which one of a few names stands, which a declaration says (`names`, `offer`)."""
 
 
 class Takes(Enum):
@@ -52,31 +46,9 @@ class Command:
     positions: tuple[Argument, ...]
 
 
-def known_words() -> dict[str, tuple[str, ...]]:
-    """Values by the name under which an argument is stored (argparse's dest)."""
-    published = [file.name for name in models.names() for file in models.get(name).published]
-    return {
-        "model": tuple(models.names()),
-        "scenario": tuple(SCENARIOS),
-        "mode": tuple(MODES),
-        "policy": tuple(POLICIES),
-        "engine": tuple(ENGINES),
-        "precision": tuple(PRECISIONS),
-        "models": tuple(models.names()),
-        "scenarios": tuple(SCENARIOS),
-        "round": tuple(ROUNDS),
-        "audit": tuple(AUDITS),
-        "tests": tuple(AUDITS),
-        "shell": SHELLS,
-        "dtype": DTYPES,
-        "file": tuple(dict.fromkeys(published)),
-    }
-
-
 def read(name: str, summary: str, parser: argparse.ArgumentParser) -> Command:
     """The words of one command."""
-    known = known_words()
-    arguments = [_argument(action, known) for action in parser._actions]
+    arguments = [_argument(action) for action in parser._actions]
     return Command(
         name,
         summary,
@@ -85,26 +57,23 @@ def read(name: str, summary: str, parser: argparse.ArgumentParser) -> Command:
     )
 
 
-def _argument(action: argparse.Action, known: Mapping[str, tuple[str, ...]]) -> Argument:
+def _argument(action: argparse.Action) -> Argument:
     metavar = str(action.metavar or action.dest)
-    takes, words = _takes(action, metavar, known)
+    takes, words = _takes(action, metavar)
     return Argument(tuple(action.option_strings), metavar, takes, words, _short(action.help or ""))
 
 
-def _takes(
-    action: argparse.Action, metavar: str, known: Mapping[str, tuple[str, ...]]
-) -> tuple[Takes, tuple[str, ...]]:
+def _takes(action: argparse.Action, metavar: str) -> tuple[Takes, tuple[str, ...]]:
     if action.nargs == 0:
         return Takes.NOTHING, ()
-    if action.choices:
-        return Takes.WORDS, tuple(map(str, action.choices))
+    if words := offered(action):
+        return Takes.WORDS, words
     if metavar in FILES:
         return Takes.FILE, ()
     if metavar in DIRECTORIES:
         return Takes.DIRECTORY, ()
-    # The percentage of one command may be stored as what is a name in another.
-    if metavar in ("NAME", "NAMES", "TYPE", "MODEL", "SHELL"):
-        return Takes.WORDS, known.get(action.dest, ())
+    if metavar in NAMES:
+        return Takes.WORDS, ()
     return Takes.VALUE, ()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import RunError
+from base.options import Goes
 from launch.compliance.folder import LOGS
 from launch.options import RunOptions
 from launch.outcome.results import ACCURACY_LOG, COMPLETE, RUN_JSON, home, places, read_json
@@ -17,8 +18,8 @@ from loadrun.scenarios import ACCURACY_ONLY, PERFORMANCE_ONLY, SCENARIOS
 
 PERFORMANCE, ACCURACY = PERFORMANCE_ONLY.name, ACCURACY_ONLY.name
 SAME = (
-    *("model", "scenario", "engine", "precision", "batch_size", "in_flight", "policy", "plan"),
-    *("artifact", "data", "weights", "round"),
+    *RunOptions.going(Goes.AUDIT),
+    *("plan", "artifact", "data", "weights"),
 )
 """What two runs must share to be compared."""
 
@@ -130,7 +131,7 @@ def command(options: RunOptions, mode: str) -> str:
     _, name, *words = (*options.command, "", "")
     if name != "audit":
         name = "run"
-        words = [options.model, f"--scenario={options.scenario}"]
+        words = RunOptions.asking(model=options.model, scenario=options.scenario)
     kept: list[str] = []
     previous = ""
     for word in words:
@@ -138,5 +139,5 @@ def command(options: RunOptions, mode: str) -> str:
             kept.append(word)
         previous = word
     if mode != PERFORMANCE:
-        kept.append(f"--mode={mode}")
+        kept += RunOptions.asking(mode=mode)
     return shlex.join(["loadrun", "run", *kept])

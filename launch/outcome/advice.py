@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from launch.build.assets import WITHOUT_ARTIFACT
+from launch.options import Sources
 from launch.screen.announcement import SERVED_IMAGES
 from loadrun.scenarios import MODES, SCENARIOS
 
 MOST = 3
 """More than this is not read."""
 SEARCHED = (
-    *("--max-latency", "--engine", "--weights", "--images", "--labels", "--calibration"),
-    *("--user-conf", "--results"),
+    *("--max-latency", "--engine", "--user-conf", "--results"),
+    *(option.flag for option in Sources.options().values()),
 )
 """Options that a search takes, too, and whose loss would make it a search for something else."""
 HEADROOM = 0.7

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from launch.options import RunOptions
 from launch.outcome.advice import advice, limit_share
 from launch.outcome.spread import spread
 from launch.screen.terminal import framed
@@ -24,7 +25,13 @@ def summary(record: dict[str, Any], places: Sequence[Path] = ()) -> list[str]:
     """
     lines = framed("SILENT INSTANCES", record["alarm"]) if record.get("alarm") else []
     lines += [f"results: {place}" for place in places]
-    lines += [heading(record), *_figures(record), *_verdict(record), *_latencies(record)]
+    lines += [
+        heading(record),
+        *_shown(record),
+        *_figures(record),
+        *_verdict(record),
+        *_latencies(record),
+    ]
     lines += [*_harness(record), *_instances(record)]
     lines += [f"  note: {text}" for text in record.get("not_quiet", [])]
     lines += [f"  note: {text}" for text in _slow_kernels(record)]
@@ -43,6 +50,12 @@ def heading(record: dict[str, Any]) -> str:
     if record.get("synthetic"):
         words.append("synthetic")
     return "  ".join(words)
+
+
+def _shown(record: dict[str, Any]) -> Iterable[str]:
+    for title, value in RunOptions.shown_in(record).items():
+        if value is not None:
+            yield f"  {title}: {value}"
 
 
 def _figures(record: dict[str, Any]) -> Iterable[str]:

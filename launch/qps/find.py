@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError
-from launch.options import Sources
+from launch.options import RunOptions, Sources
 from launch.outcome.results import RESULTS, write_json
 from launch.outcome.writable import try_file
 from launch.qps.search import Peak, Stopped, search_peak
 from launch.qps.section import try_setting, write_setting
 from launch.screen.terminal import Terminal
 from launch.supervise.signals import Signals
-from launch.trial import run_once, source_words, without_targets
+from launch.trial import run_once, without_targets
 from loadrun.scenarios import FIND_PEAK_PERFORMANCE, PERFORMANCE_ONLY, SERVER, Mode
 from loadrun.user_conf import UserConfError, parse_user_conf
 
@@ -78,10 +78,16 @@ def _key(options: QpsOptions) -> str:
 
 def _other_limit(options: QpsOptions) -> str:
     """How the limit is made larger; "another limit" where the official one held."""
-    given = [word for word in options.words if word.startswith("--max-latency=")]
+    given = _limit_words(options)
     if given:
         return f"or raise {given[0].replace('=', ' ')}"
     return "--max-latency sets another limit"
+
+
+def _limit_words(options: QpsOptions) -> list[str]:
+    """The word of the latency limit, where the user gave one."""
+    flag = RunOptions.flag("max_latency_ms")
+    return [word for word in options.words if word.startswith(f"{flag}=")]
 
 
 class _Finder:
@@ -128,10 +134,7 @@ class _Finder:
     def loadgen(self) -> ExitCode:
         """LoadGen's own search, FindPeakPerformance: one run."""
         options = self._options
-        words = [f"--time={options.durations[0]:g}"]
-        if options.start is not None:
-            words.append(f"--qps={options.start:g}")
-        record = self._run(words, FIND_PEAK_PERFORMANCE)
+        record = self._run(options.durations[0], options.start, FIND_PEAK_PERFORMANCE)
         metric = record["result"]["metric"]
         if not metric or not metric["value"]:
             raise RunError("LoadGen's FindPeakPerformance found no rate")
@@ -158,7 +161,7 @@ class _Finder:
     def _first(self) -> float:
         """The rate that a run sets by itself; its verdict counts."""
         seconds = self._options.durations[0]
-        record = self._run([f"--time={seconds:g}"])
+        record = self._run(seconds)
         qps = float(record["settings"][SERVER.target.setting])
         self._known[qps] = self._judge(record, qps, seconds)
         return qps
@@ -167,7 +170,7 @@ class _Finder:
         if self._known.get(qps) is not None and seconds == self._options.durations[0]:
             return self._known[qps]
         try:
-            record = self._run([f"--time={seconds:g}", f"--qps={qps:.6g}"])
+            record = self._run(seconds, float(f"{qps:.6g}"))
         except InterruptedRunError as error:
             self._interrupted = error
             raise Stopped from None
@@ -186,11 +189,14 @@ class _Finder:
         self._terminal.line(f"  {qps:8.4g} queries/s, {seconds:4g} s: p99 {p99:.4g} ms  {word}")
         return held
 
-    def _run(self, words: list[str], mode: Mode = PERFORMANCE_ONLY) -> dict[str, Any]:
+    def _run(
+        self, seconds: float, qps: float | None = None, mode: Mode = PERFORMANCE_ONLY
+    ) -> dict[str, Any]:
         options = self._options
-        words = [*options.words, *source_words(options.sources), "--fast", *words]
-        if self._conf is not None:
-            words.append(f"--user-conf={self._conf}")
+        asked = RunOptions.asking(
+            sources=options.sources, fast=True, time_s=seconds, qps=qps, user_conf=self._conf
+        )
+        words = [*options.words, *asked]
         directory = options.home / "run"
         return run_once(options.model, SERVER.name, words, directory, self._signals, mode.name)
 
@@ -216,8 +222,8 @@ class _Finder:
         digits = 10 ** max(0, 3 - len(str(int(qps))))
         value = f"{int(qps * digits) / digits:g}"
         when = datetime.now(UTC).strftime("%Y-%m-%d")
-        said = [word for word in options.words if word.startswith("--max-latency")]
-        lines = write_setting(options.user_conf, key, value, " ".join([f"{when}, {how}", *said]))
+        comment = " ".join([f"{when}, {how}", *_limit_words(options)])
+        lines = write_setting(options.user_conf, key, value, comment)
         self._terminal.line(f"{options.user_conf}: {key} = {value}")
         for number in lines:
             self._terminal.line(

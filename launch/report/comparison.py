@@ -11,6 +11,7 @@ from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, per
 from launch.charts.chart import Axis
 from launch.charts.lines import COLOURS, Series, line_chart, line_figure, series_colour
 from launch.charts.markup import Child, Markup, address, scroller, tag
+from launch.options import RunOptions
 from launch.report import tables
 from launch.report.figures import FEW
 from launch.report.history import PERCENTILES, SETTINGS, facts, higher_is_better, recorded_scenario
@@ -119,6 +120,10 @@ def _figures(
     rows.append(("duration", [f"{number(s)} s" if s else "-" for s in lasted], False))
     started = [str(run["started"] or "")[:16].replace("T", " ") for run in runs]
     rows.append(("started", started, False))
+    notes = [RunOptions.shown_in(source.record) for source in sources]
+    for title in RunOptions.shown_in({}):
+        if any(values[title] is not None for values in notes):
+            rows.append((title, [values[title] or "-" for values in notes], False))
     return rows
 
 

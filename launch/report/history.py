@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from base.options import Goes
+from launch.options import RunOptions
 from loadrun.scenarios import SCENARIOS, SINGLE_STREAM, Scenario
 
 KEPT = 30
 """Earlier runs that a run.json names, the newest first."""
 PERCENTILES = ("p50", "p90", "p99")
 """Latencies that a page tells."""
-KIND = ("model", "scenario", "mode", "audit")
+KIND = RunOptions.going(Goes.KIND)
 """Runs that agree in these can be compared."""
+ASKED = RunOptions.going(Goes.SETTING)
 SETTINGS = (
-    "engine",
-    "precision",
-    "batch_size",
-    "in_flight",
-    "policy",
+    *ASKED,
     "instances",
     "cores",
     "target_qps",
@@ -60,11 +59,7 @@ def facts(record: dict[str, Any]) -> dict[str, Any]:
         "duration_s": record.get("duration_s"),
         "accuracy": (record.get("accuracy") or {}).get("value"),
         "synthetic": record.get("synthetic"),
-        "engine": record.get("engine"),
-        "precision": record.get("precision"),
-        "batch_size": record.get("batch_size"),
-        "in_flight": record.get("in_flight"),
-        "policy": record.get("policy"),
+        **{key: record.get(key) for key in ASKED},
         "instances": len(instances),
         "cores": len(instances[0]["processors"]) if instances else None,
         "target_qps": settings.get(scenario.target.setting) if scenario.scheduled else None,

@@ -9,6 +9,7 @@ from typing import Any
 from launch.charts.axes import duration, number
 from launch.charts.chart import spark
 from launch.charts.markup import Child, Markup, address, scroller, tag
+from launch.options import RunOptions
 from launch.outcome.results import COMPLETE
 from launch.report import tables
 from launch.report.history import facts, higher_is_better, recorded_scenario, same_kind
@@ -27,6 +28,7 @@ COLUMNS = (
     "instances",
     "batch size",
     "started",
+    *RunOptions.shown_in({}),
 )
 Cell = tuple[Child, str | float | None]
 """What a cell shows, and what it is sorted by."""
@@ -109,6 +111,7 @@ def cells(source: Source, place: Path) -> list[Cell]:
         (f"{run['instances']} x {run['cores']}", run["instances"]),
         (run["batch_size"], run["batch_size"]),
         (str(run["started"] or "")[:16].replace("T", " "), run["started"]),
+        *((value, value) for value in RunOptions.shown_in(record).values()),
     ]
 
 

@@ -9,6 +9,7 @@ import models
 from launch.charts.axes import duration, number, percent
 from launch.charts.markup import Child, Markup, join, scroller, tag
 from launch.charts.picture import stylesheet
+from launch.options import RunOptions
 from launch.outcome.results import COMPLETE
 from launch.report import figures, tables
 from launch.report.history import PERCENTILES, recorded_scenario, same_kind, served_s
@@ -107,11 +108,13 @@ def _header(record: dict[str, Any]) -> Markup:
     if record.get("synthetic"):
         tags.append("synthetic")
     when = str(record.get("started") or "").replace("T", " ").replace("+00:00", " UTC")
+    shown = RunOptions.shown_in(record)
     links = [tag("a", name, href=name) for name in LOGS]
     return tag(
         "header",
         tag("h1", f"{model_title(record['model'])} ", tag("span", record["scenario"])),
         tag("p", *(tag("span", word, class_="tag") for word in tags if word)),
+        *(tag("p", f"{title}: {value}") for title, value in shown.items() if value is not None),
         tag("p", f"{when}  ·  run {record['run_id']}", class_="quiet"),
         scroller("command line", tag("code", tables.command(record))),
         tag("p", *links, class_="links"),

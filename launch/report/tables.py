@@ -8,6 +8,7 @@ from typing import Any
 
 from launch.charts.axes import duration, number, percent
 from launch.charts.markup import Child, Markup, scroller, tag
+from launch.options import RunOptions
 from launch.report.history import (
     PERCENTILES,
     SETTINGS,
@@ -22,8 +23,7 @@ Row = tuple[str, Child]
 DIGEST = 12
 """Digits of a sha256 that are shown."""
 _PLAIN = {
-    "batch_size": "batch size",
-    "in_flight": "batches in flight",
+    **RunOptions.titles(),
     "target_qps": "target rate",
     "cores": "cores of an instance",
 }

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import models
+from launch.options import RunOptions
 from launch.qps.search import search_peak
 from launch.supervise.signals import Signals
-from launch.trial import run_once, source_words, without_targets
+from launch.trial import run_once, without_targets
 from launch.tune.options import TuneOptions
 from launch.tune.space import Choice
 from loadrun.scenarios import SCENARIOS, SERVER
@@ -77,15 +78,18 @@ class RunEvaluator:
 
     def _run(self, choice: Choice, seconds: float, qps: float | None = None) -> dict[str, Any]:
         options = self._options
-        words = [*choice.words(), *source_words(options.sources), "--no-tuned", "--fast"]
-        words += [f"--time={seconds:g}", f"--engine={options.engine}"]
-        words += [f"--precision={options.precision}"]
-        if options.max_latency_ms is not None:
-            words.append(f"--max-latency={options.max_latency_ms:g}")
-        if self._conf is not None:
-            words.append(f"--user-conf={self._conf}")
-        if qps is not None:
-            words.append(f"--qps={qps:.6g}")
+        words = RunOptions.asking(
+            **choice.options(),
+            sources=options.sources,
+            tuned=False,
+            fast=True,
+            time_s=seconds,
+            engine=options.engine,
+            precision=options.precision,
+            max_latency_ms=options.max_latency_ms,
+            user_conf=self._conf,
+            qps=None if qps is None else float(f"{qps:.6g}"),
+        )
         self.runs += 1
         directory = self._directory / "run"
         return run_once(options.model, options.scenario, words, directory, self._signals)

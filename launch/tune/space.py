@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from launch.machine.plan import make_plan
 from launch.machine.topology import Topology
@@ -46,15 +47,15 @@ class Choice:
     def __str__(self) -> str:
         return f"{self.layout}, batch {self.batch_size}, {self.policy}, in flight {self.in_flight}"
 
-    def words(self) -> list[str]:
-        """The options of `loadrun run` that ask for it."""
-        return [
-            f"--instances={self.layout.instances}",
-            f"--cores={self.layout.cores}",
-            f"--batch-size={self.batch_size}",
-            f"--policy={self.policy}",
-            f"--in-flight={self.in_flight}",
-        ]
+    def options(self) -> dict[str, Any]:
+        """The values of the options of a run that ask for it, by name."""
+        return {
+            "instances": self.layout.instances,
+            "cores": self.layout.cores,
+            "batch_size": self.batch_size,
+            "policy": self.policy,
+            "in_flight": self.in_flight,
+        }
 
 
 @dataclass(frozen=True)

@@ -366,6 +366,7 @@ def test_whatever_a_run_says_of_itself_is_escaped() -> None:
 
     value = hostile(record())
     value["history"] = [hostile(facts(record()))]
+    value["label"] = HOSTILE
     value["checks"] = [dict.fromkeys(("check", "level", "found", "effect", "cure"), HOSTILE)]
     for status, scenario in (("COMPLETE", "Server"), ("COMPLETE", HOSTILE), (HOSTILE, HOSTILE)):
         value |= {"status": status, "scenario": scenario}
@@ -441,16 +442,23 @@ def test_the_index_has_each_run_once_and_keys_to_sort_by(tmp_path: Path) -> None
     assert row["p99"] == ("17 ms", 17_000_000)
     assert row["vs before"] == ("1.000", 1.0)
     assert "<svg" in str(row["trend"][0])
+    assert row["label"] == (None, None)
     page = index_page(kept, tmp_path / "index.html")
+    assert "label" not in read(page).text.split()
+    sources[2].record["label"] = "new cooler"
+    page = index_page(kept, tmp_path / "index.html")
+    assert "label" in read(page).text.split()
+    assert '<td data-key="new cooler">new cooler</td>' in page
     assert 'href="server/resnet50/performance/run_1/report.html"' in page
     assert 'data-key="199.4"' in page
     assert_nothing_external(page)
 
 
 def test_several_runs_are_compared(tmp_path: Path) -> None:
-    for name, batch_size in (("one", 4), ("two", 8)):
+    for name, batch_size, label in (("one", 4, None), ("two", 8, "larger")):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "run.json").write_text(as_text(record(batch_size=batch_size)))
+        found = record(batch_size=batch_size, label=label)
+        (tmp_path / name / "run.json").write_text(as_text(found))
     out = tmp_path / "page.html"
     words = ["report", str(tmp_path / "one"), str(tmp_path / "two/run.json"), "--out", str(out)]
     assert main(words) == 0
@@ -461,6 +469,7 @@ def test_several_runs_are_compared(tmp_path: Path) -> None:
     assert re.search(
         r'<tr class="differs"><th scope="row">batch size</th><td>4</td><td>8</td>', page
     )
+    assert '<tr><th scope="row">label</th><td>-</td><td>larger</td>' in page
 
 
 def test_one_run_is_built_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -543,8 +552,9 @@ def test_a_run_leaves_its_page(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     words = ("run", "resnet50", "--fast", "--time", "0.5", "--instances", "2", "--oversubscribe")
     for _ in range(2):
-        code, output = cli.run(*words, "--count", "200")
+        code, output = cli.run(*words, "--count", "200", "--label", "before the new BIOS")
         assert code in (0, 3), output
+    assert "\n  label: before the new BIOS\n" in output
     place = tmp_path / "results/offline/resnet50"
     found = cli.record(str(place.relative_to(tmp_path) / "performance/run_1"))
     timeline = found["timeline"]
@@ -558,6 +568,8 @@ def test_a_run_leaves_its_page(tmp_path: Path) -> None:
     assert (place / "report.html").read_text() == page
     assert_nothing_external(page)
     text = " ".join(read(page).text.split())
+    assert found["label"] == "before the new BIOS"
+    assert "label: before the new BIOS" in text
     assert found["run_id"] in text
     assert ("VALID" if found["result"]["valid"] else "INVALID") in text
     assert number(found["result"]["metric"]["value"], 4) in text
