@@ -1,7 +1,7 @@
 """Configurations of processes: dataclasses, written as JSON by one process and checked by another.
 
-A subclass of Config is a frozen dataclass whose fields are numbers, texts, lists or tuples of one
-type, other dataclasses, or None beside one of the former::
+A subclass of Config is a frozen dataclass whose fields are numbers, texts, other dataclasses, lists
+or tuples of one type, mappings from text to one type, or None beside one of the former::
 
     @dataclass(frozen=True)
     class PlanConfig(Config):
@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -74,19 +75,28 @@ def _read(cls: type, values: Any, prefix: str) -> Any:
 
 
 def _value(value: Any, hint: Any, name: str) -> Any:
+    if isinstance(hint, types.UnionType):
+        objects = [choice for choice in typing.get_args(hint) if is_dataclass(choice)]
+        if objects and value is not None:
+            return _value(value, objects[0], name)
     if is_dataclass(hint):
         return _read(typing.cast(type, hint), value, f"{name}.")
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is list and is_dataclass(inner[0]) and isinstance(value, list):
+        return [_value(item, inner[0], f"{name}[{at}]") for at, item in enumerate(value)]
     if not _fits(value, hint):
         raise ConfigError(f"{name} is {quoted(value)}; expected {_describe(hint)}")
-    return tuple(value) if typing.get_origin(hint) is tuple else value
+    return tuple(value) if origin is tuple else value
 
 
 def _fits(value: Any, hint: Any) -> bool:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if isinstance(hint, types.UnionType):
-        return any(_fits(value, choice) for choice in typing.get_args(hint))
-    if typing.get_origin(hint) in (list, tuple):
-        inner = typing.get_args(hint)[0]
-        return isinstance(value, list) and all(_fits(item, inner) for item in value)
+        return any(_fits(value, choice) for choice in inner)
+    if origin in (list, tuple):
+        return isinstance(value, list) and all(_fits(item, inner[0]) for item in value)
+    if origin is Mapping:
+        return isinstance(value, dict) and all(_fits(item, inner[1]) for item in value.values())
     if hint is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if hint is int:

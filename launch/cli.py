@@ -27,6 +27,7 @@ COMMANDS = (
     "fetch",
     "preprocess",
     "calibrate",
+    "build",
     "roofline",
     "topology",
     "tune",

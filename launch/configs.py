@@ -89,7 +89,7 @@ def loadrun_config(
 ) -> LoadrunConfig:
     """What the loadrun process is told."""
     model = models.get(options.model)
-    samples = assets.sample_count
+    samples = assets.samples.count
     if options.accuracy_only and options.count is not None:
         samples = min(samples, options.count)
     audit = directory / "audit.config"
@@ -98,7 +98,7 @@ def loadrun_config(
         model=model.mlperf_name,
         **options.going_to(Goes.LOADRUN),
         log_dir=str(directory),
-        samples=assets.samples,
+        samples=assets.samples.path,
         sample_count=samples,
         performance_sample_count=model.performance_sample_count,
         report=str(directory / LOADRUN_REPORT),

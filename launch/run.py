@@ -235,11 +235,11 @@ class _Test:
         assets = prepare(options, processors, self._directory, self._terminal, self._signals)
         record.assets(assets)
         record.lap("prepared")
-        _need_room(options, self._plan, assets.sample_count)
+        _need_room(options, self._plan, assets.samples.count)
         measures_accuracy = MODES[options.mode].accuracy
         if measures_accuracy:
             response_bytes = models.get(options.model).response_bytes
-            needed = results_bytes(assets.sample_count, response_bytes)
+            needed = results_bytes(assets.samples.count, response_bytes)
             need_space(self._directory, needed, RESULTS, CHOOSE)
         self._supervise(assets)
         report = read_json(self._directory / LOADRUN_REPORT)
@@ -262,7 +262,7 @@ class _Test:
         if measures_accuracy:
             self._measure_accuracy(assets)
         reasons = unofficial_reasons(
-            options, assets.sample_count, record.values["synthetic"], report["unofficial"]
+            options, assets.samples.count, record.values["synthetic"], report["unofficial"]
         )
         record.unofficial(reasons + ["the accuracy means nothing"] * record.doubtful)
 
@@ -392,7 +392,7 @@ def _judged(assets: Assets) -> bool:
 
     Where it is not, that was announced.
     """
-    return assets.weights is not None and assets.weights.synthetic == assets.data.synthetic
+    return assets.weights is not None and assets.weights.synthetic == assets.samples.data.synthetic
 
 
 def _check(topology: Topology, pinning: Pinning, terminal: Terminal) -> list[Finding]:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from base.errors import ConfigError, ExitCode
+from base.errors import ExitCode, InputError, TooLongError
 from base.parent import die_with_parent
 from loadrun.clock import ClockWatch, Phase
 from loadrun.config import LoadrunConfig
@@ -31,7 +31,7 @@ from loadrun.dispatch.policies import UnknownPolicyError, make_policy
 from loadrun.dispatch.suspects import PoisonError
 from loadrun.durations import duration
 from loadrun.expected import expected_samples
-from loadrun.length import TooLongError, check_length
+from loadrun.length import check_length
 from loadrun.library import LibraryError, SampleLibrary, Samples, open_samples
 from loadrun.logs import LogError, parse_result
 from loadrun.report import PhaseClock, Report
@@ -41,7 +41,6 @@ from loadrun.scheduling import ask_for_short_slices
 from loadrun.serving import Engine, InProcessServing, RingServing, Serving
 from loadrun.settings import (
     Settings,
-    SettingsError,
     apply_measured_rate,
     as_dict,
     expected_duration_s,
@@ -57,8 +56,7 @@ _SWITCH_INTERVAL_S = 1e-4
 """LoadGen's thread and the completion thread pass the GIL back and forth."""
 
 _BAD_INPUT = (
-    ConfigError,
-    SettingsError,
+    InputError,
     LibraryError,
     LogDirError,
     UnknownPolicyError,
@@ -75,7 +73,7 @@ def main(argv: list[str]) -> int:
         return ExitCode.USAGE
     try:
         config = LoadrunConfig.load(argv[0])
-    except ConfigError as error:
+    except InputError as error:
         print(f"loadrun: error: {error}", file=sys.stderr)
         return ExitCode.USAGE
     return run_over_rings(config)

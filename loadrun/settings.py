@@ -19,6 +19,7 @@ from typing import Any
 
 import mlperf_loadgen as lg
 
+from base.errors import InputError
 from loadrun.capacity import fits_limit, server_qps, service_time_s
 from loadrun.config import LoadrunConfig
 from loadrun.rounds import ROUNDS
@@ -78,7 +79,7 @@ _FIELDS = (
 )  # fmt: skip
 
 
-class SettingsError(ValueError):
+class SettingsError(InputError):
     """The settings cannot be built; one line with the file or option and the cure."""
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 import models
 from base.affinity import threads_kept_on
 from base.errors import InputError
+from base.unchanged import sha256_of
 from models import artifact, program
 from netrun.engines import EngineError
 from netrun.engines.onednn.measure import unheard
@@ -162,7 +163,6 @@ def _path(cache: Path, name: str, key: dict[str, Any]) -> Path:
 def weights_hash(path: Path) -> str:
     """SHA-256 of a weights file; raises models.WeightsError where it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise models.WeightsError(f"{path}: cannot be read ({error.strerror})") from None

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
 from base.errors import InputError
 from base.options import count
 from launch.commands.arguments import EXIT_CODES, add_model, one_of
-from launch.options import CalibrateOptions, find_path
+from launch.options import CalibrateOptions, Sources, find_path
 from launch.options.declare import offer
 from loadrun.durations import took
 from loadrun.scenarios import OFFLINE
 
 if TYPE_CHECKING:
-    from launch.build.calibration import CacheFile, Calibration
+    from launch.build.assets import Assets
 
 SUMMARY = "calibrate a model for int8 and keep the result for later runs"
 DESCRIPTION = """\
@@ -82,28 +79,21 @@ def execute(arguments: argparse.Namespace) -> int:
     """Calibrate and compile what is not in the cache yet, and say where it stands."""
     options = read_options(arguments)
     # Only now, so that a wrong option is answered at once.
-    from launch.build.engine import check_engine
-    from launch.build.prepare import prepare_calibration
-    from launch.machine.plan import make_plan
-    from launch.machine.topology import read_topology
-    from launch.screen.announcement import announce_instructions
-    from launch.screen.terminal import Terminal
-    from launch.supervise.signals import Signals
+    from launch.build.alone import ArtifactOptions, build_alone
 
-    check_engine(options.engine)
-    threads = options.threads
-    plan = make_plan(read_topology(), 1 if threads else None, threads)
-    # More threads than this machine has cores: for another machine, or to try.
-    processors = () if plan.fitted else plan.instances[0].processors
-    threads = threads or len(processors)
-    terminal = Terminal()
-    terminal.lines(announcement(options, threads))
-    announce_instructions(terminal)
-    began = time.monotonic()
-    with Signals() as signals, tempfile.TemporaryDirectory(prefix="loadrun-") as directory:
-        made = prepare_calibration(options, threads, processors, Path(directory), terminal, signals)
-    terminal.line()
-    terminal.lines(summary(made, time.monotonic() - began))
+    sources = Sources(
+        weights=options.weights,
+        images=options.images if options.names else None,
+        labels=None,
+        calibration=options.names or options.images,
+    )
+    build_alone(
+        ArtifactOptions(
+            options.model, sources, options.engine, "int8", options.batch_size, options.threads
+        ),
+        lambda engine: announcement(options, engine),
+        summary,
+    )
     return 0
 
 
@@ -127,12 +117,8 @@ def read_options(arguments: argparse.Namespace) -> CalibrateOptions:
     )
 
 
-def announcement(options: CalibrateOptions, threads: int) -> list[str]:
-    """What is going to be calibrated, as lines for a person."""
-    engine = f"  engine: {options.engine}"
-    if options.engine == "onednn":
-        cores = f"{threads} core{'s' * (threads > 1)}"
-        engine += f", batch size {options.batch_size}, instances of {cores}"
+def announcement(options: CalibrateOptions, engine: str) -> list[str]:
+    """What is going to be calibrated, as lines for a person; `engine` is the one about that."""
     lines = [
         f"{models.get(options.model).title}  int8 calibration",
         f"  weights: {options.weights or 'synthetic'}",
@@ -144,21 +130,12 @@ def announcement(options: CalibrateOptions, threads: int) -> list[str]:
     return lines
 
 
-def summary(made: Calibration, took_s: float) -> list[str]:
+def summary(assets: Assets, took_s: float) -> list[str]:
     """Files, keys, origin and time as lines for a person."""
-    synthetic = "  synthetic" if made.weights.synthetic or made.images.synthetic else ""
-    lines = _file("int8 program", made.program)
-    if made.artifact is not None:
-        lines += _file("compiled for this machine", made.artifact)
-    lines += [
-        f"weights: {made.weights.name}  sha256 {made.weights.sha256}{synthetic}",
-        f"calibration images: {made.image_count} of {made.images.name}",
-    ]
-    if made.program.built:
+    from launch.build.alone import file_lines, source_lines
+
+    lines = [*file_lines(assets, "int8"), *source_lines(assets)]
+    program = assets.files[0]
+    if program.built:
         return [*lines, f"calibrated in {took(took_s)}"]
     return [*lines, f"already calibrated (looked up in {took(took_s)})"]
-
-
-def _file(what: str, file: CacheFile) -> list[str]:
-    state = "built" if file.built else "found"
-    return [f"{what}: {state}, key {file.key}", f"  {file.path}"]

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import models
 from base.errors import InputError
 from launch.commands.arguments import EXIT_CODES, add_model
-from launch.options import Sources, find_sources
+from launch.options import find_sources
 from loadrun.durations import took
 
 if TYPE_CHECKING:
-    from launch.build.preprocessing import Preprocessed
+    from launch.build.assets import SampleFacts
 
 SUMMARY = "preprocess a folder of images and keep the samples for later runs"
 DESCRIPTION = """\
@@ -55,7 +55,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if sources.images is None:
         raise InputError("--images is missing: give the folder of images (or set LOADRUN_IMAGES)")
     # Only now, so that a wrong option is answered at once.
-    from launch.build.prepare import prepare_samples
+    from launch.build.prepare import build, wanted
     from launch.screen.terminal import Terminal
     from launch.supervise.signals import Signals
 
@@ -63,21 +63,21 @@ def execute(arguments: argparse.Namespace) -> int:
     terminal.line(f"{models.get(name).title}  preprocessing {sources.images}")
     began = time.monotonic()
     with Signals() as signals, tempfile.TemporaryDirectory(prefix="loadrun-") as directory:
-        made = prepare_samples(name, sources, Path(directory), terminal, signals)
-    terminal.lines(summary(made, sources, time.monotonic() - began))
+        assets = build(wanted(name, sources, samples=True), Path(directory), terminal, signals)
+    terminal.lines(summary(assets.samples, time.monotonic() - began))
     return 0
 
 
-def summary(made: Preprocessed, sources: Sources, took_s: float) -> list[str]:
+def summary(samples: SampleFacts, took_s: float) -> list[str]:
     """What is there now, and how fast it came, as lines for a person."""
-    size = Path(made.path).stat().st_size / 1e6
-    lines = [f"samples: {made.count} of {made.images.name}, {size:.0f} MB", f"  {made.path}"]
-    if not made.made:
+    size = Path(samples.path).stat().st_size / 1e6
+    lines = [f"samples: {samples.count} of {samples.data.name}, {size:.0f} MB", f"  {samples.path}"]
+    if not samples.made:
         return [*lines, f"all there already (looked up in {took(took_s)})"]
-    rate = made.made / took_s
+    rate = samples.made / took_s
     cores = len(os.sched_getaffinity(0))
     lines.append(
-        f"preprocessed {made.made} in {took(took_s)}: {rate:.0f} images/s, "
+        f"preprocessed {samples.made} in {took(took_s)}: {rate:.0f} images/s, "
         f"{rate / cores:.0f} on each of {cores} processors"
     )
     return lines

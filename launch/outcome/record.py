@@ -74,15 +74,15 @@ class Record:
 
     def assets(self, assets: Assets) -> None:
         """Weights and data, whether any of it is synthetic; what was told while it was built."""
-        self.values["data"] = {**asdict(assets.data), "samples": assets.sample_count}
+        self.values["data"] = {**asdict(assets.samples.data), "samples": assets.samples.count}
         self.values["labels_from"] = assets.labels_from
         self.values["weights"] = asdict(assets.weights) if assets.weights else None
-        calibration = assets.calibration
+        calibration = assets.calibration.data if assets.calibration else None
         self.values["calibration"] = calibration.name if calibration else None
         self.values["calibration_sha256"] = calibration.sha256 if calibration else None
         self.values["notes"] = assets.notices
         self.values["artifact"] = Path(assets.artifact).name if assets.artifact else None
-        self.values["synthetic"] = assets.data.synthetic or bool(
+        self.values["synthetic"] = assets.samples.data.synthetic or bool(
             assets.weights and assets.weights.synthetic
         )
 

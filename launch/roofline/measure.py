@@ -86,7 +86,7 @@ def _start(options: RooflineOptions, subject: Subject, assets: Assets, directory
     assert assets.artifact is not None
     config = RooflineConfig(
         artifact=assets.artifact,
-        samples=assets.samples,
+        samples=assets.samples.path,
         batch_size=options.batch_size,
         processors=list(instance.processors),
         seconds=options.seconds,

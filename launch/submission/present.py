@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import models
-from launch.build.assets import given_calibration
 from launch.build.cache import cache_directory
+from launch.build.data import given_calibration
 from launch.compliance.references import ACCURACY, SAME, difference
 from launch.configs import overrides
 from launch.options import RunOptions

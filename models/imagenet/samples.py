@@ -18,7 +18,8 @@ import models
 from base.errors import InputError
 from base.files import locked, write_text
 from base.text import FOREIGN
-from models.imagenet.content import Content, content_of, file_digest, forget
+from base.unchanged import file_digest
+from models.imagenet.content import Content, content_of, forget
 from models.imagenet.dataset import DataSet
 from models.imagenet.partial import PartialSamples, mark, open_part
 from models.model import Model

@@ -13,8 +13,9 @@ import numpy as np
 
 from base.errors import InputError
 from base.files import folder_written_aside, locked, reserve, write_text, written_aside
+from base.unchanged import file_digest, sha256_of
 from models.imagenet.classifier import Classifier
-from models.imagenet.content import Content, content_of, file_digest
+from models.imagenet.content import Content, content_of
 from models.imagenet.dataset import DataSet, image_folder
 from models.model import Model
 from models.synthetic import images
@@ -118,7 +119,7 @@ def _checksum(sets: Sequence[tuple[DataSet, Content]]) -> str:
 def is_fitted(weights: Path) -> bool:
     """Whether a weights file is there, and is what was fitted."""
     try:
-        return file_digest(weights).hex() == _beside(weights).read_text(encoding="utf-8")
+        return sha256_of(weights) == _beside(weights).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return False
 

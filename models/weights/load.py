@@ -29,6 +29,8 @@ def load_into(network: torch.nn.Module, path: Path, sample: SampleFormat) -> tor
         state = weights_for(network, graph)
         _fill(network, state, path)
         compare(network, graph, sample)
+        # It holds all weights once more.
+        read_graph.forget()
     else:
         _fill(network, read_state(path, kind, network.state_dict()), path)
     return network.eval()

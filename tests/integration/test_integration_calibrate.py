@@ -109,6 +109,30 @@ def test_the_second_time_it_is_there_already(home: Path, calibrated: str) -> Non
     assert built_files(home) == before
 
 
+def test_build_finds_it_as_a_run_does(home: Path, calibrated: str) -> None:
+    words = ["--weights", str(home / "weights.pth"), "--images", str(home / "served")]
+    words += ["--calibration", str(home / "calibration"), "--batch-size", "4", "--threads", "1"]
+    done = command(home / "cache", home, "build", "mobilenet", *words)
+    assert done.returncode == 0, done.stdout
+    paths = re.findall(r"^(?:int8 program|compiled .*): found, key .*\n  (.*)$", done.stdout, re.M)
+    assert len(paths) == 2
+    assert all(f"\n  {path}\n" in calibrated for path in paths)
+    assert f"calibration images: {CALIBRATION} of calibration\n" in done.stdout
+    assert "already built" in done.stdout
+    assert "preprocessing images" not in done.stdout
+
+
+def test_build_makes_what_other_precisions_need(home: Path) -> None:
+    words = ["--weights", str(home / "weights.pth"), "--precision", "bf16"]
+    done = command(home / "cache", home, "build", "mobilenet", *words)
+    assert done.returncode == 0, done.stdout
+    (path,) = re.findall(r"^bf16 network: built, key [0-9a-f]{16}\n  (.*)$", done.stdout, re.M)
+    assert Path(path).stat().st_size > 1_000_000
+    assert "  engine: pytorch\n" in done.stdout
+    assert "calibration" not in done.stdout
+    assert re.search(r"^built in \d+\.\d s$", done.stdout, re.M)
+
+
 @pytest.mark.usefixtures("calibrated")
 def test_another_batch_size_is_compiled_and_not_calibrated(home: Path) -> None:
     done = calibrate(home, "--batch-size", "2", "--threads", "1")

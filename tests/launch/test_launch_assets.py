@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import models
 import netrun.build
+from base import unchanged
 from base.errors import InputError
-from launch.build import assets
-from launch.build.assets import build
-from launch.build.building import AssetsConfig, cache_trouble, run
+from launch.build import data
+from launch.build.assets import ArtifactConfig, Assets, BuildConfig
+from launch.build.child import cache_trouble, main
+from launch.build.make import make
 from netrun.engines import EngineError
 
 
@@ -30,22 +33,18 @@ def folder_of(directory: Path, name: str, count: int) -> Path:
     return folder
 
 
-def config_of(directory: Path, images: Path, calibration: Path | None) -> AssetsConfig:
+def config_of(directory: Path, images: Path, calibration: Path | None) -> BuildConfig:
     weights = directory / "weights.pth"
     weights.write_bytes(b"weights")
-    return AssetsConfig(
+    return BuildConfig(
         model="mobilenet",
+        data=str(images),
         weights=str(weights),
-        images=str(images),
-        labels=None,
         calibration=str(calibration) if calibration else None,
-        engine="onednn",
-        precision="int8",
-        batch_size=1,
-        threads=1,
-        processors=[0],
+        options={},
+        samples=True,
+        artifact=ArtifactConfig("onednn", "int8", 1, 1, [0]),
         cache=str(directory / "cache"),
-        result=str(directory / "result.json"),
     )
 
 
@@ -70,20 +69,62 @@ def test_calibration_images_are_chosen_before_they_are_preprocessed(
         return tmp_path / "artifact"
 
     monkeypatch.setattr(netrun.build, "ensure_artifact", ensure_artifact)
-    monkeypatch.setattr(assets, "CALIBRATION_IMAGES", 4)
+    monkeypatch.setattr(data, "CALIBRATION_IMAGES", 4)
     config = config_of(tmp_path, images, calibration if own else None)
     built: set[tuple[str, int]] = set()
-    made = build(config, lambda stage, done, total: built.add((stage, total)), print)
+    made = make(config, lambda stage, done, total: built.add((stage, total)), print)
     assert built == {
         ("preprocessing images", 12),
         ("preprocessing calibration images", 4),
         ("measuring batch sizes", 3),
     }
     assert made.calibration is not None
-    assert made.calibration.name == ("calibration" if own else "val")
+    assert made.calibration.data.name == ("calibration" if own else "val")
     (samples,) = given
     interior = models.get("mobilenet").sample.interior(np.asarray(samples))
     assert interior[:, 0, 0, 0].tolist() == ([0, 6, 12, 18] if own else [0, 3, 6, 9])
+
+
+def test_samples_alone_need_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netrun.build, "ensure_artifact", None)
+    config = replace(
+        config_of(tmp_path, folder_of(tmp_path, "val", 5), None), weights=None, artifact=None
+    )
+    made = make(config, lambda stage, done, total: None, print)
+    assert (made.samples.count, made.samples.made, made.samples.data.name) == (5, 5, "val")
+    assert (made.weights, made.calibration, made.artifact) == (None, None, None)
+    assert Assets.from_json(made.to_json()) == made
+    assert make(config, lambda stage, done, total: None, print).samples.made == 0
+
+
+def test_weights_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Path] = []
+    real = unchanged.file_digest
+
+    def counting(file: Path) -> bytes:
+        hashed.append(file)
+        return real(file)
+
+    monkeypatch.setattr(unchanged, "file_digest", counting)
+    monkeypatch.setattr(unchanged, "SETTLED_NS", 0)
+    config = replace(
+        config_of(tmp_path, tmp_path, None),
+        samples=False,
+        artifact=ArtifactConfig("pytorch", "fp32", 1, 1, []),
+    )
+    weights = tmp_path / "weights.pth"
+    torch.save(models.get("mobilenet").network().state_dict(), weights)
+    made = make(config, lambda stage, done, total: None, print)
+    assert hashed == [weights]
+    assert made.weights is not None
+    assert made.weights.sha256 == real(weights).hex()
+    (file,) = made.files
+    assert file.built
+    assert made.artifact == file.path
+    assert made.served is None
+    again = make(config, lambda stage, done, total: None, print)
+    assert [f.built for f in again.files] == [False]
+    assert Assets.from_json(again.to_json()) == again
 
 
 @pytest.mark.parametrize("error", [InputError, EngineError, models.WeightsError])
@@ -99,7 +140,7 @@ def test_what_the_user_chose_is_refused_in_one_line(
     monkeypatch.setattr(netrun.build, "ensure_artifact", ensure_artifact)
     path = tmp_path / "config.json"
     path.write_text(json.dumps(asdict(config_of(tmp_path, folder_of(tmp_path, "val", 1), None))))
-    assert run(assets.build, [str(path)]) == 2
+    assert main([str(path), str(tmp_path / "result.json")]) == 2
     told = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]
     assert told == ["error: that will not do"]
     assert not (tmp_path / "result.json").exists()
@@ -133,7 +174,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(
     (tmp_path / "cache").write_text("a file where the cache's directory belongs")
     path = tmp_path / "config.json"
     path.write_text(json.dumps(asdict(config_of(tmp_path, folder_of(tmp_path, "val", 1), None))))
-    assert run(assets.build, [str(path)]) == 2
+    assert main([str(path), str(tmp_path / "result.json")]) == 2
     (told,) = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]
     assert told.startswith(f"error: {tmp_path / 'cache'}")
     assert "LOADRUN_CACHE" in told

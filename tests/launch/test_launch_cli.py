@@ -79,6 +79,9 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["calibrate", "mobilenet", "--images", "/no/such"], "--images /no/such: no such dir"),
         (["calibrate", "mobilenet", "--engine", "null"], "known: onednn, pytorch"),
         (["calibrate", "mobilenet", "--precision", "fp32"], "unknown option '--precision'"),
+        (["build", "mobilenet", "--engine", "sim"], "--engine sim: computes nothing"),
+        (["build", "mobilenet", "--precision", "fp64"], "known: int8, bf16, fp32"),
+        (["build", "mobilenet", "--labels", "setup.cfg"], "labels need --images DIR"),
         (["topology", "--instances", "999", "--strict"], "leave out --strict"),
     ],
 )
@@ -92,7 +95,7 @@ def test_wrong_words_get_one_line(
     assert said in refused(capsys, *words)
 
 
-@pytest.mark.parametrize("command", ["run", "calibrate"])
+@pytest.mark.parametrize("command", ["run", "calibrate", "build"])
 @pytest.mark.parametrize(
     ("machine", "cure"),
     [

@@ -10,7 +10,7 @@ import pytest
 import models
 from base.errors import RunError
 from launch import trial
-from launch.build.assets import Assets, DataFacts
+from launch.build.assets import Assets, DataFacts, SampleFacts
 from launch.cli import Parser
 from launch.commands.run import add_arguments, read_options
 from launch.machine.host import host
@@ -46,11 +46,9 @@ def record_of(*words: str) -> Record:
 
 def test_what_was_told_while_building_stays_beside_what_loadrun_notes() -> None:
     record = record_of()
-    data = DataFacts("synthetic", "0", True)
-    built = Assets(
-        *("resnet50", "s.npy", 3, None, "no labels", data, None, None, None),
-        ["only slow kernels"],
-    )
+    samples = SampleFacts("s.npy", 3, 0, DataFacts("synthetic", "0", True))
+    notices = ["only slow kernels"]
+    built = Assets("resnet50", samples, None, None, [], None, "no labels", notices)
     record.assets(built)
     assert record.values["notes"] == ["only slow kernels"]
     record.report(asdict(Report("loadrun.json", notes=["coalesced"])))

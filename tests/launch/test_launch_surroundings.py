@@ -329,7 +329,8 @@ def test_what_lies_among_images_and_is_none(tmp_path: Path) -> None:
     assert [file.name for file in found.files] == ["a.png", "b.png", "c.png", "d.png"]
     (tmp_path / "list").write_bytes(MARK + b"b.png\n")
     from base.errors import InputError as ModelInputError
-    from models.imagenet.content import UNREADABLE, content_of, file_digest
+    from base.unchanged import file_digest
+    from models.imagenet.content import UNREADABLE, content_of
     from models.imagenet.preprocess import decode
 
     for file, said in zip(found.files[1:], ("FIFO", "leads nowhere", "device"), strict=True):

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from loadrun_harness import make_config
 
+from base.errors import TooLongError
 from loadrun.config import LoadrunConfig, Overrides
 from loadrun.durations import duration, took
-from loadrun.length import TooLongError, check_length
+from loadrun.length import check_length
 from loadrun.settings import build_settings
 
 __all__ = ["make_config"]  # fixture of this module

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import models
+from base import unchanged
 from base.errors import InputError
 from models.imagenet import content
 from models.imagenet.content import content_of
@@ -31,14 +32,14 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files count as left alone at once."""
-    monkeypatch.setattr(content, "SETTLED_NS", 0)
+    monkeypatch.setattr(unchanged, "SETTLED_NS", 0)
 
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of files that are read."""
     names: list[str] = []
-    real = content.file_digest
+    real = unchanged.file_digest
 
     def counting(file: Path) -> bytes:
         names.append(file.name)
@@ -228,7 +229,7 @@ def test_a_file_system_that_keeps_no_times_is_found_out(
 ) -> None:
     model, images, cache = models.get("mobilenet"), pictures(tmp_path / "val", 3), tmp_path / "c"
     with monkeypatch.context() as patch:
-        patch.setattr(content, "_facts", lambda file: (1, 2, 3, 4))
+        patch.setattr(content, "facts_of", lambda file: (1, 2, 3, 4))
         data = image_folder(images)
         content_of(data, cache)
         Image.new("RGB", (240, 230), (200, 0, 0)).save(images / "1.png", compress_level=0)

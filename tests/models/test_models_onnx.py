@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import models
+from base import unchanged
 from models.errors import WeightsError
 from models.mobilenet.network import MobileNet
 from models.resnet50.network import ResNet50
@@ -73,6 +74,25 @@ def test_resnet50_as_pytorch_exports_it(tmp_path: Path) -> None:
     model = models.for_weights(models.get("resnet50"), path)
     assert model is models.get("resnet50")
     assert_same(network, path, model)
+
+
+def test_a_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unchanged, "SETTLED_NS", 0)
+    path = tmp_path / "exported.onnx"
+    write_resnet50(path, seeded(ResNet50()), tf=False)
+    parsed: list[str] = []
+    real = onnx.load
+
+    def load(file: str, **options: Any) -> Any:
+        parsed.append(file)
+        return real(file, **options)
+
+    monkeypatch.setattr(onnx, "load", load)
+    models.for_weights(models.get("resnet50"), path).load_weights(path)
+    assert parsed == [str(path)]
+    # Nothing of it stays in memory.
+    models.for_weights(models.get("resnet50"), path)
+    assert parsed == [str(path)] * 2
 
 
 @pytest.mark.parametrize("folded", [True, False], ids=["folded", "batch norms"])
