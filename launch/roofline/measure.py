@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def roofline(options: RooflineOptions) -> ExitCode:
         "model": options.model,
         "synthetic": synthetic(assets),
         "processors": list(instance.processors),
-        "host": host(subject.topology),
+        "host": asdict(host(subject.topology)),
         "versions": {**versions(), "onednn": measured.pop("library")},
         **found.as_json(),
         **{key: facts[key] for key in ("cut", "cuts_ms", "stages", "references")},
