@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from base.errors import InputError
 from launch.compliance.folder import LOGS, folder_of, logs_in
 from launch.compliance.references import (
     ACCURACY,
@@ -143,7 +145,8 @@ def known_rate(options: RunOptions) -> float | None:
     """Return samples/s of the model as an earlier run here measured it, None where none did."""
     for scenario in reversed(SCENARIOS):
         for mode in (PERFORMANCE, ACCURACY):
-            record = find_reference(replace(options, scenario=scenario, audit=None), mode)
-            if record is not None and record.measured.standalone_rate:
-                return record.measured.standalone_rate
+            with contextlib.suppress(InputError):  # it is only an estimate
+                record = find_reference(replace(options, scenario=scenario, audit=None), mode)
+                if record is not None and record.measured.standalone_rate:
+                    return record.measured.standalone_rate
     return None

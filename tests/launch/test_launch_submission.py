@@ -27,7 +27,7 @@ from launch.submission import rules
 from launch.submission.accuracy_log import truncate
 from launch.submission.checker import check, complaints, find_checker
 from launch.submission.layout import Layout
-from launch.submission.steps import estimate_s, find_steps
+from launch.submission.steps import estimate_s, find_steps, known_rate
 from launch.submission.system import describe, read_system, unfilled, unlike_here
 from launch.submission.tree import write_tree
 from models.imagenet.content import content_of
@@ -299,6 +299,17 @@ def test_estimates_follow_durations_and_the_known_rate(results: Results) -> None
     counted, *_ = find_steps(options(results.directory, "Offline", "--count=500"), rules.TESTS)
     assert estimate_s(counted, 100.0, None) == 15
     assert estimate_s(counted, None, None) is None
+
+
+def test_a_record_that_is_damaged_costs_an_estimate_and_no_more(results: Results) -> None:
+    asked = options(results.directory)
+    assert known_rate(asked) is None
+    for scenario in ("Server", "Offline"):
+        results.run(scenario)
+    (results.directory / "offline/resnet50/performance/run_1/run.json").write_text("{")
+    assert known_rate(asked) == 100.0
+    with pytest.raises(InputError, match=r"offline/.*run\.json: not JSON"):
+        find_steps(asked, rules.TESTS)
 
 
 OLD = """\
