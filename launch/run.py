@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import secrets
 import sys
@@ -11,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import models
+from base.checked import read
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError, TooLongError
 from base.errors import InputError as ImageError
 from launch.build.assets import Assets
@@ -37,7 +36,10 @@ from launch.machine.plan import Plan, make_plan
 from launch.machine.quiet import Watch
 from launch.machine.topology import Topology, read_topology
 from launch.options import RunOptions
-from launch.outcome.record import Record
+from launch.outcome.record.processes import EngineRecord
+from launch.outcome.record.run import Record, load
+from launch.outcome.recorder import Recorder
+from launch.outcome.reports import engine_report, loadrun_report
 from launch.outcome.results import (
     ACCURACY_LOG,
     COMPLETE,
@@ -48,7 +50,6 @@ from launch.outcome.results import (
     Staging,
     file_abandoned,
     places,
-    read_json,
 )
 from launch.outcome.room import need_space, results_bytes, told
 from launch.outcome.summary import summary
@@ -62,6 +63,7 @@ from launch.supervise.environment import base_environment, instance_environment
 from launch.supervise.signals import Signals
 from launch.supervise.standstill import Span
 from launch.supervise.supervisor import Command, Supervisor
+from loadrun.clock import Phase
 from loadrun.logs import LogError, parse_result
 from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.user_conf import UserConfError, parse_user_conf
@@ -112,38 +114,46 @@ def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
     need_space(options.results, results_bytes(0, 0), RESULTS, CHOOSE)
     kills = kills_for_memory()
     run_id = new_run_id()
-    record = Record(options, plan, pinning, topology, run_id)
+    recorder = Recorder(options, plan, pinning, topology, run_id)
+    record = recorder.record
     if options.audit:
-        record.values["compared_with"] = reference_ids(options)
-    record.checks(_check(topology, pinning, terminal))
+        recorder.compared_with(reference_ids(options))
+    recorder.checks(_check(topology, pinning, terminal))
     staging = Staging(options.results, run_id, options.scenario, options.model)
     with Signals() as signals, staging:
         test = _Test(
-            options, topology, plan, pinning, run_id, record, staging.path, terminal, signals
+            options, topology, plan, pinning, run_id, recorder, staging.path, terminal, signals
         )
         staging.try_places(options.mode, options.audit)
         try:
-            staging.write_record(record.values)
+            staging.write_record(record.as_json())
             test.execute()
             first, *_ = places(staging.home, options.mode, options.audit)
-            record.history(read_json(first / RUN_JSON))
-            record.end(COMPLETE)
-            staging.write_record(record.values)
-            write_report(staging.path, record.values, terminal)
+            recorder.history(_earlier(first / RUN_JSON))
+            recorder.end(COMPLETE)
+            staging.write_record(record.as_json())
+            write_report(staging.path, record, terminal)
             published = staging.publish(options.mode, options.audit)
         except Exception as error:
             error = with_memory_named(error, kills)
-            _keep(error, record, staging, outlet)
+            _keep(error, recorder, staging, outlet)
             if isinstance(error, OSError):
                 raise RunError(told(error)) from error
             raise error
     if options.json:
         print((published[0] / RUN_JSON).read_text(encoding="utf-8"), end="")
     terminal.line()
-    outlet.lines(summary(record.values, published))
+    outlet.lines(summary(record, published))
     outlet.line("Completed")
-    invalid = record.values["result"]["valid"] is False or record.doubtful
-    return ExitCode.INVALID if invalid else ExitCode.OK
+    invalid = record.result is not None and record.result.valid is False
+    return ExitCode.INVALID if invalid or record.doubtful else ExitCode.OK
+
+
+def _earlier(path: Path) -> Record | None:
+    """The record of the run whose place another takes; None where what stands there is none."""
+    with contextlib.suppress(InputError):
+        return load(path, "")
+    return None
 
 
 def new_run_id() -> str:
@@ -169,14 +179,11 @@ def asked(options: RunOptions) -> Asked:
     )
 
 
-def planned_record(options: RunOptions) -> dict[str, Any]:
-    """What run.json of a run with these options would hold at its start, as JSON reads it back."""
+def planned_record(options: RunOptions) -> Record:
+    """The record that a run with these options would have at its start."""
     topology = read_topology()
     plan, pinning = plan_for(options, topology), find_pinning(topology)
-    record: dict[str, Any] = json.loads(
-        json.dumps(Record(options, plan, pinning, topology, new_run_id()).values)
-    )
-    return record
+    return Recorder(options, plan, pinning, topology, new_run_id()).record
 
 
 def plan_for(options: RunOptions, topology: Topology) -> Plan:
@@ -212,7 +219,7 @@ class _Test:
         plan: Plan,
         pinning: Pinning,
         run_id: str,
-        record: Record,
+        recorder: Recorder,
         directory: Path,
         terminal: Terminal,
         signals: Signals,
@@ -222,7 +229,7 @@ class _Test:
         self._plan = plan
         self._pinning = pinning
         self._run_id = run_id
-        self._record = record
+        self._recorder = recorder
         self._directory = directory
         self._terminal = terminal
         self._signals = signals
@@ -230,11 +237,10 @@ class _Test:
 
     def execute(self) -> None:
         """Prepare, run, read the results into the record; raises LoadrunError."""
-        options, record = self._options, self._record
+        options, recorder = self._options, self._recorder
         processors = self._plan.instances[0].processors
         assets = prepare(options, processors, self._directory, self._terminal, self._signals)
-        record.assets(assets)
-        record.lap("prepared")
+        recorder.prepared(assets)
         _need_room(options, self._plan, assets.samples.count)
         measures_accuracy = MODES[options.mode].accuracy
         if measures_accuracy:
@@ -242,29 +248,31 @@ class _Test:
             needed = results_bytes(assets.samples.count, response_bytes)
             need_space(self._directory, needed, RESULTS, CHOOSE)
         self._supervise(assets)
-        report = read_json(self._directory / LOADRUN_REPORT)
+        report = loadrun_report(self._directory / LOADRUN_REPORT)
         if report is None:
             raise RunError(f"loadrun left no report in {LOADRUN_REPORT}")
-        record.report(report)
+        recorder.report(report)
         try:
             result = parse_result(self._directory)
         except LogError as error:
             raise RunError(str(error)) from None
         serving = Serving(
-            report["measured_rate"] or 0.0,
+            report.measured_rate or 0.0,
             len(self._plan.instances),
             self._plan.cores_per_instance,
             len(self._topology.allowed),
         )
-        kept = judge(report["clock"], self._late, result.perf_constraints_met is False)
-        record.timekeeping(kept, report["clock"])
-        record.result(result, explain(result, asked(options), serving, kept.spoils), kept)
+        phases = [read(Phase, phase) for phase in report.clock]
+        kept = judge(phases, self._late, result.perf_constraints_met is False)
+        recorder.timekeeping(kept, phases)
+        recorder.result(result, explain(result, asked(options), serving, kept.spoils), kept)
         if measures_accuracy:
             self._measure_accuracy(assets)
+        record = recorder.record
         reasons = unofficial_reasons(
-            options, assets.samples.count, record.values["synthetic"], report["unofficial"]
+            options, assets.samples.count, bool(record.assets.synthetic), report.unofficial
         )
-        record.unofficial(reasons + ["the accuracy means nothing"] * record.doubtful)
+        recorder.unofficial(reasons + ["the accuracy means nothing"] * record.doubtful)
 
     def _supervise(self, assets: Assets) -> None:
         options, directory = self._options, self._directory
@@ -321,14 +329,15 @@ class _Test:
             try:
                 supervisor.run()
             except InputError as error:
-                if (read_json(directory / LOADRUN_REPORT) or {}).get("too_long"):
+                report = loadrun_report(directory / LOADRUN_REPORT)
+                if report is not None and report.too_long:
                     raise TooLongError(str(error)) from None
                 raise
             finally:
-                self._record.disturbance(watch.disturbance())
-                self._record.outcome(supervisor.outcome)
+                self._recorder.disturbance(watch.disturbance())
+                self._recorder.outcome(supervisor.outcome)
                 self._late = supervisor.outcome.late
-                self._record.engines(self._engine_reports())
+                self._recorder.engines(self._engine_reports())
 
     def _files_of(self, samples: Sequence[int]) -> list[str | None]:
         """Name the images of sample indices; None for synthetic ones, and where they are gone."""
@@ -339,10 +348,10 @@ class _Test:
                 files = image_folder(sources.images, sources.labels).files
         return [files[sample].name if sample < len(files) else None for sample in samples]
 
-    def _engine_reports(self) -> dict[int, dict[str, Any]]:
+    def _engine_reports(self) -> dict[int, EngineRecord]:
         reports = {}
         for planned in self._plan.instances:
-            report = read_json(self._directory / f"netrun_{planned.index}.json")
+            report = engine_report(self._directory / f"netrun_{planned.index}.json")
             if report is not None:
                 reports[planned.index] = report
         return reports
@@ -355,9 +364,10 @@ class _Test:
         answers = read_answers(log)
         measured = count(log, answers, assets.labels)
         # The target is defined on the whole validation set; a part of it reaches or misses nothing.
-        whole = len(assets.labels) == VALIDATION_IMAGES and not self._record.values["synthetic"]
+        synthetic = self._recorder.record.assets.synthetic
+        whole = len(assets.labels) == VALIDATION_IMAGES and not synthetic
         target = model.fp32_accuracy * model.quality_target if whole else None
-        self._record.accuracy(
+        self._recorder.accuracy(
             measured, target, doubts(answers, assets.labels) if _judged(assets) else []
         )
 
@@ -414,14 +424,14 @@ def _tidy_up(results: Path, terminal: Terminal) -> None:
         terminal.line(f"an interrupted run's files are now in {place}")
 
 
-def _keep(error: Exception, record: Record, staging: Staging, terminal: Terminal) -> None:
+def _keep(error: Exception, recorder: Recorder, staging: Staging, terminal: Terminal) -> None:
     """Keep the logs of a run that failed; input that was refused made no run."""
     if isinstance(error, InputError):
         return
     status = INTERRUPTED if isinstance(error, InterruptedRunError) else FAILED
-    record.end(status, str(error) or type(error).__name__)
+    recorder.end(status, str(error) or type(error).__name__)
     try:
-        staging.write_record(record.values)
+        staging.write_record(recorder.record.as_json())
         terminal.line(f"logs and run.json: {staging.keep_failed()}")
     except OSError as trouble:
         terminal.line(f"  note: logs and run.json could not be kept: {told(trouble)}")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError
 from base.files import write_text
 from base.text import read_given
 from launch.options import RunOptions
+from launch.outcome.record.run import Record, load
 from launch.outcome.results import RUN_JSON, home, places
 from launch.supervise.environment import base_environment
 from launch.supervise.processes import describe_end, end_all, error_line, start
@@ -33,8 +32,8 @@ def run_once(
     directory: Path,
     signals: Signals,
     mode: str = PERFORMANCE_ONLY.name,
-) -> dict[str, Any]:
-    """Run a test below `directory` (emptied before) and return its run.json.
+) -> Record:
+    """Run a test below `directory` (emptied before) and return its record.
 
     VALID or not, a test that completed is an answer, unless its times do not count: then it is made
     again, and RunError in the end. InterruptedRunError when the user ended it, InputError and
@@ -42,10 +41,12 @@ def run_once(
     """
     for _ in range(TRIES):
         record = _run(model, scenario, words, directory, signals, mode)
-        if record.get("times_count", True):
+        if record.times_count is not False:
             return record
-    reason = record["result"]["invalid"][0]["reason"]
-    raise RunError(f"{TRIES} tests one after the other whose times do not count: {reason}")
+    reasons = [missed.reason for missed in record.result.invalid] if record.result else []
+    raise RunError(
+        f"{TRIES} tests one after the other whose times do not count: {', '.join(reasons[:1])}"
+    )
 
 
 def _run(
@@ -55,7 +56,7 @@ def _run(
     directory: Path,
     signals: Signals,
     mode: str,
-) -> dict[str, Any]:
+) -> Record:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     results = directory / "results"
@@ -79,8 +80,7 @@ def _run(
             f"{' '.join(command[2:])} {describe_end(code or 0)}; its last lines:\n{said}"
         )
     (place, *_) = places(home(results, scenario, model), mode)
-    record: dict[str, Any] = json.loads((place / RUN_JSON).read_text(encoding="utf-8"))
-    return record
+    return load(place / RUN_JSON, "run again")
 
 
 def without_targets(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from base.errors import ExitCode, InputError, RunError
 from launch.compliance.folder import folder_of, write_folder
@@ -21,6 +20,7 @@ from launch.compliance.references import (
 )
 from launch.compliance.rules import Verdict, verify_answers, verify_performance
 from launch.options import RunOptions
+from launch.outcome.record.run import Record
 from launch.outcome.results import ACCURACY_LOG, RESULTS, RUN_JSON
 from launch.outcome.room import told as told_of
 from launch.outcome.writable import try_folder
@@ -68,23 +68,22 @@ def _run_references(options: RunOptions, tests: list[str], terminal: Terminal) -
             continue
         terminal.line(f"the {mode} run comes first: {why} in {where}")
         if run(replace(options, mode=mode), terminal) is not ExitCode.OK:
-            record = find_reference(options, mode) or {}
             raise InputError(
                 f"the {mode} run is INVALID, so that there is nothing to compare with:"
-                f" {_first_reason(record)}"
+                f" {_first_reason(find_reference(options, mode))}"
             )
 
 
 def _verify_performance(
     test: str,
-    reference: dict[str, Any] | None,
-    audited: dict[str, Any] | None,
+    reference: Record | None,
+    audited: Record | None,
     where: Path,
     made: Path,
 ) -> Verdict:
     """Compare two runs by their logs, unless loadrun found their times false (run.json)."""
     for name, record in (("performance", reference), ("audit", audited)):
-        if record is not None and record["result"]["valid"] is False:
+        if record is not None and record.result is not None and record.result.valid is False:
             figure = f"the {name} run is INVALID: {_first_reason(record)}"
             return Verdict(False, figure, (f"{name} run: INVALID",))
     try:
@@ -98,12 +97,14 @@ def _anew(options: RunOptions, mode: str) -> str:
     return f"make it anew: {command(options, mode)}"
 
 
-def _first_reason(record: dict[str, Any]) -> str:
+def _first_reason(record: Record | None) -> str:
     """Why a run is INVALID, with the cure."""
-    for missed in (record.get("result") or {}).get("invalid") or []:
-        return f"{missed['reason']} (cure: {missed['cure']})"
-    for doubt in (record.get("accuracy") or {}).get("doubts", []):
-        return f"its accuracy means nothing: {doubt}"
+    if record is not None and record.result is not None:
+        for missed in record.result.invalid:
+            return f"{missed.reason} (cure: {missed.cure})"
+    if record is not None and record.accuracy is not None:
+        for doubt in record.accuracy.doubts:
+            return f"its accuracy means nothing: {doubt}"
     return "see its run.json"
 
 

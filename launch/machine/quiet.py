@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import resource
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from launch.machine.doctor.machine import thermal_throttles
 from launch.machine.topology import Topology
@@ -39,10 +39,6 @@ class Disturbance:
     throttled_s: float | None
     thermal_throttles: int | None
     load_average: tuple[float, float, float]
-
-    def as_json(self) -> dict[str, Any]:
-        """The figures for run.json."""
-        return asdict(self)
 
     @property
     def notices(self) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from base.checked import read
 from launch.supervise.deaths import Death
+from loadrun.report import Report
 
 MOST = 8
 """More samples than this are not read; run.json has all."""
@@ -47,24 +48,25 @@ class Poison:
         ]
         return "".join(said) or "; they printed nothing"
 
-    def as_json(self) -> dict[str, Any]:
-        """For run.json, which has the deaths themselves elsewhere."""
-        return {"samples": self.samples, "files": self.files}
+
+@dataclass(frozen=True)
+class _Reported:
+    """What loadrun says of it; a death is an instance, and how often that had died before."""
+
+    samples: list[int]
+    deaths: list[tuple[int, int]]
 
 
-def read_poison(
-    report: dict[str, Any] | None, deaths: Sequence[Death], names_of: NamesOf
-) -> Poison | None:
+def read_poison(report: Report | None, deaths: Sequence[Death], names_of: NamesOf) -> Poison | None:
     """Read what loadrun reported of its end; None where that was another one.
 
     loadrun names a death by its instance and how often that had died before.
     """
-    found = (report or {}).get("poison")
-    if not found:
+    if report is None or not report.poison:
         return None
+    found = read(_Reported, report.poison)
     guilty = [
         [death for death in deaths if death.instance == instance][earlier]
-        for instance, earlier in found["deaths"]
+        for instance, earlier in found.deaths
     ]
-    samples = found["samples"]
-    return Poison(samples, names_of(samples), guilty)
+    return Poison(found.samples, names_of(found.samples), guilty)

@@ -23,9 +23,11 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from base.checked import read
 from base.errors import InputError
 from base.files import write_text, written_aside
 from base.locks import lock
@@ -181,20 +183,28 @@ def file_abandoned(results: Path) -> list[Path]:
     return filed
 
 
+@dataclass(frozen=True)
+class _Ending:
+    """What of a record says where its run belongs; the rest may be of any version."""
+
+    status: str
+    mode: str
+    audit: str | None
+
+
 def _file(directory: Path) -> list[Path]:
     """Find a place for the staging directory of a run that was killed."""
     try:
-        record = json.loads((directory / RUN_JSON).read_bytes())
-        status, mode, audit = record["status"], record["mode"], record["audit"]
+        ending = read(_Ending, json.loads((directory / RUN_JSON).read_bytes()))
     except FileNotFoundError:
         if time.time() - directory.stat().st_mtime > UNWRITTEN_S:
             shutil.rmtree(directory, ignore_errors=True)
         return []
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return [_keep_failed(directory)]
-    known = isinstance(mode, str) and mode in PLACES and audit in (None, *AUDITS)
-    if status == COMPLETE and known:
-        return _publish(directory, mode, audit)
+    known = ending.mode in PLACES and ending.audit in (None, *AUDITS)
+    if ending.status == COMPLETE and known:
+        return _publish(directory, ending.mode, ending.audit)
     return [_keep_failed(directory)]
 
 

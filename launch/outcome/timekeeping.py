@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from launch.supervise.standstill import Span, stood_still
 from loadrun.clock import DRIFT, NOISE_S, SLEW, Phase
@@ -31,15 +30,14 @@ class Timekeeping:
     false_times: bool = False
 
 
-def judge(phases: Sequence[dict[str, Any]], own_late: Sequence[Span], missed: bool) -> Timekeeping:
+def judge(phases: Sequence[Phase], own_late: Sequence[Span], missed: bool) -> Timekeeping:
     """Judge the phases that loadrun reported (`loadrun.clock.Phase`), one after the other.
 
     `own_late` are the spans in which launch was late or saw loadrun stopped. `missed`: Server
     missed its latency limit, which a shorter standstill explains, too.
     """
     told = Timekeeping()
-    for values in phases:
-        phase = Phase(**values)
+    for phase in phases:
         _clock(phase, told)
         _standstill(phase, own_late, missed, told)
     return told

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError
 from launch.options import RunOptions, Sources
+from launch.outcome.record.run import Record
 from launch.outcome.results import RESULTS, write_json
 from launch.outcome.writable import try_file
 from launch.qps.search import Peak, Stopped, search_peak
@@ -135,10 +135,10 @@ class _Finder:
         """LoadGen's own search, FindPeakPerformance: one run."""
         options = self._options
         record = self._run(options.durations[0], options.start, FIND_PEAK_PERFORMANCE)
-        metric = record["result"]["metric"]
-        if not metric or not metric["value"]:
+        metric = record.result.metric if record.result else None
+        if metric is None or not metric.value:
             raise RunError("LoadGen's FindPeakPerformance found no rate")
-        qps = float(metric["value"])
+        qps = metric.value
         self._terminal.line(f"LoadGen's FindPeakPerformance: {qps:.4g} queries/s")
         peak = search_peak(
             self._holds,
@@ -162,7 +162,7 @@ class _Finder:
         """The rate that a run sets by itself; its verdict counts."""
         seconds = self._options.durations[0]
         record = self._run(seconds)
-        qps = float(record["settings"][SERVER.target.setting])
+        qps = record.measured.target(SERVER)
         self._known[qps] = self._judge(record, qps, seconds)
         return qps
 
@@ -176,22 +176,23 @@ class _Finder:
             raise Stopped from None
         return self._judge(record, qps, seconds)
 
-    def _judge(self, record: dict[str, Any], qps: float, seconds: float) -> bool:
+    def _judge(self, record: Record, qps: float, seconds: float) -> bool:
         """Whether the rate held: VALID at the last duration, else the percentile that counts.
 
         Few queries make LoadGen's early stopping say INVALID whatever their latencies.
         """
-        valid = record["result"]["valid"] is True
-        within = bool(record["result"]["fields"].get("result_perf_constraints_met"))
+        result = record.result
+        valid = result is not None and result.valid is True
+        within = result is not None and result.within_limit
         held = valid if seconds == self._options.durations[-1] else within
-        p99 = record["result"]["latencies_ns"].get("p99", 0) / 1e6
+        p99 = (result.latencies_ns.get("p99", 0) if result else 0) / 1e6
         word = "VALID" if valid else "within the limit" if held else "INVALID"
         self._terminal.line(f"  {qps:8.4g} queries/s, {seconds:4g} s: p99 {p99:.4g} ms  {word}")
         return held
 
     def _run(
         self, seconds: float, qps: float | None = None, mode: Mode = PERFORMANCE_ONLY
-    ) -> dict[str, Any]:
+    ) -> Record:
         options = self._options
         asked = RunOptions.asking(
             sources=options.sources, fast=True, time_s=seconds, qps=qps, user_conf=self._conf

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
 from launch.charts.chart import Axis, Chart, figure
 from launch.charts.lines import line_figure
 from launch.charts.markup import Markup
-from launch.report.history import PERCENTILES, recorded_scenario, served_s
+from launch.outcome.record.earlier import PERCENTILES
+from launch.outcome.record.run import Record
 from launch.report.series import Histogram, Window, batch_sizes, windows
 from launch.sizes.chart import chart as chart_of_sizes
 from launch.sizes.chart import series
 from launch.sizes.figures import from_record
+from loadrun.report import InstanceReport
 
 COLOURS = 7
 """Colours that tell instances apart; they come again after so many."""
@@ -30,27 +31,25 @@ def instance_colour(instance: int) -> str:
     return f"i{instance % COLOURS}"
 
 
-def limit_ns(record: dict[str, Any]) -> float | None:
+def limit_ns(record: Record) -> float | None:
     """The latency limit of a Server test; None elsewhere."""
-    name = recorded_scenario(record).limit
-    limit = record["settings"].get(name) if name is not None else None
-    return float(limit) if limit else None
+    return record.measured.setting(record.scenario.limit) or None
 
 
-def latencies(record: dict[str, Any]) -> Markup | None:
+def latencies(record: Record) -> Markup | None:
     """Histogram and cumulative distribution over the same axis."""
-    timeline = record.get("timeline") or {}
+    timeline = record.measured.timeline
     found = Histogram.of(timeline) if timeline else None
-    if found is None:
+    if timeline is None or found is None:
         return None
-    told = record["result"]["latencies_ns"]
+    told = record.result.latencies_ns if record.result else {}
     percentiles = {name: told[name] for name in PERCENTILES if name in told}
     source = "LoadGen's"
     if not percentiles:
         percentiles = {name: found.percentile(float(name[1:]) / 100) for name in PERCENTILES}
         source = "loadrun's"
     limit = limit_ns(record)
-    scenario = recorded_scenario(record)
+    scenario = record.scenario
     of = "query" if scenario.samples_per_query is not None else "sample"
     marks = [(value, f"{name} {duration(value)}", "c3") for name, value in percentiles.items()]
     if limit:
@@ -117,15 +116,15 @@ def latencies(record: dict[str, Any]) -> Markup | None:
     )
 
 
-def throughput(record: dict[str, Any]) -> Markup | None:
+def throughput(record: Record) -> Markup | None:
     """Samples answered a second, over the test."""
     found = _windows(record)
     if not found:
         return None
-    levels = [("c3", "standalone rate of the instances", record.get("standalone_rate"))]
-    scenario = recorded_scenario(record)
+    levels = [("c3", "standalone rate of the instances", record.measured.standalone_rate)]
+    scenario = record.scenario
     if scenario.scheduled:
-        target = record["settings"].get(scenario.target.setting)
+        target = record.measured.setting(scenario.target.setting)
         levels.append(("c2", "target rate", target))
     drawn = [(colour, name, value) for colour, name, value in levels if value]
     high = max(window.rate for window in found)
@@ -158,11 +157,11 @@ def throughput(record: dict[str, Any]) -> Markup | None:
     )
 
 
-def depth(record: dict[str, Any]) -> Markup | None:
+def depth(record: Record) -> Markup | None:
     """Samples that wait or are in work, over the test."""
     found = _windows(record)
     # Elsewhere there is one query at a time, by definition.
-    scenario = recorded_scenario(record)
+    scenario = record.scenario
     if not found or scenario.one_by_one:
         return None
     deepest = max(window.deepest for window in found)
@@ -189,7 +188,7 @@ def depth(record: dict[str, Any]) -> Markup | None:
     )
 
 
-def latency_over_time(record: dict[str, Any]) -> Markup | None:
+def latency_over_time(record: Record) -> Markup | None:
     """Mean and longest latency, over the test."""
     found = [w for w in _windows(record) if w.mean_ns and w.longest_ns]
     if len(found) < 2:
@@ -222,12 +221,12 @@ def latency_over_time(record: dict[str, Any]) -> Markup | None:
     )
 
 
-def utilisation(record: dict[str, Any]) -> Markup | None:
+def utilisation(record: Record) -> Markup | None:
     """Time in the engine of each instance, as a share of the test."""
-    instances, seconds = record.get("instances") or [], served_s(record)
+    instances, seconds = record.measured.instances, record.measured.served_s
     if len(instances) < 2 or not seconds:
         return None
-    shares = [min(instance["busy_s"] / seconds, 1.0) for instance in instances]
+    shares = [min(instance.busy_s / seconds, 1.0) for instance in instances]
     chart = _by_instance(
         "time in the engine",
         instances,
@@ -247,12 +246,12 @@ def utilisation(record: dict[str, Any]) -> Markup | None:
     )
 
 
-def shares(record: dict[str, Any]) -> Markup | None:
+def shares(record: Record) -> Markup | None:
     """Samples that each instance answered."""
-    instances = record.get("instances") or []
+    instances = record.measured.instances
     if len(instances) < 2:
         return None
-    counts = [instance["samples"] for instance in instances]
+    counts = [instance.samples for instance in instances]
     mean = sum(counts) / len(counts)
     chart = _by_instance(
         "samples answered",
@@ -272,14 +271,14 @@ def shares(record: dict[str, Any]) -> Markup | None:
     )
 
 
-def batches(record: dict[str, Any]) -> Markup | None:
+def batches(record: Record) -> Markup | None:
     """How large the batches were."""
-    timeline = record.get("timeline") or {}
+    timeline = record.measured.timeline
     sizes = batch_sizes(timeline) if timeline else {}
     total = sum(sizes.values())
     if not total:
         return None
-    largest = max(*sizes, record.get("batch_size") or 1)
+    largest = max(*sizes, record.options.batch_size)
     if largest == 1:
         return None
     together = -(-largest // BARS)
@@ -309,7 +308,7 @@ def batches(record: dict[str, Any]) -> Markup | None:
     )
 
 
-def sizes(record: dict[str, Any]) -> Markup | None:
+def sizes(record: Record) -> Markup | None:
     """The time of a sample by the size of its batch, as measured when the model was compiled."""
     found = from_record(record)
     if len(found) < 2:
@@ -356,7 +355,7 @@ def trend(values: Sequence[tuple[str, float, bool | None, str]], unit: str) -> M
 
 def _by_instance(
     unit: str,
-    instances: Sequence[dict[str, Any]],
+    instances: Sequence[InstanceReport],
     values: Sequence[float],
     y: Axis,
     told: Sequence[str],
@@ -367,14 +366,14 @@ def _by_instance(
     )
     half = min(0.1 + 0.06 * count, 0.42)
     for instance, value, text in zip(instances, values, told, strict=True):
-        at = instance["instance"]
+        at = instance.instance
         bar = (at - half, at + half, value, f"instance {at}: {text}")
         chart.bars([bar], instance_colour(at))
     return chart
 
 
-def _windows(record: dict[str, Any]) -> list[Window]:
-    timeline = record.get("timeline")
+def _windows(record: Record) -> list[Window]:
+    timeline = record.measured.timeline
     return windows(timeline) if timeline else []
 
 
@@ -386,12 +385,12 @@ def _steps(found: Sequence[Window], values: Sequence[float]) -> list[tuple[float
     ]
 
 
-def _deaths(record: dict[str, Any], end_s: float) -> list[tuple[float, str, str]]:
+def _deaths(record: Record, end_s: float) -> list[tuple[float, str, str]]:
     """When instances died, from the first query on."""
-    began = record.get("timings_s", {}).get("phases", {}).get("running", 0.0)
+    began = (record.timings_s.phases or {}).get("running", 0.0)
     marks = [
-        (min(max(death["at_s"] - began, 0.0), end_s), f"instance {death['instance']} died", "c2")
-        for death in record.get("deaths") or []
+        (min(max(death.at_s - began, 0.0), end_s), f"instance {death.instance} died", "c2")
+        for death in record.processes.deaths
     ]
     return sorted(marks)[:8]
 

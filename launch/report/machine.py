@@ -5,43 +5,29 @@ Boxes that wrap, so that a machine of many processors suits a narrow screen too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import groupby
-from typing import Any
 
 from launch.charts.markup import Markup, tag
-from launch.machine.topology import Processor, Topology
+from launch.machine.topology import Processor
+from launch.outcome.record.machine import from_rows
+from launch.outcome.record.run import Record
 from launch.report.figures import instance_colour
 
-_COLUMNS = ("id", "core", "socket", "node", "l3", "thread", "allowed", "efficient")
 
-
-def as_rows(topology: Topology) -> list[list[int]]:
-    """The processors as rows of numbers, for run.json."""
-    return [[int(getattr(p, column)) for column in _COLUMNS] for p in topology.processors]
-
-
-def from_rows(rows: Sequence[Sequence[int]]) -> list[Processor]:
-    """The processors of `as_rows`."""
-    return [
-        Processor(number, core, socket, node, l3, thread, bool(allowed), bool(efficient))
-        for number, core, socket, node, l3, thread, allowed, efficient in rows
-    ]
-
-
-def machine(record: dict[str, Any]) -> Markup:
+def machine(record: Record) -> Markup:
     """The machine with its plan; without a recorded topology, the plan alone."""
-    plan = record["plan"]
+    plan = record.plan
     owners: dict[int, list[str]] = {}
-    for instance in plan["instances"]:
-        for processor in instance["processors"]:
-            owners.setdefault(processor, []).append(str(instance["index"]))
-    loadrun = set() if plan["shared"] else set(plan["loadrun"])
-    rows = record.get("topology")
+    for instance in plan.instances:
+        for processor in instance.processors:
+            owners.setdefault(processor, []).append(str(instance.index))
+    loadrun: set[int] = set() if plan.shared else set(plan.loadrun)
+    rows = record.topology
     if rows:
         processors = from_rows(rows)
     else:
-        known = sorted({*owners, *plan["loadrun"]})
+        known = sorted({*owners, *plan.loadrun})
         processors = [Processor(p, p, 0, 0, 0, 0, True) for p in known]
     ordered = sorted(processors, key=lambda p: (p.socket, p.node, p.l3, p.thread > 0, p.id))
     sockets = [
@@ -51,7 +37,7 @@ def machine(record: dict[str, Any]) -> Markup:
         for socket, members in groupby(ordered, key=lambda p: p.socket)
     ]
     told = "Where caches and nodes lie was not recorded. " if not rows else ""
-    own = "shares its processors with the instances" if plan["shared"] else "has those marked L"
+    own = "shares its processors with the instances" if plan.shared else "has those marked L"
     return tag(
         "div",
         tag("div", *sockets, class_="machine"),

@@ -8,8 +8,9 @@ from functools import partial
 from launch.charts.axes import Categories, Linear, Logarithmic, number
 from launch.charts.chart import ROW, Chart, Point, heat
 from launch.charts.picture import Panel, picture, sheet
-from launch.roofline.figures import Layer, Roofline
+from launch.roofline.figures import Roofline
 from launch.roofline.table import slowest, widest_gaps
+from netrun.roofline.measurement import Layer
 
 LEFT, RIGHT = sheet(620.0), sheet(540.0)
 NAMED = 5

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from base.errors import RunError
 from launch.machine.plan import InstancePlan
-from launch.outcome.results import read_json
+from launch.outcome.reports import loadrun_report
 from launch.screen.live.attention import attention
 from launch.screen.live.meter import Meter, Reading
 from launch.screen.live.progress import Progress
@@ -18,6 +19,7 @@ from launch.screen.live.rows import Group, group, row
 from launch.screen.live.screen import Screen
 from launch.screen.live.view import Latencies, rows_that_fit, view
 from launch.screen.terminal import Bar, Terminal
+from loadrun.report import Report
 from loadrun.scenarios import SCENARIOS, SERVER
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import Rings
@@ -73,7 +75,7 @@ class RunWatcher:
         self._looked = 0.0
         self._answers_began: float | None = None
         self._look_at = 0.0
-        self._said: dict[str, Any] = {}
+        self._report: Report | None = None
 
     def __enter__(self) -> RunWatcher:
         if self._terminal.draws:
@@ -112,7 +114,8 @@ class RunWatcher:
         self._terminal.line(line.removeprefix(SAYING))
         if self._test_began is None:
             self._test_began = time.monotonic()
-            self._said = read_json(self._run.report) or {}
+            with contextlib.suppress(RunError):
+                self._report = loadrun_report(self._run.report)
 
     def progress(self) -> None:
         """Look at the instances and show what they do, now and then."""
@@ -148,9 +151,9 @@ class RunWatcher:
         until = time.monotonic() if self._reading is None else self._looked
         return Progress(
             gone_s=until - since,
-            expected_s=self._said.get("expected_duration_s"),
+            expected_s=self._report.expected_duration_s if self._report else None,
             done=None if self._reading is None else self._reading.done,
-            expected=self._said.get("expected_samples"),
+            expected=self._report.expected_samples if self._report else None,
         )
 
     def _draw(self, screen: Screen) -> None:
@@ -161,8 +164,8 @@ class RunWatcher:
             self._arrange(rows_that_fit(height))
             rows = [row(group, reading.instances) for group in self._groups]
             rate = reading.rate
-            target = self._said.get("settings", {}).get(SERVER.target.setting)
-            measured = self._said.get("measured_rate")
+            target = self._setting(SERVER.target.setting)
+            measured = self._report.measured_rate if self._report else None
             notes = attention(self._run.scenario, progress, measured, target)
         head = (self._title(), progress, rate)
         screen.draw(view(*head, rows, notes, width, screen.glyphs, self._latencies()))
@@ -173,8 +176,11 @@ class RunWatcher:
         if not any(told_ns):
             return None
         limit = SCENARIOS[self._run.scenario].limit
-        limit_ns = self._said.get("settings", {}).get(limit, 0) if limit is not None else 0
-        return Latencies(told_ns, limit_ns)
+        return Latencies(told_ns, (self._setting(limit) or 0) if limit is not None else 0)
+
+    def _setting(self, name: str) -> Any:
+        """A setting of LoadGen, once loadrun has told them."""
+        return self._report.settings.get(name) if self._report else None
 
     def _title(self) -> str:
         if self._test_began is not None:

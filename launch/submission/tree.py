@@ -18,6 +18,7 @@ from base.text import printable
 from launch.compliance.folder import copy_logs, folder_of
 from launch.compliance.references import ACCURACY, PERFORMANCE, place
 from launch.options import RunOptions
+from launch.outcome.record.run import Record, load
 from launch.outcome.results import ACCURACY_LOG, OLD, RUN_JSON, read_json, replace_folder
 from launch.outcome.room import told
 from launch.submission import texts
@@ -30,6 +31,7 @@ ACCURACY_TEXT = "accuracy.txt"
 WARNING = "NOT_SUBMITTABLE-{division}-{system}.md"
 MAPPING = "model_mapping.json"
 """In the open division: which benchmark a model of another name stands for."""
+AGAIN = "the same command makes it again"
 OPEN_BENCHMARK = "resnet"
 """The checker's name of the image classification benchmark."""
 
@@ -66,13 +68,13 @@ def _write_draft(
     draft = replace(layout, root=aside)
     _write(draft.description, json.dumps(system, indent=2) + "\n")
     reasons: dict[str, None] = {}
-    records: list[dict[str, Any]] = []
+    records: list[Record] = []
     for options in results:
         made = _write_result(draft, options, tests)
         records += made.values()
         for record in made.values():
-            audit = f"audit {record['audit']}"
-            found = [reason for reason in record["unofficial_reasons"] if reason != audit]
+            audit = f"audit {record.options.audit}"
+            found = [reason for reason in record.unofficial_reasons or () if reason != audit]
             if draft.division == "closed":
                 found += _misses(record)
             for reason in found:
@@ -92,18 +94,18 @@ def _warning(layout: Layout) -> str:
     return WARNING.format(division=layout.division, system=layout.system)
 
 
-def _misses(record: dict[str, Any]) -> list[str]:
+def _misses(record: Record) -> list[str]:
     """What the closed division asks of an accuracy run and this one has not."""
-    accuracy = record.get("accuracy")
+    accuracy = record.accuracy
     if accuracy is None:
         return []
-    if accuracy["total"] != VALIDATION_IMAGES:
-        return [f"accuracy over {accuracy['total']:,} of {VALIDATION_IMAGES:,} images"]
-    model = models.get(record["model"])
+    if accuracy.total != VALIDATION_IMAGES:
+        return [f"accuracy over {accuracy.total:,} of {VALIDATION_IMAGES:,} images"]
+    model = models.get(record.options.model)
     target = model.fp32_accuracy * model.quality_target
-    if accuracy["value"] >= target:
+    if accuracy.value >= target:
         return []
-    return [f"accuracy {100 * accuracy['value']:.3f}%, below {100 * target:.3f}%"]
+    return [f"accuracy {100 * accuracy.value:.3f}%, below {100 * target:.3f}%"]
 
 
 def _take_place(aside: Path, root: Path, own: tuple[Path, ...]) -> None:
@@ -121,15 +123,13 @@ def _take_place(aside: Path, root: Path, own: tuple[Path, ...]) -> None:
             _take_place(source, target, own)
 
 
-def _write_result(
-    layout: Layout, options: RunOptions, tests: tuple[str, ...]
-) -> dict[str, dict[str, Any]]:
+def _write_result(layout: Layout, options: RunOptions, tests: tuple[str, ...]) -> dict[str, Record]:
     """Write all of one model and scenario; returns the records of its runs."""
     model, scenario = options.model, options.scenario
     audits = {test: replace(options, audit=test) for test in tests}
     places = {mode: place(options, mode) for mode in (PERFORMANCE, ACCURACY)}
     places |= {test: place(audit, PERFORMANCE) for test, audit in audits.items()}
-    records = {name: _record(where) for name, where in places.items()}
+    records = {name: load(where / RUN_JSON, AGAIN) for name, where in places.items()}
     home = layout.results(model, scenario)
     copy_logs(places[PERFORMANCE], home / "performance" / "run_1")
     copy_logs(places[ACCURACY], home / "accuracy")
@@ -149,22 +149,15 @@ def _write_result(
     return records
 
 
-def _record(where: Path) -> dict[str, Any]:
-    record = read_json(where / RUN_JSON)
-    if record is None:
-        raise RunError(f"{where / RUN_JSON}: is no longer there")
-    return record
-
-
-def _write_accuracy(log: Path, target: Path, record: dict[str, Any] | None) -> None:
+def _write_accuracy(log: Path, target: Path, record: Record | None) -> None:
     """Write the truncated log and accuracy.txt; a log of part of the answers has no accuracy."""
     sha256 = truncate(log, target / ACCURACY_LOG)
     measured = ""
     if record is not None:
-        if record.get("accuracy") is None:
-            why = record.get("labels_from") or "--labels"
+        if record.accuracy is None:
+            why = record.assets.labels_from or "--labels"
             raise RunError(f"{log.parent}: no accuracy, as the images have no labels ({why})")
-        measured = record["accuracy"]["text"]
+        measured = record.accuracy.text
     (target / ACCURACY_TEXT).write_text(accuracy_text(measured, sha256), encoding="utf-8")
 
 

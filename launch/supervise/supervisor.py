@@ -26,7 +26,7 @@ from base.errors import InputError, InterruptedRunError, RunError
 from launch.machine.oom import OomKills
 from launch.machine.pinning import Binding, Pinning, read_binding
 from launch.outcome.poison import NamesOf, Poison, read_poison
-from launch.outcome.results import read_json
+from launch.outcome.reports import loadrun_report
 from launch.supervise.aside import Aside
 from launch.supervise.deaths import Cause, Death, End, end_of
 from launch.supervise.processes import (
@@ -266,7 +266,7 @@ class Supervisor:
         if code == InputError.code:
             raise InputError(said or "loadrun refused its configuration")
         self.outcome.poison = read_poison(
-            read_json(self._report), self.outcome.deaths, self._names_of
+            loadrun_report(self._report), self.outcome.deaths, self._names_of
         )
         if self.outcome.poison is not None:
             raise RunError(str(self.outcome.poison))

@@ -19,11 +19,16 @@ import numpy as np
 import pytest
 from mutants import mutants
 from PIL import Image
+from records import run_json
 
 from base.errors import ConfigError, InputError
+from launch.outcome.record.history import history_after
+from launch.report.page import run_page
+from launch.report.sources import build, load_run
 from loadrun.config import LoadrunConfig
 from loadrun.library import LibraryError, open_samples
 from loadrun.logs import LogError, parse_result
+from loadrun.report import as_text
 from loadrun.user_conf import UserConfError, parse_user_conf
 from loadrun.verdict import explain
 from models import artifact, program
@@ -117,6 +122,12 @@ def _result(path: Path) -> None:
     explain(parse_result(path.parent))
 
 
+def _page(path: Path) -> None:
+    source = load_run(path)
+    build(source, run_page)
+    history_after(source.record)
+
+
 @dataclass(frozen=True)
 class Case:
     """A parser, an input that it takes, and the error with which it refuses others."""
@@ -135,6 +146,7 @@ CASES = [
     Case("mlperf_log_accuracy.json", ANSWERS, lambda p: accuracy(p, [0, 1, 2]), InputError),
     Case("loadrun.config.json", _loadrun_config(), LoadrunConfig.load, ConfigError),
     Case("netrun.config.json", _netrun_config(), NetrunConfig.load, ConfigError),
+    Case("run.json", as_text(run_json()).encode(), _page, InputError),
     Case("samples.npy", _npy(), lambda p: open_samples(p, 4), LibraryError),
     Case("image.png", _png(format="png"), _squares, InputError, 40),
     Case("image.jpeg", _png(format="jpeg"), _squares, InputError, 40),

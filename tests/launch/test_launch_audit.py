@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import records
 from cli_process import environment
 from PIL import Image
+from records import run_json
 
 from launch.commands import run as run_command
 from launch.compliance.folder import LOGS
@@ -229,7 +231,7 @@ def test_a_compliance_test_has_the_load_of_its_performance_run(
     options = run_command.read_options(parser.parse_args(words))
     reference = place(options, PERFORMANCE)
     reference.mkdir(parents=True)
-    (reference / "run.json").write_text(json.dumps({"status": "COMPLETE", "settings": settings}))
+    (reference / "run.json").write_text(json.dumps(run_json(scenario=scenario, settings=settings)))
     loaded = at_same_load(replace(options, audit="TEST01"))
     assert (loaded.qps, loaded.reference_qps) == (None, qps)
 
@@ -270,11 +272,11 @@ def test_a_run_that_no_audit_can_pass_against_is_no_reference(
     where.mkdir(parents=True)
     for name in LOGS[: 2 if log else 1]:
         (where / name).write_text("")
-    record = {
-        "status": "COMPLETE",
-        "result": {"valid": valid},
-        "settings": {"offline_expected_qps": 100.0},
-    }
+    record = run_json(
+        scenario="Offline",
+        result=records.result(valid=valid),
+        settings={"offline_expected_qps": 100.0},
+    )
     (where / "run.json").write_text(json.dumps(record))
     assert unusable(options, PERFORMANCE) == why
 
@@ -288,12 +290,14 @@ def test_a_reference_whose_accuracy_means_nothing_is_none(tmp_path: Path) -> Non
     where.mkdir(parents=True)
     for name in (*LOGS, ACCURACY_LOG):
         (where / name).write_text("")
-    record = {"status": "COMPLETE", "result": {"valid": None}}
     for doubts, why in (
         ([], ""),
         (["all 9 answers are 3"], "the accuracy of the one that is there means nothing"),
     ):
-        text = json.dumps({**record, "accuracy": {"doubts": doubts}})
+        record = run_json(
+            result=records.result(valid=None), accuracy=records.accuracy(doubts=doubts)
+        )
+        text = json.dumps(record)
         (where / "run.json").write_text(text)
         assert unusable(options, "AccuracyOnly") == why
 

@@ -14,10 +14,12 @@ from PIL import Image
 from launch.machine.oom import OomKills
 from launch.machine.recording import Recorded
 from launch.outcome.poison import Poison, read_poison
+from launch.outcome.record.run import Record
 from launch.outcome.summary import summary
 from launch.report.page import run_page
 from launch.screen.terminal import framed
 from launch.supervise.deaths import Cause, Death, alarm, end_of
+from loadrun.report import Report
 from shm.control import Blame
 
 POISON = 5
@@ -98,7 +100,7 @@ def death(instance: int, cause: Cause, words: str = "") -> Death:
 
 def test_poison_is_told_in_one_message() -> None:
     crashed = [death(i % 2, Cause.CRASHED, f"words {i}") for i in range(3)]
-    report = {"poison": {"samples": [7], "deaths": [[1, 0], [0, 1]]}}
+    report = Report("loadrun.json", poison={"samples": [7], "deaths": [[1, 0], [0, 1]]})
     one = read_poison(report, crashed, lambda samples: ["x.png"])
     assert one is not None
     assert one.deaths == [crashed[1], crashed[2]]
@@ -107,7 +109,7 @@ def test_poison_is_told_in_one_message() -> None:
         " died (0); last lines of instance 1:\nwords 1; last lines of instance 0:\nwords 2"
     )
     assert read_poison(None, crashed, lambda samples: []) is None
-    assert read_poison({"poison": None}, crashed, lambda samples: []) is None
+    assert read_poison(Report("loadrun.json"), crashed, lambda samples: []) is None
     several = str(Poison(list(range(10)), [None] * 10, [death(0, Cause.SILENT)]))
     assert several.startswith("one of samples 0, 1, 2, 3, 4, 5, 6, 7 and 2 more ends")
     assert several.endswith("; they printed nothing")
@@ -166,9 +168,9 @@ def test_silence_is_told_above_the_result(cli: Cli) -> None:
     assert record["deaths"][0]["cause"] == "gave no sign of life"
     assert "gave no sign of life, though nobody had stopped it" in record["alarm"]
     box = framed("SILENT INSTANCES", record["alarm"])
-    lines = summary(record)
+    lines = summary(Record.from_json(record))
     assert lines[: len(box)] == box
     assert output.index("\n".join(box)) < output.index("results: ")
-    page = run_page(record)
+    page = run_page(Record.from_json(record))
     alarm_line = record["alarm"].splitlines()[0]
     assert page.index(alarm_line) < page.index('class="headline"')

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from drawings import Drawing
 from netrun_facts import SLOW_FOUR, facts_of
+from records import record
 
 from launch.cli import Parser
 from launch.commands.roofline import add_arguments, read_options
 from launch.machine.doctor.artifacts import check_artifacts
 from launch.machine.doctor.finding import Level
+from launch.outcome.record.run import Record
 from launch.roofline.options import RooflineOptions
 from launch.roofline.sizes import draw as draw_picture
 from launch.screen.terminal import Terminal
@@ -26,8 +28,8 @@ from netrun.engines.onednn import pack
 from netrun.engines.onednn.pack import KIND
 
 
-def detailed(**details: Any) -> dict[str, Any]:
-    return {"engines": {"0": {"details": details}, "1": {"details": {}}}}
+def detailed(**details: Any) -> Record:
+    return record(engines={"0": {"details": details}, "1": {"details": {}}})
 
 
 def test_sizes_are_those_of_the_artifact() -> None:
@@ -59,10 +61,14 @@ def test_sizes_of_a_run_are_those_of_its_first_instance() -> None:
 
 
 @pytest.mark.parametrize(
-    "record", [{}, {"engines": {}}, {"engines": None}, {"engines": {"0": {}}}, detailed(isa="AVX2")]
+    "run",
+    [
+        *(record(), record(engines={}), record(engines=None), record(engines={"0": {}})),
+        detailed(isa="AVX2"),
+    ],
 )
-def test_a_run_of_another_version_or_engine_has_none(record: dict[str, Any]) -> None:
-    assert from_record(record) == []
+def test_a_run_of_another_version_or_engine_has_none(run: Record) -> None:
+    assert from_record(run) == []
 
 
 def test_only_what_was_measured_is_shown_and_what_is_not_run_as_it_is() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import records
 from cli_process import Cli
 
 from base.errors import InputError, RunError
@@ -26,7 +27,7 @@ from launch.submission import rules
 from launch.submission.accuracy_log import truncate
 from launch.submission.checker import check, complaints, find_checker
 from launch.submission.layout import Layout
-from launch.submission.steps import estimate_s, find_steps
+from launch.submission.steps import estimate_s, find_steps, known_rate
 from launch.submission.system import describe, read_system, unfilled, unlike_here
 from launch.submission.tree import write_tree
 from models.imagenet.content import content_of
@@ -52,15 +53,14 @@ def options(results: Path, scenario: str = "Offline", *words: str) -> RunOptions
 
 @functools.cache
 def planned(scenario: str) -> dict[str, Any]:
-    return planned_record(options(Path("results"), scenario))
+    return planned_record(options(Path("results"), scenario)).as_json()
 
 
 def record(scenario: str, mode: str, audit: str | None, **changes: Any) -> dict[str, Any]:
-    """A run.json as far as a submission reads it."""
-    text = "accuracy=76.000%, good=38000, total=50000"
-    measured = {"text": text, "value": 0.76, "good": 38_000, "total": 50_000}
+    """A run.json of this machine."""
+    accurate = mode == "AccuracyOnly"
     return {
-        **planned(scenario),
+        **records.run_json(**planned(scenario)),
         "status": "COMPLETE",
         "command": ["loadrun", "run", "resnet50", "--images", "my val"],
         "started": "2026-01-01T00:00:00+00:00",
@@ -72,8 +72,8 @@ def record(scenario: str, mode: str, audit: str | None, **changes: Any) -> dict[
         "calibration": "synthetic",
         "versions": {"loadrun": "0.1.0", "python": "3.11"},
         "settings": TARGETS,
-        "result": {"valid": None if mode == "AccuracyOnly" else True},
-        "accuracy": measured if mode == "AccuracyOnly" else None,
+        "result": records.result(valid=None if accurate else True, invalid=[]),
+        "accuracy": records.accuracy() if accurate else None,
         "standalone_rate": 100.0,
         "unofficial_reasons": [f"audit {audit}"] if audit else [],
         **changes,
@@ -152,17 +152,20 @@ def test_everything_is_missing_at_first_and_nothing_at_last(results: Results) ->
         ({"engine": "pytorch"}, "of engine pytorch"),
         ({"precision": "bf16"}, "of precision bf16"),
         ({"status": "FAILED"}, "not there"),
-        ({"result": {"valid": False}}, "INVALID"),
+        ({"result": records.result(valid=False)}, "INVALID"),
         ({"unofficial_reasons": ["minimum duration 60 s, below 600 s"]}, "minimum duration 60 s"),
         (
             {"weights": {"name": "a.pth", "sha256": "ef", "synthetic": False}},
             "of other weights",
         ),
-        ({"host": {"architecture": "Z80"}}, "of another machine, architecture Z80"),
+        ({"host": records.host(architecture="Z80")}, "of another machine, architecture Z80"),
         ({"data": {"name": "val", "sha256": "ef", "synthetic": False}}, "of other images"),
         ({"batch_size": 77}, "of another batch size (77, now 8)"),
-        ({"plan": {"instances": []}}, "of another plan (0 instances on 0 processors, now "),
-        ({"result": {"valid": True, "errors": ["clock"]}}, "LoadGen logged an error"),
+        (
+            {"plan": records.plan(instances=[])},
+            "of another plan (0 instances on 0 processors, now ",
+        ),
+        ({"result": records.result(valid=True, errors=["clock"])}, "LoadGen logged an error"),
     ],
 )
 def test_a_run_that_does_not_do_is_made_again(
@@ -243,7 +246,7 @@ def test_an_accuracy_run_without_labels_does_not_do(results: Results) -> None:
 
 def test_an_accuracy_that_means_nothing_does_not_do(results: Results) -> None:
     results.complete("Offline")
-    accuracy = {"text": "", "value": 0.009, "good": 9, "total": 1000, "doubts": ["it is odd"]}
+    accuracy = records.accuracy(value=0.009, good=9, total=1000, doubts=["it is odd"])
     results.run("Offline", "AccuracyOnly", accuracy=accuracy)
     assert missing(results)["AccuracyOnly"] == "INVALID: its accuracy means nothing"
 
@@ -296,6 +299,17 @@ def test_estimates_follow_durations_and_the_known_rate(results: Results) -> None
     counted, *_ = find_steps(options(results.directory, "Offline", "--count=500"), rules.TESTS)
     assert estimate_s(counted, 100.0, None) == 15
     assert estimate_s(counted, None, None) is None
+
+
+def test_a_record_that_is_damaged_costs_an_estimate_and_no_more(results: Results) -> None:
+    asked = options(results.directory)
+    assert known_rate(asked) is None
+    for scenario in ("Server", "Offline"):
+        results.run(scenario)
+    (results.directory / "offline/resnet50/performance/run_1/run.json").write_text("{")
+    assert known_rate(asked) == 100.0
+    with pytest.raises(InputError, match=r"offline/.*run\.json: not JSON"):
+        find_steps(asked, rules.TESTS)
 
 
 OLD = """\
@@ -414,7 +428,7 @@ def test_what_the_closed_division_asks_of_accuracy(
     results: Results, measured: dict[str, Any], said: str
 ) -> None:
     results.complete("Offline")
-    results.run("Offline", "AccuracyOnly", accuracy={"text": "accuracy=...", **measured})
+    results.run("Offline", "AccuracyOnly", accuracy=records.accuracy(**measured))
     assert results.tree()[1] == [f"resnet50 Offline: {said}"]
 
 

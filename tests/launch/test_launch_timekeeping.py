@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ SECOND = 10**9
 def judged(
     own: list[tuple[int, int]] | None = None, missed: bool = False, **seen: Any
 ) -> Timekeeping:
-    return judge([asdict(Phase(**{"seconds": 12.0, **seen}))], own or [], missed)
+    return judge([Phase(**{"seconds": 12.0, **seen})], own or [], missed)
 
 
 def test_a_test_like_any_other_is_not_spoken_of() -> None:
@@ -49,7 +49,7 @@ def test_a_step_within_what_a_clock_may_drift_is_a_note() -> None:
 
 @pytest.mark.parametrize("seen", [{"drift_s": -0.06}, {"slew": 0.02}])
 def test_a_clock_that_ran_away_makes_the_times_false(seen: dict[str, float]) -> None:
-    told = judge([{**asdict(Phase(12.0)), **seen}], [], missed=False)
+    told = judge([replace(Phase(12.0), **seen)], [], missed=False)  # type: ignore[arg-type]
     assert len(told.spoils) == 1
     assert told.false_times
 
