@@ -30,15 +30,21 @@ class SimulatedEngine:
     def prepare(self) -> None:
         """Nothing to prepare."""
 
-    def service_s(self, batch: int) -> float:
-        """A service time for `batch` samples, in seconds."""
-        mean = self._service.mean_ms(batch) / 1e3
+    def service_s(self, work: float, longest: float = 1.0) -> float:
+        """A service time for a batch of that work and largest cost, in seconds."""
+        mean = self._service.mean_ms(work, longest) / 1e3
         return max(0.0, mean * self._random.gauss(1.0, self._service.jitter))
 
-    def infer(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> Answer:
-        """Wait, then answer."""
+    def infer(
+        self,
+        samples: NDArray[np.uint8],
+        positions: Sequence[int],
+        costs: Sequence[float] | None = None,
+    ) -> Answer:
+        """Wait, then answer; `costs` are those of the samples, None where all are equal."""
+        work, longest = (sum(costs), max(costs)) if costs else (len(positions), 1.0)
         # The kernel wakes a sleeper late, by more than the jitter where processors are few.
-        asked_s = max(0.0, self.service_s(len(positions)) - self._late_s)
+        asked_s = max(0.0, self.service_s(work, longest) - self._late_s)
         start = time.monotonic()
         time.sleep(asked_s)
         late_s = time.monotonic() - start - asked_s
