@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 ENGINES: Mapping[str, str] = {
     "onednn": "netrun.engines.onednn",
     "pytorch": "netrun.engines.pytorch",
+    "openvino": "netrun.engines.openvino",
+    "onnxruntime": "netrun.engines.onnxruntime",
     "null": "netrun.engines.null",
     "sim": "netrun.engines.sim",
 }

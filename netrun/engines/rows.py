@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from models.task import Array, Part
 
 Given = Array | Sequence[Array]
+Call = Callable[[list[Array]], list[Array]]
+"""Inputs in a part's order to its outputs."""
 
 
 def stacked(part: Part, inputs: Mapping[str, Given]) -> list[Array]:
-    """The inputs in the part's order, each as one array [n, ...]; lists of rows are copied.
+    """The inputs in the part's order, each as one array [n, ...]; lists of several are copied.
 
     Raises ValueError where they are not the part's.
     """
@@ -40,6 +42,23 @@ def zeros(part: Part, rows: int) -> dict[str, Array]:
     return found
 
 
+def chunked(call: Call, size: int) -> Call:
+    """`call` for any number of rows, where it takes exactly `size`: the last ones are filled up."""
+
+    def calls(arrays: list[Array]) -> list[Array]:
+        count = len(arrays[0])
+        found = []
+        for start in range(0, count, size):
+            rows = [array[start : start + size] for array in arrays]
+            missing = size - len(rows[0])
+            if missing:
+                rows = [np.concatenate([each, *[each[-1:]] * missing]) for each in rows]
+            found.append([np.array(output) for output in call(rows)])
+        return [np.concatenate(outputs)[:count] for outputs in zip(*found, strict=True)]
+
+    return calls
+
+
 def _array(part: Part, name: str, given: Given) -> Array:
     if isinstance(given, np.ndarray):
         return given
@@ -48,7 +67,7 @@ def _array(part: Part, name: str, given: Given) -> Array:
         raise ValueError(
             f"part {part.name}: rows of {name} have shapes {_listed(shapes)}; a batch has one"
         )
-    stack: Array = np.stack(given)
+    stack: Array = given[0][None] if len(given) == 1 else np.stack(given)
     return stack
 
 

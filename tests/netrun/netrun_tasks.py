@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.pixels import OverPixels
+from models.sample import SampleFormat
 from models.task import Array, Batch, DataSet, Field, Part, Run, Score, Sources, Task
 
 WORDS, WIDTH = 50, 16
@@ -91,6 +93,66 @@ class TwoParts(Task):
         raise NotImplementedError
 
 
+class Small(nn.Module):
+    """What quantisation knows: convolutions with ReLU, a mean, a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, 2, padding=1)
+        self.block = nn.Conv2d(16, 32, 3, padding=1)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.block(torch.relu(self.stem(x))))
+        return self.head(self.pool(x).flatten(1))
+
+
+class Pictures(Task):
+    """Pixels to ten values, which are the answer."""
+
+    name = "pictures"
+    title = "Pictures"
+    benchmarks = ()
+    sample = SampleFormat(
+        *(16, 16, (1, 1, 1, 1), (124, 116, 104)), (120.0, 115.0, 100.0), (60.0, 55.0, 50.0)
+    )
+    parts = (
+        Part(
+            "network",
+            (Field("pixels", "|u1", sample.shape),),
+            (Field("values", "<f4", (10,)),),
+        ),
+    )
+    answer_bytes = 40
+
+    def data(self, sources: Sources) -> DataSet:
+        raise NotImplementedError
+
+    def graph(self, part: str, weights: Path | None) -> nn.Module | Path:
+        network = Small()
+        if weights is not None:
+            network.load_state_dict(torch.load(weights))
+        return OverPixels(network, self.sample).eval()
+
+    def infer(self, run: Mapping[str, Run], batch: Batch) -> Sequence[bytes | Array]:
+        return list(run["network"](pixels=batch.views("pixels"))["values"].copy())
+
+    def score(self, answers: Mapping[int, bytes], data: DataSet) -> Score:
+        raise NotImplementedError
+
+
+def pictures(count: int, seed: int = 0) -> list[dict[str, Array]]:
+    """Smooth random pictures, each of another colour."""
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        coarse = random.integers(0, 256, (5, 5, 3)).repeat(4, 0).repeat(4, 1)[:18, :18]
+        noise = random.integers(-20, 21, coarse.shape)
+        found.append({"pixels": (coarse + noise).clip(0, 255).astype(np.uint8)})
+    return found
+
+
 class Samples:
     """A batch of samples that are in no arena."""
 
@@ -149,6 +211,7 @@ def exact(task: Task, weights: Path, batch: Sequence[Mapping[str, Array]]) -> li
                 found = network(*tensors)
             if isinstance(found, dict):
                 return {name: tensor.numpy() for name, tensor in found.items()}
+            found = [found] if isinstance(found, Tensor) else found
             return {f.name: t.numpy() for f, t in zip(described.outputs, found, strict=True)}
 
         return runs

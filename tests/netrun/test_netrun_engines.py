@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from netrun_tasks import Samples, TwoParts, exact, samples, save_weights
+import torch
+from netrun_tasks import (
+    Pictures,
+    Samples,
+    Small,
+    TwoParts,
+    exact,
+    pictures,
+    samples,
+    save_weights,
+)
 
 from models import artifact
 from models.task import Run
@@ -47,11 +58,15 @@ def run_of(name: str, spec: EngineSpec, part: str) -> Run:
     return engine.part(part)
 
 
-def built(name: str, precision: str, weights: Path, cache: Path) -> EngineSpec:
+def installed(name: str) -> None:
     try:
         registry.check(name)
     except EngineError as error:
         pytest.skip(str(error))
+
+
+def built(name: str, precision: str, weights: Path, cache: Path) -> EngineSpec:
+    installed(name)
     path = build(name, Order(TASK, weights, precision, BATCH, 1, cache))
     assert path is not None
     return EngineSpec(TASK, precision, path, BATCH, 1)
@@ -122,11 +137,46 @@ def test_an_artifact_that_is_broken_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+INT8 = [name for name in ENGINES if "int8" in registry.facts(name).precisions
+        and registry.facts(name).computes]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INT8)
+def test_int8_is_calibrated_by_each_engine_and_near_fp32(
+    name: str, tmp_path_factory: pytest.TempPathFactory, cache: Path
+) -> None:
+    installed(name)
+    task, weights = Pictures(), tmp_path_factory.mktemp("int8") / "weights.pth"
+    torch.manual_seed(0)
+    torch.save(Small().state_dict(), weights)
+    seen: list[tuple[int, int]] = []
+    order = Order(
+        *(task, weights, "int8", BATCH, 1, cache),
+        calibration=pictures(16),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    path = build(name, order)
+    assert path is not None
+    answer = answers(task, registry.load(name, EngineSpec(task, "int8", path, BATCH, 1)))
+    asked = pictures(2 * BATCH, seed=1)
+    expected = np.stack(exact(task, weights, asked))
+    found = np.stack([np.asarray(each) for each in answer(Samples(asked))])
+    errors = found - expected
+    assert errors.any(), "it is quantised"
+    # Of what tells the samples apart, and not of what all have in common.
+    apart = (errors - errors.mean(0)).std() / (expected - expected.mean(0)).std()
+    print("ERR", name, apart, np.abs(errors).mean() / expected.std())
+    assert apart < 0.3
+    assert seen == [] or seen[-1] == (16, 16)  # a program may be there from the engine before
+    with pytest.raises(EngineError, match="--calibration"):
+        build(name, replace(order, calibration=None))
+
+
 def test_files_are_engines() -> None:
     """mypy holds each against the protocol; here that all are named."""
-    from netrun.engines import null, onednn, pytorch, sim
+    from netrun.engines import null, onednn, onnxruntime, openvino, pytorch, sim
 
-    files: list[EngineFile] = [onednn, pytorch, null, sim]
+    files: list[EngineFile] = [onednn, pytorch, openvino, onnxruntime, null, sim]
     assert [registry.engine_file(name) for name in ENGINES] == files
 
 
@@ -146,8 +196,6 @@ def test_facts_cost_no_library() -> None:
 def test_an_engine_that_is_not_installed_names_the_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from dataclasses import replace
-
     from netrun.engines import pytorch
 
     absent = replace(pytorch.ENGINE, extra="torches", packages=("absent_package",))
@@ -158,8 +206,6 @@ def test_an_engine_that_is_not_installed_names_the_command(
 
 def test_random_values_are_not_drawn_for_stored_parameters(weights: Path, cache: Path) -> None:
     """Large networks would take seconds for them in every instance."""
-    import torch
-
     spec = built("pytorch", "fp32", weights, cache)
     torch.manual_seed(5)
     before = torch.get_rng_state()
