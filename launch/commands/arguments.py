@@ -58,14 +58,15 @@ def engine_of(arguments: argparse.Namespace) -> tuple[str, str]:
 
     InputError for an unknown name, and for an engine that does not execute the precision.
     """
-    from netrun.engines import ENGINES, PRECISIONS, SUPPORTED
+    from netrun.engines import ENGINES, PRECISIONS
+    from netrun.engines.registry import executing, facts
 
     precision = one_of("--precision", arguments.precision, PRECISIONS)
-    default = next(engine for engine in ENGINES if precision in SUPPORTED[engine])
-    engine = one_of("--engine", arguments.engine or default, ENGINES)
-    if precision not in SUPPORTED[engine]:
+    default = executing(precision)[0]
+    engine = one_of("--engine", arguments.engine or default, tuple(ENGINES))
+    if precision not in facts(engine).precisions:
         raise InputError(
-            f"--engine {engine} executes {', '.join(SUPPORTED[engine])}, not {precision}"
+            f"--engine {engine} executes {', '.join(facts(engine).precisions)}, not {precision}"
             f" (--engine {default} does)"
         )
     return engine, precision

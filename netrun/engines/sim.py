@@ -6,16 +6,37 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from netrun.engines import Answer
+from netrun.engines import PRECISIONS, Answer
+from netrun.engines.engine import EngineFacts
 from netrun.engines.null import NullEngine
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from models.task import Batch
     from netrun.config import SimulatedService
+    from netrun.engines.engine import EngineSpec
+    from netrun.engines.order import Order
+
+ENGINE = EngineFacts("waits a modelled time", PRECISIONS, computes=False)
+
+
+def check() -> None:
+    """It can be used anywhere."""
+
+
+def build(order: Order) -> Path | None:
+    """Nothing is needed."""
+    return None
+
+
+def load(spec: EngineSpec) -> SimulatedEngine:
+    """The engine; its model of time is the specification's `service`."""
+    return SimulatedEngine(spec.batch_size, spec.service, spec.seed)
 
 
 class SimulatedEngine:
@@ -35,6 +56,11 @@ class SimulatedEngine:
         mean = self._service.mean_ms(work, longest) / 1e3
         return max(0.0, mean * self._random.gauss(1.0, self._service.jitter))
 
+    def answer(self, batch: Batch) -> Sequence[bytes]:
+        """Wait, then answer."""
+        self._wait(sum(batch.costs), max(batch.costs))
+        return self._null.answer(batch)
+
     def infer(
         self,
         samples: NDArray[np.uint8],
@@ -43,13 +69,16 @@ class SimulatedEngine:
     ) -> Answer:
         """Wait, then answer; `costs` are those of the samples, None where all are equal."""
         work, longest = (sum(costs), max(costs)) if costs else (len(positions), 1.0)
+        self._wait(work, longest)
+        return self._null.infer(samples, positions)
+
+    def _wait(self, work: float, longest: float) -> None:
         # The kernel wakes a sleeper late, by more than the jitter where processors are few.
         asked_s = max(0.0, self.service_s(work, longest) - self._late_s)
         start = time.monotonic()
         time.sleep(asked_s)
         late_s = time.monotonic() - start - asked_s
         self._late_s += (late_s - self._late_s) / 16
-        return self._null.infer(samples, positions)
 
     def describe(self) -> dict[str, Any]:
         """The service model."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterator, Sequence
-from ctypes import c_int, c_void_p
+from ctypes import c_int, c_void_p, memmove
 from dataclasses import dataclass
 from itertools import pairwise
 from time import perf_counter_ns
@@ -35,6 +35,8 @@ LINE = 64
 HUGE_PAGE = 2 << 20
 
 
+Rows = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+"""Samples: one array of all, or one of each."""
 Step = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments, ready to be called; it returns 0 or None."""
 
@@ -118,9 +120,10 @@ class Executor:
         sizes = [plan_buffers(self.program, stage, stage.chunk).size for stage in self.stages]
         self._inside = _huge_pages(max(sizes))
         self._outputs = self._place_outputs()
-        self._gathered = np.zeros(
-            (self.stages[0].chunk, *self._shape(self.program.input)), np.uint8
-        )
+        self._row_shape = self._shape(self.program.input)
+        self._row_bytes = sample_bytes(self.program, self.program.input)
+        self._gathered = np.zeros((self.stages[0].chunk, *self._row_shape), np.uint8)
+        self._gathered_at = int(self._gathered.ctypes.data)
         # The last one is in use; primitives made earlier still hold those before it.
         self._scratchpads = [np.zeros(0, np.uint8)]
 
@@ -130,17 +133,25 @@ class Executor:
         for batch in range(self.batch_size, 0, -1):
             self._batch(batch)
 
-    def run(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> NDArray[np.float32]:
-        """Infer ``samples[positions]``: (len(positions), outputs), valid until the next call.
+    def infer(self, rows: Rows) -> NDArray[np.float32]:
+        """Infer samples: (len(rows), outputs), valid until the next call.
 
-        `samples` is C-contiguous uint8 (n, H, W, C). Samples that lie side by side are read where
-        they are; others are gathered first.
+        `rows` are uint8 (H, W, C) each, or one array of them. What a chunk reads is read where it
+        is if its samples lie side by side, and gathered first if not. Raises ValueError for rows of
+        another shape or type, and for more than `batch_size`.
         """
-        count = len(positions)
+        return self._infer(self._addresses(rows))
+
+    def run(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> NDArray[np.float32]:
+        """Infer ``samples[positions]``, as `infer` does; `samples` is C-contiguous."""
+        return self._infer(_addresses_at(samples, positions))
+
+    def _infer(self, addresses: list[int]) -> NDArray[np.float32]:
+        count = len(addresses)
         parts = self._batches.get(count) or self._batch(count)
-        positions = self._filled(positions)
+        self._fill(addresses)
         for part in parts:
-            self._aim(part, samples, positions)
+            self._aim(part, addresses)
             for call, arguments in part.chunk.steps:
                 if call(*arguments):
                     raise dnn.OneDNNError("a primitive failed")
@@ -155,9 +166,10 @@ class Executor:
         """
         spent = dict.fromkeys((operation.name for operation in self.program.operations), 0)
         parts = self._batch(len(positions))
-        positions = self._filled(positions)
+        addresses = _addresses_at(samples, positions)
+        self._fill(addresses)
         for part in parts:
-            self._aim(part, samples, positions)
+            self._aim(part, addresses)
             for kernel, (call, arguments) in zip(part.chunk.kernels, part.chunk.steps, strict=True):
                 begin = perf_counter_ns()
                 call(*arguments)
@@ -182,26 +194,40 @@ class Executor:
             for kernel in self._chunk(index, max(cutting.sizes(stage, run))).kernels
         ]
 
-    def _filled(self, positions: Sequence[int]) -> Sequence[int]:
-        """`positions`, where the plan fills the batch up, with the last of them again and again."""
-        missing = sum(self._sizes[len(positions) - 1]) - len(positions)
-        return [*positions, *[positions[-1]] * missing] if missing else positions
+    def _fill(self, addresses: list[int]) -> None:
+        """Where the plan fills the batch up, add the last sample again and again."""
+        addresses += addresses[-1:] * (sum(self._sizes[len(addresses) - 1]) - len(addresses))
 
-    def _aim(self, part: _Part, samples: NDArray[np.uint8], positions: Sequence[int]) -> None:
+    def _aim(self, part: _Part, addresses: list[int]) -> None:
         source = part.source
         if source is None:
-            source = self._samples(samples, positions[part.start : part.end])
+            source = self._together(addresses[part.start : part.end])
         part.chunk.source.move(self._lib, source)
         part.chunk.output.move(self._lib, part.output)
 
-    def _samples(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> int:
-        """The address where the samples at `positions` lie one behind the other."""
-        first = positions[0]
-        if positions[-1] - first + 1 == len(positions) and _consecutive(positions):
-            return int(samples.ctypes.data) + first * samples.strides[0]
-        gathered = self._gathered[: len(positions)]
-        np.take(samples, positions, axis=0, out=gathered, mode="clip")
-        return int(gathered.ctypes.data)
+    def _together(self, addresses: list[int]) -> int:
+        """The address where samples lie one behind the other."""
+        size = self._row_bytes
+        if all(b - a == size for a, b in pairwise(addresses)):
+            return addresses[0]
+        for place, address in enumerate(addresses):
+            memmove(self._gathered_at + place * size, address, size)
+        return self._gathered_at
+
+    def _addresses(self, rows: Rows) -> list[int]:
+        if isinstance(rows, np.ndarray):
+            if (
+                rows.shape[1:] == self._row_shape
+                and rows.dtype == np.uint8
+                and rows.flags.c_contiguous
+            ):
+                return _addresses_at(rows, range(len(rows)))
+        elif all(
+            row.shape == self._row_shape and row.dtype == np.uint8 and row.flags.c_contiguous
+            for row in rows
+        ):
+            return [int(row.ctypes.data) for row in rows]
+        raise ValueError(f"samples must be contiguous uint8 {list(self._row_shape)} each")
 
     def _place_outputs(self) -> list[NDArray[Any]]:
         """Room for every stage's output of a whole batch. Two buffers serve by turns.
@@ -374,8 +400,9 @@ def _address(array: NDArray[Any], row: int) -> int:
     return int(array.ctypes.data) + row * array.strides[0]
 
 
-def _consecutive(positions: Sequence[int]) -> bool:
-    return all(b - a == 1 for a, b in pairwise(positions))
+def _addresses_at(samples: NDArray[np.uint8], positions: Sequence[int]) -> list[int]:
+    first, step = int(samples.ctypes.data), samples.strides[0]
+    return [first + position * step for position in positions]
 
 
 def _huge_pages(size: int) -> NDArray[np.uint8]:
