@@ -8,6 +8,7 @@ A task is one folder of models/, or one file of a user. Importing this module ne
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,18 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import torch
 
+    from models.published import PublishedFile
+
+CALIBRATION_SAMPLES = 200
+"""As many at most, unless a task chooses others."""
+
 Array = npt.NDArray[Any]
 Run = Callable[..., Mapping[str, Array]]
 """A part on an engine: inputs and outputs by field name, each [n, ...]; an input may also be given
 as a list of its n rows, which an engine that can reads where they lie."""
+Answers = Sequence[bytes | Array] | Array
+"""Answers to a batch: one item a sample, bytes or an array, whose bytes are the answer; or one
+array [n, ...] of which each row is one."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,11 @@ class Field:
     def fixed(self) -> bool:
         """Whether every sample has the same shape."""
         return None not in self.shape
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The dimensions that do not vary: the whole shape of a fixed field."""
+        return tuple(size for size in self.shape if size is not None)
 
 
 @dataclass(frozen=True)
@@ -82,13 +96,39 @@ class Score:
 
 
 class DataSet(Protocol):
-    """Raw data in LoadGen's order. The truth never leaves it."""
+    """Raw data in LoadGen's order. The truth never leaves it.
 
-    name: str
-    sha256: str
-    """Of the content of what is served, and of its truth."""
-    fields: tuple[Field, ...]
-    synthetic: bool
+    It must be picklable, because several processes prepare its samples: keep paths, and open them
+    where they are read. `models.samples` keeps what `read` gave.
+    """
+
+    @property
+    def name(self) -> str:
+        """As people call it."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Of the content of what is served, and of its truth."""
+        ...
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """What a sample consists of, the same for all."""
+        ...
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it is the embedded default."""
+        ...
+
+    @property
+    def preparation(self) -> str:
+        """Names what `read` makes of the raw data, with a version: `resnet50-2`.
+
+        To be changed when the same raw data would give other samples.
+        """
+        ...
 
     def __len__(self) -> int: ...
 
@@ -104,10 +144,20 @@ class DataSet(Protocol):
 class Batch(Protocol):
     """What an instance is asked to answer: views into the arena, nothing copied."""
 
-    positions: Sequence[int]
-    """Rows of the arena."""
-    indices: Sequence[int]
-    """LoadGen's sample indices, which detection answers begin with."""
+    @property
+    def positions(self) -> Sequence[int]:
+        """Rows of the arena."""
+        ...
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """LoadGen's sample indices, which detection answers begin with."""
+        ...
+
+    @property
+    def costs(self) -> Sequence[float]:
+        """Work of each sample relative to the mean of the data set."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -135,6 +185,56 @@ class Part:
     """Lengths of a varying dimension that an engine may prepare itself for."""
 
 
+def spread(data: DataSet, most: int) -> DataSet:
+    """At most `most` samples, evenly spread over all, as a data set of its own."""
+    count = len(data)
+    return data if count <= most else Chosen(data, tuple(i * count // most for i in range(most)))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some of a data set's samples (`DataSet`), in the order of `indices`."""
+
+    data: DataSet
+    indices: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """As the whole's."""
+        return self.data.name
+
+    @property
+    def sha256(self) -> str:
+        """Of the whole's content, and of the choice."""
+        return hashlib.sha256(f"{self.data.sha256} {self.indices}".encode()).hexdigest()
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """As the whole's."""
+        return self.data.fields
+
+    @property
+    def synthetic(self) -> bool:
+        """As the whole's."""
+        return self.data.synthetic
+
+    @property
+    def preparation(self) -> str:
+        """As the whole's."""
+        return self.data.preparation
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def read(self, index: int) -> Mapping[str, Array]:
+        """Preprocess one of them."""
+        return self.data.read(self.indices[index])
+
+    def cost(self, sample: Mapping[str, Array]) -> float:
+        """As in the whole."""
+        return self.data.cost(sample)
+
+
 @dataclass(frozen=True)
 class Sources:
     """Where data and weights come from: the user's paths, None for the embedded default."""
@@ -154,23 +254,50 @@ class Task(ABC):
     title: str
     aliases: tuple[str, ...] = ()
     benchmarks: tuple[Benchmark, ...]
+    """The first one is meant where none is named."""
     parts: tuple[Part, ...]
     answer_bytes: int
     """Longest answer to one sample."""
     unit: str = "samples"
     """What `DataSet.cost` counts."""
+    published: tuple[PublishedFile, ...] = ()
+    """Weights that their makers publish; the first is MLPerf's reference."""
 
     @abstractmethod
     def data(self, sources: Sources) -> DataSet:
         """The data set at these paths, or the embedded one. Raises InputError."""
+
+    def calibration(self, sources: Sources) -> DataSet:
+        """The samples that int8 ranges are taken from: of those that are served, unless it says."""
+        return spread(self.data(sources), CALIBRATION_SAMPLES)
+
+    def weights(self, sources: Sources) -> Path | None:
+        """The weights file: the user's, or the embedded one. None where `graph` needs none."""
+        return sources.weights
+
+    def embed(self, sources: Sources, progress: Callable[[int, int], None]) -> None:  # noqa: B027
+        """Make in the cache what is embedded and takes a while: data or weights not given.
+
+        Called once before the others; they find it, or do without.
+        """
+
+    def fitting(self, weights: Path) -> Task:
+        """The variant of the task that a weights file is for: other origins, other preprocessing.
+
+        Raises WeightsError where the file cannot be read.
+        """
+        return self
 
     @abstractmethod
     def graph(self, part: str, weights: Path | None) -> torch.nn.Module | Path:
         """A part as an fp32 module in evaluation mode, or an ONNX file. Raises WeightsError."""
 
     @abstractmethod
-    def infer(self, run: Mapping[str, Run], batch: Batch) -> Sequence[bytes | Array]:
-        """Answer a batch: one item a sample, in its order, at most `answer_bytes` each."""
+    def infer(self, run: Mapping[str, Run], batch: Batch) -> Answers:
+        """Answer a batch, in its order, with at most `answer_bytes` a sample (0 is an answer, too).
+
+        What is returned may be used again for the next batch.
+        """
 
     @abstractmethod
     def score(self, answers: Mapping[int, bytes], data: DataSet) -> Score:

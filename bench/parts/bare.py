@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 from loadrun.config import LoadrunConfig
-from loadrun.library import Samples
 from loadrun.process import run_in_process
 from loadrun.sut import Answer
 from netrun.engines.null import NullEngine
+from shm.arena import SampleArena
 
 
 def main() -> int:
@@ -16,8 +16,8 @@ def main() -> int:
     config = LoadrunConfig.load(sys.argv[1])
     engine = NullEngine(config.batch_size)
 
-    def infer(positions: list[int], samples: Samples) -> Answer:
-        return engine.infer(samples, positions)
+    def infer(positions: list[int], arena: SampleArena) -> Answer:
+        return engine.infer(arena.columns["pixels"], positions)
 
     return run_in_process(config, infer)
 

@@ -17,18 +17,19 @@ import numpy as np
 import pytest
 
 from loadrun.config import LoadrunConfig, Overrides
+from models.samples import Prepared, save
+from models.task import Field
 
 WORKER = Path(__file__).with_name("echo_worker.py")
 ROOT = WORKER.parents[2]
 SAMPLE_SHAPE = (4, 4, 3)
 
 
-def make_samples(path: Path, count: int) -> Path:
+def make_samples(path: Path, count: int) -> Prepared:
     """Samples whose first four bytes hold their index, int32."""
     samples = np.zeros((count, *SAMPLE_SHAPE), np.uint8)
     samples.reshape(count, -1)[:, :4] = np.arange(count, dtype=np.int32)[:, None].view(np.uint8)
-    np.save(path, samples)
-    return path
+    return save(path, [Field("pixels", "|u1", SAMPLE_SHAPE)], [{"pixels": s} for s in samples])
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -126,7 +127,7 @@ def make_config(tmp_path: Path) -> Callable[..., LoadrunConfig]:
             scenario="Offline",
             mode="PerformanceOnly",
             log_dir=str(tmp_path / "logs"),
-            samples=str(tmp_path / "samples.npy"),
+            samples=str(tmp_path / "samples"),
             sample_count=64,
             report=str(tmp_path / "report.json"),
             instances=2,
