@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from models.task import Field
 
 WORKER = Path(__file__).with_name("echo_worker.py")
 ROOT = WORKER.parents[2]
+PATHS = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
 SAMPLE_SHAPE = (4, 4, 3)
 
 
@@ -50,6 +51,7 @@ class RingRun:
 
     config: LoadrunConfig
     directory: Path
+    command: Sequence[str] = (sys.executable, str(WORKER))
     loadrun: subprocess.Popen[str] | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -71,10 +73,14 @@ class RingRun:
         )
 
     def start_worker(self, instance: int, *options: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, str(WORKER), self.config.run_id, str(instance), *options]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [*self.command, *self.words(instance), *options]
+        environment = {**os.environ, "PYTHONPATH": PATHS}
         self.workers.append(subprocess.Popen(command, cwd=ROOT, env=environment))
         return self.workers[-1]
+
+    def words(self, instance: int) -> list[str]:
+        """What a worker is told on its command line."""
+        return [self.config.run_id, str(instance)]
 
     def finish(self, seconds: float = 60.0) -> tuple[int, str, str]:
         """Wait for loadrun; return exit code, stdout and stderr."""

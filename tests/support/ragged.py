@@ -123,7 +123,30 @@ class Ragged(Task):
         return Score(value, f"exact={value:.2f}%", len(right))
 
 
+class Bulky(Ragged):
+    """Answers with many bytes: `largest` times the place of a sample, from none on."""
+
+    def __init__(self, name: str, largest: int) -> None:
+        self.name = name
+        self.answer_bytes = largest
+
+    def infer(self, run: Mapping[str, Run], batch: Batch) -> Sequence[bytes | Array]:
+        """Answer a batch: arrays and bytes by turns."""
+        answers = [bulk(self.answer_bytes, index) for index in batch.indices]
+        return [a if i % 2 else a.tobytes() for i, a in enumerate(answers)]
+
+
+def bulk(largest: int, index: int) -> Array:
+    """The answer to a sample: no two are alike, and every fifth is empty."""
+    count = 0 if index % 5 == 4 else largest * (index + 1) // 16 // 4
+    return np.arange(count, dtype="<u4") * np.uint32(2654435761) + np.uint32(index)
+
+
 RAGGED = Ragged()
+BULKY = Bulky("bulky", 400_000)
+"""Several answers fill a slot of the ring."""
+BULKIER = Bulky("bulkier", 3_000_000)
+"""One answer is more than a usual slot."""
 
 
 def scaled(ids: Array, scale: Array) -> dict[str, Array]:
