@@ -18,12 +18,10 @@ import math
 import mmap
 import os
 import re
-import secrets
-import shutil
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
@@ -32,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from base.errors import InputError, quoted
-from base.files import locked, write_text
+from base.files import locked, put_folder_in_place, write_text
 from models.partial import Part, PartialSamples
 from models.task import Array, DataSet, Field
 from models.workers import CHUNK, Progress, for_each_chunk, silent
@@ -48,6 +46,7 @@ _KINDS = "biufc"
 _MOST_DIMENSIONS = 8
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,38}", re.ASCII)
 _LARGEST_CHUNK = 256
+_FEW = 8
 
 _log = logging.getLogger(__name__)
 
@@ -302,7 +301,7 @@ def _build(data: DataSet, name: Path, path: Path, progress: Progress, alone: boo
         raise InputError(_one_line([one.why for one in refused], count, items, report))
     partial.finish()
     _write_facts(partial.folder, data.fields)
-    _put_in_place(partial.folder, path)
+    put_folder_in_place(partial.folder, path)
 
 
 def _same(data: DataSet) -> bytes:
@@ -310,7 +309,9 @@ def _same(data: DataSet) -> bytes:
 
 
 def _chunk(count: int) -> int:
-    """Items of a piece of work: few where each is much work, and never too many pieces."""
+    """Items of a piece of work: few where each may be much work, and never too many pieces."""
+    if count <= _FEW:
+        return _FEW  # not worth a process
     processors = len(os.sched_getaffinity(0))
     few = min(CHUNK, max(1, count // (4 * processors)))
     return max(few, min(_LARGEST_CHUNK, count // 1000))
@@ -422,39 +423,12 @@ def save(
 
 def _write_facts(folder: Path, fields: Sequence[Field]) -> None:
     files = sorted(folder.glob("*.npy"))
-    for file in files:
-        _sync(file)
     facts = {
         "version": VERSION,
         "fields": [[field.name, field.dtype, field.shape] for field in fields],
         "files": {file.name: [file.stat().st_size, checksum(file)] for file in files},
     }
     write_text(folder / FACTS, json.dumps(facts))
-
-
-def _sync(path: Path) -> None:
-    # A name must not be kept without the contents where the machine loses its power.
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _put_in_place(folder: Path, path: Path) -> None:
-    """Rename the folder to `path`; what is there instead, and is not whole, goes."""
-    if path.exists():
-        aside = path.with_name(f".{path.name}.aside-{secrets.token_hex(4)}")
-        with suppress(FileNotFoundError):
-            path.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
-    try:
-        folder.rename(path)
-    except OSError:
-        # Without locks another process can have been quicker.
-        if not path.is_dir():
-            raise
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_whole(path: Path, data: DataSet, say: Callable[..., None]) -> bool:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    import torch
-
     from models.published import PublishedFile
 
+Network = Any
+"""A torch.nn.Module. Not even its type is imported here: loadrun, which never has torch, reads this
+module, too."""
 CALIBRATION_SAMPLES = 200
 """As many at most, unless a task chooses others."""
 
@@ -289,7 +290,7 @@ class Task(ABC):
         return self
 
     @abstractmethod
-    def graph(self, part: str, weights: Path | None) -> torch.nn.Module | Path:
+    def graph(self, part: str, weights: Path | None) -> Network | Path:
         """A part as an fp32 module in evaluation mode, or an ONNX file. Raises WeightsError."""
 
     @abstractmethod

@@ -11,6 +11,9 @@ from models.task import Answers
 from netrun.engines import Answer, EngineError
 from shm.ring import Payload
 
+_BYTES = {bytes}
+_FEW = 4096
+
 
 class Piece(NamedTuple):
     """A part of a batch's answers that fits a slot of the ring; `rest` samples follow it."""
@@ -28,22 +31,30 @@ def pack(answers: Answers, count: int, most: int) -> Answer:
     """
     if len(answers) != count:
         raise EngineError(f"the task gave {len(answers)} answers to a batch of {count} samples")
+    payload: Payload
+    lengths: list[int] | int
     if isinstance(answers, np.ndarray):
-        rows = np.ascontiguousarray(answers)
-        packed = Answer(rows, rows.nbytes // count)
+        lengths = longest = answers.nbytes // count
+        # Of few bytes a copy is quicker than a view.
+        payload = answers.tobytes() if answers.nbytes < _FEW else np.ascontiguousarray(answers)
     else:
-        items: list[Any] = [
-            np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a for a in answers
-        ]
-        lengths = [a.nbytes if isinstance(a, np.ndarray) else len(a) for a in items]
-        same = lengths.count(lengths[0]) == count
-        packed = Answer(b"".join(items), lengths[0] if same else lengths)
-    longest = packed.lengths if isinstance(packed.lengths, int) else max(packed.lengths)
+        items: Sequence[Any] = answers
+        if set(map(type, items)) == _BYTES:
+            lengths = list(map(len, items))
+        else:
+            items = [np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a for a in items]
+            lengths = [a.nbytes if isinstance(a, np.ndarray) else len(a) for a in items]
+        payload = b"".join(items)
+        longest = lengths[0]
+        if lengths.count(longest) == count:
+            lengths = longest
+        else:
+            longest = max(lengths)
     if longest > most:
         raise EngineError(
             f"the task answered a sample with {longest} bytes; its answer_bytes is {most}"
         )
-    return packed
+    return Answer(payload, lengths)
 
 
 def pieces(ids: list[int], answer: Answer, capacity: int) -> Iterator[Piece]:

@@ -15,8 +15,6 @@ Array = NDArray[Any]
 class ArenaBatch(RowBatch):
     """Samples that are read where they lie (`models.task.Batch`)."""
 
-    __slots__ = ("_arena", "positions")
-
     def __init__(self, arena: SampleArena, positions: list[int]) -> None:
         self._arena = arena
         self.positions: list[int] = positions

@@ -18,7 +18,7 @@ from base.errors import ConfigError, ExitCode
 from base.parent import die_with_parent
 from models.packages import cannot_load
 from netrun.adapter import Answering, load
-from netrun.answers import Piece, pack, pieces
+from netrun.answers import pack, pieces
 from netrun.batch import ArenaBatch
 from netrun.config import NetrunConfig
 from netrun.engines import Answer, EngineError
@@ -183,14 +183,22 @@ def _send(
     """Send the answers to a batch; in parts where they do not fit a slot of the ring."""
     payload, lengths = packed
     size = len(ids) * lengths if isinstance(lengths, int) else sum(lengths)
-    whole = (Piece(ids, payload, lengths, 0),)
-    for part in whole if size <= responses.capacity else pieces(ids, packed, responses.capacity):
+    if size <= responses.capacity:
+        while not responses.send(ids, payload, lengths, service_ns, IDLE_S):
+            _look(control, record)
+        return
+    for part in pieces(ids, packed, responses.capacity):
         while not responses.send(
             part.ids, part.payload, part.lengths, service_ns, IDLE_S, part.rest
         ):
-            record.heartbeat_ns = time.monotonic_ns()
-            if not control.owner_alive():
-                raise LeaveError("loadrun is gone")
+            _look(control, record)
+
+
+def _look(control: ControlBlock, record: InstanceRecord) -> None:
+    """While loadrun takes no answers: give a sign of life, and see whether it lives."""
+    record.heartbeat_ns = time.monotonic_ns()
+    if not control.owner_alive():
+        raise LeaveError("loadrun is gone")
 
 
 def _report_failure(config: NetrunConfig) -> None:

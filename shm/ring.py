@@ -518,7 +518,7 @@ class ResponseConsumer(_ResponseEnd):
         else:
             given = slot[1]
             values = slot[2 : _RESPONSE_HEAD + count + given].tolist()
-            service_ns, size, rest = values[:3]
+            service_ns, size, rest = values[0], values[1], values[2]
             ids, lengths = values[3 : 3 + count], values[3 + count :]
             if given != count:
                 lengths *= count

@@ -6,26 +6,39 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from models.imagenet.content import Content, content_of, file_digest, forget
 from models.imagenet.dataset import DataSet
+from models.sample import Pixels, SampleFormat
 from models.samples import Itemised
 from models.task import Array, Field
 from models.workers import Progress, silent
 
-if TYPE_CHECKING:
-    from models.imagenet.classifier import Classifier
-
 PIXELS = "pixels"
 """The one field of a sample."""
+
+
+class Preprocessing(Protocol):
+    """What a classifier makes of image files."""
+
+    @property
+    def sample(self) -> SampleFormat:
+        """What comes of it."""
+
+    @property
+    def preprocessing(self) -> str:
+        """Its name, with a version."""
+
+    def preprocess(self, path: Path) -> Pixels:
+        """Return the sample of an image file. Raises InputError."""
 
 
 @dataclass(frozen=True)
 class Pictures(Itemised):
     """The data set (`models.task.DataSet`) of a classifier: an image file is a sample."""
 
-    model: Classifier
+    model: Preprocessing
     images: DataSet
     content: Content
     """Of the files."""
@@ -96,7 +109,7 @@ class Pictures(Itemised):
 
 
 def pictures(
-    model: Classifier, images: DataSet, cache: Path, reading: Progress = silent
+    model: Preprocessing, images: DataSet, cache: Path, reading: Progress = silent
 ) -> Pictures:
     """Return the images for a model; `reading` counts those that are read for their checksums."""
     return Pictures(model, images, content_of(images, cache, reading), cache)

@@ -169,7 +169,7 @@ def refuses(case: Case, path: Path) -> bool:
 def test_prepared_samples_are_taken_or_refused(tmp_path: Path) -> None:
     folder = tmp_path / "samples"
     fields = [Field("pixels", "|u1", (2, 2, 3)), Field("ids", "<i4", (None, 2))]
-    samples = [
+    samples: list[dict[str, Any]] = [
         {"pixels": np.zeros((2, 2, 3), np.uint8), "ids": np.zeros((i, 2), np.int32)}
         for i in range(4)
     ]

@@ -427,6 +427,17 @@ def in_process(
     )
 
 
+@pytest.mark.parametrize("scenario", ["Offline", "SingleStream"])
+def test_whole_sets_are_as_many_samples_as_foreseen(make_run: MakeRun, scenario: str) -> None:
+    """3d-unet: mlperf.conf asks for one permutation of all samples after the other."""
+    overrides = Overrides(min_duration_s=0.0, min_query_count=44)
+    run = make_run(model="3d-unet", scenario=scenario, sample_count=43, overrides=overrides)
+    report = run.run()
+    assert report["expected_samples"] == 86
+    assert sum(instance["samples"] for instance in report["instances"]) == 86
+    assert report["loadgen"]["errors"] == []
+
+
 @pytest.mark.parametrize("mode", ["PerformanceOnly", "AccuracyOnly"])
 def test_single_stream_in_one_process(make_run: MakeRun, mode: str) -> None:
     run = make_run(scenario="SingleStream", mode=mode, instances=1, batch_size=1, overrides=BRIEF)

@@ -61,7 +61,7 @@ class Sequences:
         return {
             "ids": random.integers(-9, 100, length, np.int32),
             "pairs": random.integers(-99, 99, (length // 2, 2), np.int16),
-            "scale": np.int32(index % 5 + 1),
+            "scale": np.array(index % 5 + 1, np.int32),
         }
 
     def cost(self, sample: Mapping[str, Array]) -> float:

@@ -41,7 +41,8 @@ def load(config: NetrunConfig) -> tuple[Any, adapter.Answering]:
 
 def main() -> int:
     """Be one instance, or the whole run."""
-    worker.load = single.load = load
+    for module in (worker, single):
+        vars(module)["load"] = load
     if len(sys.argv) == 2:
         return worker.main(sys.argv[1:])
     infer = single.load_engine(NetrunConfig.load(Path(sys.argv[1])))
