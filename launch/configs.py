@@ -88,22 +88,25 @@ def loadrun_config(
     options: RunOptions, plan: Plan, assets: Assets, run_id: str, directory: Path
 ) -> LoadrunConfig:
     """What the loadrun process is told."""
-    model = models.get(options.model)
+    task = models.get(options.model)
+    benchmark = task.benchmark(options.model)
     samples = assets.samples.count
     if options.accuracy_only and options.count is not None:
         samples = min(samples, options.count)
     audit = directory / "audit.config"
     return LoadrunConfig(
         run_id=run_id,
-        model=model.mlperf_name,
+        model=benchmark.conf,
         **options.going_to(Goes.LOADRUN),
         log_dir=str(directory),
         samples=assets.samples.path,
         sample_count=samples,
-        performance_sample_count=model.performance_sample_count,
+        performance_sample_count=benchmark.performance_samples,
+        offline_samples=benchmark.offline_samples,
+        server_latency_ms=benchmark.server_ms,
         report=str(directory / LOADRUN_REPORT),
         instances=len(plan.instances),
-        response_bytes=model.response_bytes,
+        response_bytes=task.answer_bytes,
         user_conf=str(options.user_conf) if options.user_conf else None,
         audit_config=str(audit) if options.audit else None,
         processors=None if options.in_process else list(plan.loadrun),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import secrets
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from base.errors import ExitCode, InputError, InterruptedRunError, RunError, Too
 from base.errors import InputError as ImageError
 from launch.build.assets import Assets
 from launch.build.engine import check_engine
-from launch.build.prepare import prepare
+from launch.build.prepare import prepare, task_sources
 from launch.compliance.references import reference_ids
 from launch.compliance.settings import audit_config
 from launch.configs import LOADRUN_REPORT, START_TIMEOUT_S, loadrun_config, netrun_config
@@ -64,13 +63,14 @@ from launch.supervise.signals import Signals
 from launch.supervise.standstill import Span
 from launch.supervise.supervisor import Command, Supervisor
 from loadrun.clock import Phase
+from loadrun.library import arena_layout
 from loadrun.logs import LogError, parse_result
 from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.user_conf import UserConfError, parse_user_conf
 from loadrun.verdict import Asked, Serving, explain
-from models.imagenet.accuracy import count, read_answers
-from models.imagenet.dataset import VALIDATION_IMAGES, image_folder
-from models.imagenet.doubt import doubts
+from models.accuracy_log import LoggedAnswers
+from models.samples import Itemised, Prepared
+from models.task import DataSet, Task
 from shm.reclaim import reclaim
 
 CHOOSE = "choose another with --results"
@@ -241,10 +241,10 @@ class _Test:
         processors = self._plan.instances[0].processors
         assets = prepare(options, processors, self._directory, self._terminal, self._signals)
         recorder.prepared(assets)
-        _need_room(options, self._plan, assets.samples.count)
+        _need_room(options, self._plan, assets)
         measures_accuracy = MODES[options.mode].accuracy
         if measures_accuracy:
-            response_bytes = models.get(options.model).response_bytes
+            response_bytes = models.get(options.model).answer_bytes
             needed = results_bytes(assets.samples.count, response_bytes)
             need_space(self._directory, needed, RESULTS, CHOOSE)
         self._supervise(assets)
@@ -341,12 +341,15 @@ class _Test:
 
     def _files_of(self, samples: Sequence[int]) -> list[str | None]:
         """Name the images of sample indices; None for synthetic ones, and where they are gone."""
-        sources = self._options.sources
-        files: list[Path] = []
-        if sources.images is not None:
-            with contextlib.suppress(ImageError, OSError):
-                files = image_folder(sources.images, sources.labels).files
-        return [files[sample].name if sample < len(files) else None for sample in samples]
+        data: DataSet | None = None
+        with contextlib.suppress(ImageError, OSError):
+            data = self._data()
+        if not isinstance(data, Itemised) or data.synthetic:
+            return [None] * len(samples)
+        return [Path(data.item(n)).name if n < len(data) else None for n in samples]
+
+    def _data(self, task: Task | None = None) -> DataSet:
+        return (task or models.get(self._options.model)).data(task_sources(self._options.sources))
 
     def _engine_reports(self) -> dict[int, EngineRecord]:
         reports = {}
@@ -357,19 +360,18 @@ class _Test:
         return reports
 
     def _measure_accuracy(self, assets: Assets) -> None:
-        if assets.labels is None:
+        task = models.get(assets.model)
+        data = self._data(task)
+        if not data.scored:
             return
-        model = models.get(self._options.model)
-        log = self._directory / ACCURACY_LOG
-        answers = read_answers(log)
-        measured = count(log, answers, assets.labels)
-        # The target is defined on the whole validation set; a part of it reaches or misses nothing.
-        synthetic = self._recorder.record.assets.synthetic
-        whole = len(assets.labels) == VALIDATION_IMAGES and not synthetic
-        target = model.fp32_accuracy * model.quality_target if whole else None
-        self._recorder.accuracy(
-            measured, target, doubts(answers, assets.labels) if _judged(assets) else []
-        )
+        score = task.score(LoggedAnswers(self._directory / ACCURACY_LOG), data)
+        # The target is defined on the whole official set; a part of it reaches or misses nothing.
+        benchmark = task.benchmark(self._options.model)
+        whole = len(data) == benchmark.samples and not self._recorder.record.assets.synthetic
+        target = benchmark.target if whole else None
+        if not _judged(assets):
+            score = replace(score, doubts=())
+        self._recorder.accuracy(score, benchmark.metric, target)
 
     def _write(self, name: str, text: str) -> str:
         path = self._directory / name
@@ -377,15 +379,10 @@ class _Test:
         return str(path)
 
 
-def _need_room(options: RunOptions, plan: Plan, sample_count: int = 0) -> None:
+def _need_room(options: RunOptions, plan: Plan, assets: Assets | None = None) -> None:
     """InputError where a limit of this process leaves less than the run needs."""
-    model = models.get(options.model)
-    samples = min(sample_count, model.performance_sample_count)
     need = need_for_run(
-        options.engine,
-        len(plan.instances),
-        plan.cores_per_instance,
-        samples * math.prod(model.sample.shape),
+        options.engine, len(plan.instances), plan.cores_per_instance, _arena_bytes(options, assets)
     )
     if options.in_process:
         # No shared memory: its samples are in no file.
@@ -395,6 +392,15 @@ def _need_room(options: RunOptions, plan: Plan, sample_count: int = 0) -> None:
         f"a run of {len(plan.instances)} instance{'s' * (len(plan.instances) > 1)}",
         ", or fewer --instances" if len(plan.instances) > 1 else "",
     )
+
+
+def _arena_bytes(options: RunOptions, assets: Assets | None) -> int:
+    """Bytes of the samples that are in memory at once; 0 while they are not known."""
+    if assets is None:
+        return 0
+    samples = Prepared.open(Path(assets.samples.path))
+    benchmark = models.get(options.model).benchmark(options.model)
+    return arena_layout(samples, benchmark.in_memory(len(samples))).size
 
 
 def _judged(assets: Assets) -> bool:

@@ -17,7 +17,7 @@ import mlperf_loadgen as lg
 
 from loadrun.dispatch.dispatcher import Answered, Dispatcher
 from loadrun.dispatch.suspects import PoisonError
-from loadrun.responses import SlotResponses
+from loadrun.responses import SlotResponses, Whole
 from loadrun.timeline import Timeline
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import Response, Rings
@@ -63,6 +63,7 @@ class Collector:
         self._dispatcher = dispatcher
         self._peeks = [rings.response_consumer(i).peek for i in range(control.instances)]
         self._slot_responses = SlotResponses()
+        self._parts: dict[int, Whole] = {}  # by instance, answers that have come in part
         self._timeline = timeline
         self._indices = indices
         self._absent: set[int] = set()
@@ -78,10 +79,10 @@ class Collector:
     def _complete(self, instances: list[int]) -> None:
         """Take an answer of each of these instances, and hand all to LoadGen in one call."""
         timeline = self._timeline
-        responses: list[Response] = []
+        responses: list[Response | Whole] = []
         answered: list[Answered] = []
         for instance in instances:
-            response = self._peeks[instance]()
+            response = self._take(instance)
             if response is not None:
                 responses.append(response)
                 answered.append((instance, response.ids, response.service_ns))
@@ -100,6 +101,15 @@ class Collector:
         lg.QuerySamplesComplete(answers)
         for response in responses:
             response.release()
+
+    def _take(self, instance: int) -> Response | Whole | None:
+        """Return the oldest unread answer of an instance; None where there is none, or not all."""
+        response = self._peeks[instance]()
+        if response is None or not (response.rest or instance in self._parts):
+            return response
+        whole = self._parts.setdefault(instance, Whole())
+        whole.add(response)
+        return None if response.rest else self._parts.pop(instance)
 
     def _note(self, arrivals: list[int]) -> None:
         """Note the latencies of samples; without `arrivals`, that of a query, with its last one."""
@@ -140,6 +150,7 @@ class Collector:
         """Read what a dead instance still answered, give the rest to others, empty its rings."""
         while self._rings.occupancy(instance).responses:
             self._complete([instance])
+        self._parts.pop(instance, None)
         record = self._control.instance(instance)
         try:
             self._dispatcher.requeue(instance, record.blame)

@@ -38,9 +38,12 @@ class Overrides:
 class LoadrunConfig(Config):
     """One LoadGen test.
 
-    `samples` names a .npy file, uint8 [n, *sample shape], of which the first `sample_count` rows
-    are the data set. `response_bytes` is the capacity of one sample's answer. `in_flight` bounds
-    the batches an instance holds at a time. `processors` is the affinity of this process.
+    `samples` names a folder of prepared samples (`models.samples`), of which the first
+    `sample_count` are the data set. `performance_sample_count` (0: the whole set),
+    `offline_samples`, the fewest of an Offline test, and `server_latency_ms` are the benchmark's
+    own, for what LoadGen's mlperf.conf does not name. `response_bytes` is the capacity of one
+    sample's answer. `in_flight` bounds the batches an instance holds at a time. `processors` is the
+    affinity of this process.
     `spin_us` is how long loadrun looks for answers before it sleeps.
     `batch_ms` is what batches of 1, 2, ... samples take an instance, as far as it was measured.
     `report` is the JSON file written (whole, by rename) when the test starts and when it ends.
@@ -63,6 +66,8 @@ class LoadrunConfig(Config):
     policy: str = "pull"
     sort_samples: bool = True
     performance_sample_count: int | None = None
+    offline_samples: int = 24_576
+    server_latency_ms: float | None = None
     user_conf: str | None = None
     audit_config: str | None = None
     round: str | None = None
@@ -92,10 +97,10 @@ class LoadrunConfig(Config):
                 raise ConfigError(f"{name} is {quoted(getattr(self, name))}; it must be at least 1")
         if self.spin_us < 0:
             raise ConfigError(f"spin_us is {quoted(self.spin_us)}; it must be 0 or more")
-        if self.performance_sample_count is not None and self.performance_sample_count < 1:
+        if self.performance_sample_count is not None and self.performance_sample_count < 0:
             raise ConfigError(
                 f"performance_sample_count is {quoted(self.performance_sample_count)}; "
-                "leave it out or make it at least 1"
+                "leave it out or make it at least 1 (0: the whole data set)"
             )
         if MODES[self.mode].searches and not SCENARIOS[self.scenario].scheduled:
             raise ConfigError(

@@ -32,7 +32,7 @@ from loadrun.dispatch.suspects import PoisonError
 from loadrun.durations import duration
 from loadrun.expected import expected_samples
 from loadrun.length import check_length
-from loadrun.library import LibraryError, SampleLibrary, Samples, open_samples
+from loadrun.library import LibraryError, SampleLibrary, arena_layout, open_samples
 from loadrun.logs import LogError, parse_result
 from loadrun.report import PhaseClock, Report
 from loadrun.run_test import LogDirError, run_test
@@ -47,6 +47,8 @@ from loadrun.settings import (
     load_settings,
     unofficial,
 )
+from models.samples import Prepared
+from shm.arena import ArenaLayout
 from shm.segment import DirectoryError, ShmError
 
 _PR_SET_TIMERSLACK = 29
@@ -63,7 +65,7 @@ _BAD_INPUT = (
     DirectoryError,
 )
 
-MakeServing = Callable[[LoadrunConfig, int, tuple[int, ...]], Serving]
+MakeServing = Callable[[LoadrunConfig, ArenaLayout], Serving]
 
 
 def main(argv: list[str]) -> int:
@@ -90,14 +92,14 @@ def run_over_rings(config: LoadrunConfig) -> int:
 def run_in_process(config: LoadrunConfig, engine: Engine) -> int:
     """Run the test of `config` with `engine` in this process; return the exit code.
 
-    `engine(positions, samples)` is called in one thread with up to batch_size arena positions and
-    the samples (uint8 [slots, *shape]); it returns the answers, an array or bytes, and the bytes
-    of each sample or one figure for all. To be called in the main thread: an interrupted or failed
-    test ends the process.
+    `engine(positions, arena)` is called in one thread with up to batch_size positions of the arena
+    (`shm.arena.SampleArena`); it returns the answers, an array or bytes, and the bytes of each
+    sample or one figure for all. To be called in the main thread: an interrupted or failed test
+    ends the process.
     """
 
-    def make(config: LoadrunConfig, slots: int, sample_shape: tuple[int, ...]) -> Serving:
-        return InProcessServing(config, slots, sample_shape, engine)
+    def make(config: LoadrunConfig, layout: ArenaLayout) -> Serving:
+        return InProcessServing(config, layout, engine)
 
     return _Run(config, make).run()
 
@@ -135,12 +137,13 @@ class _Run:
                 return code
         return ExitCode.OK
 
-    def _open(self) -> tuple[Settings, Samples, Serving]:
+    def _open(self) -> tuple[Settings, Prepared, Serving]:
         config = self._config
         make_policy(config.policy, 1, 1)
         settings = load_settings(config)
         samples = open_samples(config.samples, config.sample_count)
-        serving = self._make_serving(config, settings.performance_sample_count, samples.shape[1:])
+        layout = arena_layout(samples, settings.performance_sample_count)
+        serving = self._make_serving(config, layout)
         self._clock.mark("create")
         return settings, samples, serving
 
@@ -167,18 +170,22 @@ class _Run:
             self._failure = error
         self._wake()
 
-    def _guarded(self, settings: Settings, samples: Samples, serving: Serving) -> None:
+    def _guarded(self, settings: Settings, samples: Prepared, serving: Serving) -> None:
         try:
             self._test(settings, samples, serving)
         except BaseException as error:
             self._fail(error)
         self._wake()
 
-    def _test(self, settings: Settings, samples: Samples, serving: Serving) -> None:
+    def _test(self, settings: Settings, samples: Prepared, serving: Serving) -> None:
         config, report = self._config, self._report
+        clock = ClockWatch()
+        library = SampleLibrary(samples, serving.arena, clock)
+        library.load_for_warm_up()
         serving.load()
         self._clock.mark("load")
         rates = serving.warm_up()
+        library.unload_all()
         rate = sum(rates)
         self._clock.mark("warm_up")
         apply_measured_rate(settings, config, rate)
@@ -195,8 +202,6 @@ class _Run:
         report.status = "RUNNING"
         report.write()
         self._say()
-        clock = ClockWatch()
-        library = SampleLibrary(samples, serving.arena, clock)
         sut = serving.start(library, settings, self._fail)
         before_s = time.process_time()
         with clock, quiet_interpreter():

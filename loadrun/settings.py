@@ -50,9 +50,9 @@ __all__ = [
 
 OFFICIAL_DURATION_MS = 600_000
 """Minimum duration of every scenario (MLPerf Inference rules, section 4.1)."""
-OFFLINE_MIN_SAMPLES = 24_576
-"""Minimum samples of an Offline query (same section)."""
 _DEFAULT_PERFORMANCE_SAMPLES = 1024
+_UNSET = 1 << 60
+"""Beyond any count: what is still there was not in the file that was read."""
 _OFFLINE_SLACK = 1.1
 """LoadGen issues this much more than target_qps * min_duration in Offline."""
 _OFFLINE_MARGIN = 1.1
@@ -155,6 +155,7 @@ def load_settings(config: LoadrunConfig) -> Settings:
         target_source=_target_source(config, user_conf),
     )
     _fit_sample_counts(settings, config)
+    _drop_permutations(settings, config)
     _apply_audit(settings, config)
     return settings
 
@@ -228,17 +229,26 @@ def _read(path: str | None, config: LoadrunConfig) -> UserConf | None:
 
 
 def _base(config: LoadrunConfig) -> lg.TestSettings:
-    """mlperf.conf, and sensible values for a model that it does not name (mobilenet)."""
+    """mlperf.conf, and the benchmark's own values for what it does not name (mobilenet).
+
+    0 is one of its values: a performance set of 0 samples is the whole data set (3d-unet).
+    """
     test = lg.TestSettings()
     test.scenario = getattr(lg.TestScenario, config.scenario)
     test.mode = getattr(lg.TestMode, config.mode)
+    queries = test.min_query_count
+    test.performance_sample_count_override = test.min_query_count = _UNSET
     _from_config(test, "", config, conf_type=0)
-    if test.performance_sample_count_override == 0:
+    scenario = SCENARIOS[config.scenario]
+    if test.min_query_count == _UNSET:
+        test.min_query_count = config.offline_samples if scenario.at_once else queries
+    if test.performance_sample_count_override == _UNSET:
+        own = config.performance_sample_count
         test.performance_sample_count_override = (
-            config.performance_sample_count or _DEFAULT_PERFORMANCE_SAMPLES
+            _DEFAULT_PERFORMANCE_SAMPLES if own is None else own
         )
-        if SCENARIOS[config.scenario].at_once:
-            test.min_query_count = OFFLINE_MIN_SAMPLES
+        if scenario.limit is not None and config.server_latency_ms is not None:
+            setattr(test, scenario.limit, round(config.server_latency_ms * 1e6))
     return test
 
 
@@ -326,6 +336,18 @@ def _fit_sample_counts(settings: Settings, config: LoadrunConfig) -> None:
         test.accuracy_sample_count_override = config.sample_count
 
 
+def _drop_permutations(settings: Settings, config: LoadrunConfig) -> None:
+    """Do without whole sets where fewer samples are asked for than one has.
+
+    LoadGen would round their number up, and of volumes that take a minute each nobody asks for 43
+    by asking for 5.
+    """
+    overrides, test = config.overrides, settings.test
+    counts = [c for c in (overrides.min_query_count, overrides.max_query_count) if c]
+    if counts and min(counts) < test.performance_sample_count_override:
+        test.sample_concatenate_permutation = False
+
+
 def _apply_audit(settings: Settings, config: LoadrunConfig) -> None:
     if config.audit_config is None:
         return
@@ -369,7 +391,17 @@ def offline_samples(test: lg.TestSettings) -> int:
     if test.performance_issue_unique:
         return int(test.performance_sample_count_override)
     planned = int(_OFFLINE_SLACK * test.min_duration_ms / 1e3 * test.offline_expected_qps)
-    return max(int(test.min_query_count), planned)
+    return whole_sets(test, max(int(test.min_query_count), planned))
+
+
+def whole_sets(test: lg.TestSettings, count: int) -> int:
+    """Return how many samples or queries LoadGen makes of `count`.
+
+    Where it issues the loaded set in one permutation after the other
+    (sample_concatenate_permutation), it makes no part of one.
+    """
+    each = int(test.performance_sample_count_override)
+    return math.ceil(count / each) * each if test.sample_concatenate_permutation else count
 
 
 def performance_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
@@ -378,14 +410,15 @@ def performance_s(settings: Settings, config: LoadrunConfig, rate: float) -> flo
     duration_s = test.min_duration_ms / 1e3
     if scenario.at_once:
         return offline_samples(test) / rate
+    queries = whole_sets(test, test.min_query_count)
     if scenario.scheduled:
         query_s = 1 / test.server_target_qps
         # Late queries still have to be answered.
         backlog = max(1.0, test.server_target_qps / rate)
-        estimate = max(duration_s, test.min_query_count * query_s) * backlog
+        estimate = max(duration_s, queries * query_s) * backlog
     else:
         query_s = _query_s(test, config, rate)
-        estimate = max(duration_s, test.min_query_count * query_s)
+        estimate = max(duration_s, queries * query_s)
     if test.max_query_count:
         estimate = min(estimate, test.max_query_count * query_s)
     if test.max_duration_ms:
@@ -424,15 +457,17 @@ def unofficial(settings: Settings) -> list[str]:
     if mode.searches:
         reasons.append(f"{mode.name} searches; its figure is not a result")
     if not mode.accuracy_only:
-        reasons += _unofficial_performance(test, rules, SCENARIOS[settings.scenario])
+        scenario = SCENARIOS[settings.scenario]
+        reasons += _unofficial_performance(test, rules, scenario, settings.sample_count)
     if 0 < test.accuracy_sample_count_override < settings.sample_count:
         reasons.append(f"accuracy over {test.accuracy_sample_count_override} samples only")
     return reasons
 
 
 def _unofficial_performance(
-    test: lg.TestSettings, rules: lg.TestSettings, scenario: Scenario
+    test: lg.TestSettings, rules: lg.TestSettings, scenario: Scenario, samples: int
 ) -> list[str]:
+    """As `unofficial`; `samples` is the size of the data set."""
     reasons = []
     if test.min_duration_ms < OFFICIAL_DURATION_MS:
         reasons.append(f"minimum duration {test.min_duration_ms / 1e3:g} s, below 600 s")
@@ -445,15 +480,17 @@ def _unofficial_performance(
         reasons.append(f"at most {test.max_query_count} queries")
     if test.max_duration_ms:
         reasons.append(f"at most {test.max_duration_ms / 1e3:g} s")
-    if test.performance_sample_count_override < rules.performance_sample_count_override:
+    official = rules.performance_sample_count_override or samples
+    if test.performance_sample_count_override < official:
         reasons.append(
-            f"performance set of {test.performance_sample_count_override} samples, below "
-            f"{rules.performance_sample_count_override}"
+            f"performance set of {test.performance_sample_count_override} samples, below {official}"
         )
+    if rules.sample_concatenate_permutation and not test.sample_concatenate_permutation:
+        reasons.append("samples are not issued in whole sets (sample_concatenate_permutation)")
     if scenario.limit is not None:
-        limit, official = getattr(test, scenario.limit), getattr(rules, scenario.limit)
-        if limit != official:
-            reasons.append(f"latency limit {limit / 1e6:g} ms instead of {official / 1e6:g} ms")
+        limit, right = getattr(test, scenario.limit), getattr(rules, scenario.limit)
+        if limit != right:
+            reasons.append(f"latency limit {limit / 1e6:g} ms instead of {right / 1e6:g} ms")
     if (several := scenario.samples_per_query) is not None:
         count, official = getattr(test, several), getattr(rules, several)
         if count != official:

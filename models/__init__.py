@@ -1,6 +1,6 @@
-"""Models: networks, weights, pre- and postprocessing, accuracy and data sets.
+"""Tasks: networks, weights, data sets, pre- and postprocessing, scores.
 
-Importing this package costs nothing: a model's module (numpy) is imported when `get` is asked for
+Importing this package costs nothing: a task's module (numpy) is imported when `get` is asked for
 it, torch when its network is built.
 """
 
@@ -19,28 +19,34 @@ if TYPE_CHECKING:
 
 __all__ = ["UnknownModel", "WeightsError", "for_weights", "get", "names"]
 
-_MODELS = {"resnet50": "RESNET50", "mobilenet": "MOBILENET"}
-"""The models: name, which is that of the module too, and the instance of Model in it."""
+TASKS = {
+    "resnet50": "models.resnet50:RESNET50",
+    "mobilenet": "models.mobilenet:MOBILENET",
+}
+"""The tasks by name: the module that holds each, and what it is called there."""
 
-_VARIANTS = {"resnet50": {"tf": "RESNET50_TF"}}
-"""The same for weights of another origin than the model's own; named `<model>-<origin>`."""
+VARIANTS = {"resnet50-tf": "models.resnet50:RESNET50_TF"}
+"""The same of what `Task.fitting` chooses by the weights."""
 
 
 def names() -> list[str]:
-    """Return the names of the models, without their aliases."""
-    return list(_MODELS)
+    """Return the names of the tasks, without their aliases."""
+    return list(TASKS)
 
 
 def get(name: str) -> Model:
-    """Return the model of this name or alias, in any capitalisation, or the variant of this name.
+    """Return the task of this name, alias or benchmark, in any capitalisation, or the variant.
 
-    Raises UnknownModel, whose message and `nearest` attribute name the nearest model.
+    Raises UnknownModel, whose message and `nearest` attribute name the nearest task.
     """
-    base, _, origin = name.rpartition("-")
-    if instance := _VARIANTS.get(base, {}).get(origin):
-        return _load(base, instance)
-    models = [_load(known, instance) for known, instance in _MODELS.items()]
-    known = {alias: model for model in models for alias in (model.name, *model.aliases)}
+    place = TASKS.get(name) or VARIANTS.get(name)
+    if place is not None:
+        return _load(place)
+    known = {}
+    for place in TASKS.values():
+        task = _load(place)
+        benchmarks = (benchmark.name for benchmark in task.benchmarks)
+        known.update(dict.fromkeys((task.name, *task.aliases, *benchmarks), task))
     wanted = name.lower().replace("_", "-")
     if wanted in known:
         return known[wanted]
@@ -54,14 +60,11 @@ def for_weights(model: Model, weights: Path) -> Model:
     Variants differ in their preprocessing, whose version is part of the key of cached samples, and
     in their outputs. Raises WeightsError where the file cannot be read.
     """
-    if model.name not in _VARIANTS:
-        return model
-    from models.weights.origin import origin_of
-
-    instance = _VARIANTS[model.name].get(origin_of(weights))
-    return model if instance is None else _load(model.name, instance)
+    fitting: Model = model.fitting(weights)  # type: ignore[assignment]
+    return fitting
 
 
-def _load(module: str, instance: str) -> Model:
-    model: Model = getattr(importlib.import_module(f"models.{module}"), instance)
-    return model
+def _load(place: str) -> Model:
+    module, _, instance = place.partition(":")
+    task: Model = getattr(importlib.import_module(module), instance)
+    return task

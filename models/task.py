@@ -8,21 +8,33 @@ A task is one folder of models/, or one file of a user. Importing this module ne
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy.typing as npt
 
+from models.workers import Progress, silent
+
 if TYPE_CHECKING:
-    import torch
+    from models.published import PublishedFile
+
+Network = Any
+"""A torch.nn.Module. Not even its type is imported here: loadrun, which never has torch, reads this
+module, too."""
+CALIBRATION_SAMPLES = 200
+"""As many at most, unless a task chooses others."""
 
 Array = npt.NDArray[Any]
 Run = Callable[..., Mapping[str, Array]]
 """A part on an engine: inputs and outputs by field name, each [n, ...]; an input may also be given
 as a list of its n rows, which an engine that can reads where they lie."""
+Answers = Sequence[bytes | Array] | Array
+"""Answers to a batch: one item a sample, bytes or an array, whose bytes are the answer; or one
+array [n, ...] of which each row is one."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,11 @@ class Field:
         """Whether every sample has the same shape."""
         return None not in self.shape
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The dimensions that do not vary: the whole shape of a fixed field."""
+        return tuple(size for size in self.shape if size is not None)
+
 
 @dataclass(frozen=True)
 class Benchmark:
@@ -52,7 +69,7 @@ class Benchmark:
     metric: str
     """What is scored: `F1`."""
     reference: float
-    """The metric of the fp32 reference on the whole data set, in the unit of Score.value."""
+    """The metric of the fp32 reference on the whole data set, in percent as Score.value."""
     share: float
     """Fraction of the reference that a submission must reach."""
     scenarios: tuple[str, ...]
@@ -68,27 +85,81 @@ class Benchmark:
     audits: tuple[str, ...] = ()
     """Compliance tests: `TEST01`, `TEST04`."""
 
+    @property
+    def target(self) -> float:
+        """What a submission must reach, in percent."""
+        return self.reference * self.share
+
+    def in_memory(self, samples: int) -> int:
+        """Samples of a data set of so many that are in memory at once."""
+        return min(samples, self.performance_samples or samples)
+
 
 @dataclass(frozen=True)
 class Score:
     """What answers are worth."""
 
     value: float
-    """The metric of the benchmark, higher is better."""
+    """The metric of the benchmark in percent, higher is better."""
     line: str
     """What MLPerf's accuracy script prints for it."""
     scored: int
     """Samples that were scored."""
+    good: int | None = None
+    """Those that were answered rightly, where an answer is right or wrong."""
+    doubts: tuple[str, ...] = ()
+    """Why the value means nothing."""
 
 
 class DataSet(Protocol):
-    """Raw data in LoadGen's order. The truth never leaves it."""
+    """Raw data in LoadGen's order. The truth never leaves it.
 
-    name: str
-    sha256: str
-    """Of the content of what is served, and of its truth."""
-    fields: tuple[Field, ...]
-    synthetic: bool
+    It must be picklable, because several processes prepare its samples: keep paths, and open them
+    where they are read. `models.samples` keeps what `read` gave.
+    """
+
+    @property
+    def name(self) -> str:
+        """As people call it."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Of the content of what is served, and of its truth."""
+        ...
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """What a sample consists of, the same for all."""
+        ...
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it is the embedded default."""
+        ...
+
+    @property
+    def preparation(self) -> str:
+        """Names what `read` makes of the raw data, with a version: `resnet50-2`.
+
+        To be changed when the same raw data would give other samples.
+        """
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know of it, a line each: files that are not served."""
+        ...
+
+    @property
+    def truth(self) -> str:
+        """Where its truth comes from, or why there is none, with the cure."""
+        ...
+
+    @property
+    def scored(self) -> bool:
+        """Whether it has a truth that answers can be scored by."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -104,10 +175,20 @@ class DataSet(Protocol):
 class Batch(Protocol):
     """What an instance is asked to answer: views into the arena, nothing copied."""
 
-    positions: Sequence[int]
-    """Rows of the arena."""
-    indices: Sequence[int]
-    """LoadGen's sample indices, which detection answers begin with."""
+    @property
+    def positions(self) -> Sequence[int]:
+        """Rows of the arena."""
+        ...
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """LoadGen's sample indices, which detection answers begin with."""
+        ...
+
+    @property
+    def costs(self) -> Sequence[float]:
+        """Work of each sample relative to the mean of the data set."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -135,6 +216,71 @@ class Part:
     """Lengths of a varying dimension that an engine may prepare itself for."""
 
 
+def spread(data: DataSet, most: int) -> DataSet:
+    """At most `most` samples, evenly spread over all, as a data set of its own."""
+    count = len(data)
+    return data if count <= most else Chosen(data, tuple(i * count // most for i in range(most)))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some of a data set's samples (`DataSet`), in the order of `indices`."""
+
+    data: DataSet
+    indices: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """As the whole's."""
+        return self.data.name
+
+    @property
+    def sha256(self) -> str:
+        """Of the whole's content, and of the choice."""
+        return hashlib.sha256(f"{self.data.sha256} {self.indices}".encode()).hexdigest()
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """As the whole's."""
+        return self.data.fields
+
+    @property
+    def synthetic(self) -> bool:
+        """As the whole's."""
+        return self.data.synthetic
+
+    @property
+    def preparation(self) -> str:
+        """As the whole's."""
+        return self.data.preparation
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """As the whole's."""
+        return self.data.notes
+
+    @property
+    def truth(self) -> str:
+        """A choice is no set to be scored."""
+        return "some of its samples were chosen"
+
+    @property
+    def scored(self) -> bool:
+        """No."""
+        return False
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def read(self, index: int) -> Mapping[str, Array]:
+        """Preprocess one of them."""
+        return self.data.read(self.indices[index])
+
+    def cost(self, sample: Mapping[str, Array]) -> float:
+        """As in the whole."""
+        return self.data.cost(sample)
+
+
 @dataclass(frozen=True)
 class Sources:
     """Where data and weights come from: the user's paths, None for the embedded default."""
@@ -145,6 +291,8 @@ class Sources:
     cache: Path | None = None
     options: Mapping[str, str] | None = None
     """What a task declares beyond these, e.g. `labels`, `annotations`, `vocab`."""
+    reading: Progress = field(default=silent, compare=False)
+    """Progress of reading raw data that has to be read before it is prepared."""
 
 
 class Task(ABC):
@@ -154,23 +302,61 @@ class Task(ABC):
     title: str
     aliases: tuple[str, ...] = ()
     benchmarks: tuple[Benchmark, ...]
+    """The first one is meant where none is named."""
     parts: tuple[Part, ...]
     answer_bytes: int
     """Longest answer to one sample."""
     unit: str = "samples"
     """What `DataSet.cost` counts."""
+    items: str = "samples"
+    """What people call samples: images, questions, utterances."""
+    truths: str = "labels"
+    """What they call the truth: labels, annotations, transcripts."""
+    origin: str = ""
+    """Of a variant: whose weights it is for."""
+    published: tuple[PublishedFile, ...] = ()
+    """Weights that their makers publish; the first is MLPerf's reference."""
+
+    def benchmark(self, name: str) -> Benchmark:
+        """The benchmark of that name; the first one where none is called so."""
+        named = (one for one in self.benchmarks if one.name == name)
+        return next(named, self.benchmarks[0])
 
     @abstractmethod
     def data(self, sources: Sources) -> DataSet:
         """The data set at these paths, or the embedded one. Raises InputError."""
 
+    def calibration(self, sources: Sources) -> DataSet:
+        """The samples that int8 ranges are taken from: of those that are served, unless it says."""
+        return spread(self.data(sources), CALIBRATION_SAMPLES)
+
+    def weights(self, sources: Sources) -> Path | None:
+        """The weights file: the user's, or the embedded one. None where `graph` needs none."""
+        return sources.weights
+
+    def embed(self, sources: Sources, progress: Callable[[int, int], None]) -> None:  # noqa: B027
+        """Make in the cache what is embedded and takes a while: data or weights not given.
+
+        Called once before the others; they find it, or do without.
+        """
+
+    def fitting(self, weights: Path) -> Task:
+        """The variant of the task that a weights file is for: other origins, other preprocessing.
+
+        Raises WeightsError where the file cannot be read.
+        """
+        return self
+
     @abstractmethod
-    def graph(self, part: str, weights: Path | None) -> torch.nn.Module | Path:
+    def graph(self, part: str, weights: Path | None) -> Network | Path:
         """A part as an fp32 module in evaluation mode, or an ONNX file. Raises WeightsError."""
 
     @abstractmethod
-    def infer(self, run: Mapping[str, Run], batch: Batch) -> Sequence[bytes | Array]:
-        """Answer a batch: one item a sample, in its order, at most `answer_bytes` each."""
+    def infer(self, run: Mapping[str, Run], batch: Batch) -> Answers:
+        """Answer a batch, in its order, with at most `answer_bytes` a sample (0 is an answer, too).
+
+        What is returned may be used again for the next batch.
+        """
 
     @abstractmethod
     def score(self, answers: Mapping[int, bytes], data: DataSet) -> Score:

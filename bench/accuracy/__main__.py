@@ -22,8 +22,7 @@ import models
 from bench.data import CALIBRATION, VALIDATION, WEIGHTS, images
 from bench.engines.contestants import Contestant, contestants
 from models.imagenet.labels import read_labels
-from netrun.build import build
-from netrun.classifier import ClassifierTask, task_of
+from models.task import Task
 from netrun.engines import PRECISIONS, registry
 from netrun.engines.engine import Answering, EngineSpec
 from netrun.engines.order import Order
@@ -82,7 +81,7 @@ def main() -> None:
 
 def measure(name: str, data: Path, cache: Path, chosen: list[Contestant]) -> Iterator[Row]:
     """PyTorch's fp32 and the chosen engines, over all labelled images."""
-    model, task = models.get(name), task_of(name)
+    model, task = models.get(name), models.get(name)
     folder = data / VALIDATION
     entries = read_labels(folder / "val_map.txt")
     samples = np.stack([model.preprocess(folder / file) for file, _ in entries])
@@ -109,7 +108,7 @@ def measure(name: str, data: Path, cache: Path, chosen: list[Contestant]) -> Ite
 
 def outputs(
     contestant: Contestant,
-    task: ClassifierTask,
+    task: Task,
     weights: Path,
     calibration: NDArray[np.uint8],
     cache: Path,
@@ -122,7 +121,7 @@ def outputs(
         *(task, weights, contestant.precision, BATCH, 1, cache),
         calibration=[{pixels.name: row} for row in calibration],
     )
-    path = build(contestant.engine, order)
+    path = registry.build(contestant.engine, order)
     assert path is not None, "it computes"
     spec = EngineSpec(task, contestant.precision, path, BATCH, 1)
     engine = registry.load(contestant.engine, spec)

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import models
 from models.task import Array
-from netrun.build import build
-from netrun.classifier import task_of
 from netrun.engines import ENGINES, PRECISIONS, EngineError, registry
 from netrun.engines.engine import Answering, Engine, EngineSpec, answers
 from netrun.engines.order import Order
@@ -64,7 +63,7 @@ def contestants(precisions: Iterable[str] = PRECISIONS) -> list[Contestant]:
 
 def artifact_of(contestant: Contestant, setting: Setting) -> Path:
     """What the contestant executes, built unless it is there."""
-    task = task_of(setting.model)
+    task = models.get(setting.model)
     (pixels,) = task.parts[0].inputs
     calibration = np.load(setting.calibration, mmap_mode="r")
     order = Order(
@@ -76,7 +75,7 @@ def artifact_of(contestant: Contestant, setting: Setting) -> Path:
         Path(setting.cache),
         calibration=[{pixels.name: row} for row in calibration],
     )
-    path = build(contestant.engine, order)
+    path = registry.build(contestant.engine, order)
     assert path is not None, "it computes"
     return path
 
@@ -86,7 +85,7 @@ def load(contestant: Contestant, setting: Setting, artifact: Path) -> Engine | A
     return registry.load(
         contestant.engine,
         EngineSpec(
-            task_of(setting.model),
+            models.get(setting.model),
             contestant.precision,
             artifact,
             setting.batch,
@@ -97,7 +96,7 @@ def load(contestant: Contestant, setting: Setting, artifact: Path) -> Engine | A
 
 def infer(contestant: Contestant, setting: Setting, artifact: Path) -> Infer:
     """What infers the contestant's i-th batch."""
-    task, engine = task_of(setting.model), load(contestant, setting, artifact)
+    task, engine = models.get(setting.model), load(contestant, setting, artifact)
     answer = answers(task, engine)
     samples = np.load(setting.samples)
     count = len(samples)

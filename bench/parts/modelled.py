@@ -19,11 +19,9 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-
 from base.parent import die_with_parent
 from netrun.config import NetrunConfig
-from netrun.engines.null import NullEngine
+from netrun.engines.null import ANSWER_BYTES
 from netrun.engines.sim import SimulatedEngine
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import Request, Rings
@@ -33,7 +31,6 @@ from shm.wait import WaitStrategy
 POLL_S = 0.01
 LOOK_NS = 10_000_000
 """How often the state of the run is looked at, and signs of life are given."""
-NO_SAMPLES = np.zeros((1, 1, 1, 1), np.uint8)
 """The engine null does not look at them."""
 
 
@@ -75,7 +72,6 @@ class _Instances:
         self._receive = [rings.request_consumer(i).receive for i in range(count)]
         self._send = [rings.response_producer(i).send for i in range(count)]
         self._service = SimulatedEngine(config.batch_size, config.sim, seed=0)
-        self._null = NullEngine(config.batch_size)
         batch_s = config.sim.mean_ms(config.batch_size) / 1e3
         for record in self._records:
             record.pid = os.getpid()
@@ -115,8 +111,8 @@ class _Instances:
                     sys.exit("loadrun is gone")
 
     def _answer(self, instance: int, request: Request, service_ns: int) -> None:
-        payload, lengths = self._null.infer(NO_SAMPLES, request.positions)
-        self._send[instance](request.ids, payload, lengths, service_ns)
+        payload = bytes(ANSWER_BYTES * len(request.ids))
+        self._send[instance](request.ids, payload, ANSWER_BYTES, service_ns)
         record = self._records[instance]
         record.samples += len(request.ids)
         record.batches += 1

@@ -25,12 +25,15 @@ from launch.machine.plan import make_plan
 from launch.machine.topology import read_topology
 from launch.supervise.environment import base_environment, instance_environment
 from loadrun.config import LoadrunConfig, Overrides
+from models.samples import save
+from models.task import Field
 from netrun.config import NetrunConfig, SimulatedService
 from shm.reclaim import reclaim
 
 SAMPLES = 1024
 SAMPLE_SHAPE = (4, 4, 3)
 """The engines null and sim never look at a sample."""
+FIELD = Field("pixels", "|u1", SAMPLE_SHAPE)
 TIMEOUT_S = 300.0
 DISTURBED = 0.05
 ATTEMPTS = 2
@@ -135,8 +138,8 @@ class _Run:
         self._directory = directory
         self._run_id = f"bench{secrets.token_hex(6)}"
         self._rings = workload.driver == "loadrun"
-        samples = directory / "samples.npy"
-        np.save(samples, np.zeros((SAMPLES, *SAMPLE_SHAPE), np.uint8))
+        samples = directory / "samples"
+        save(samples, [FIELD], [{FIELD.name: np.zeros(SAMPLE_SHAPE, np.uint8)}] * SAMPLES)
         places = self._place()
         self._loadrun = LoadrunConfig(
             run_id=self._run_id,

@@ -87,8 +87,8 @@ class Assets(Config):
     """What was built or found; None is what was not asked for.
 
     `model` is the variant of the model that the weights are for (see models.for_weights). `files`
-    lead to the artifact, which is the last of them. `labels_from` says where the labels come from,
-    or why there are none, with the cure. `notices` are what the user was told meanwhile.
+    lead to the `artifact`, the first file of what an engine executes. `truth` says where the labels
+    come from, or why there are none, with the cure. `notices` are what the user was told meanwhile.
     """
 
     model: str
@@ -96,8 +96,8 @@ class Assets(Config):
     weights: DataFacts | None
     calibration: SampleFacts | None
     files: list[CacheFile]
-    labels: list[int] | None = None
-    labels_from: str = ""
+    artifact: str | None = None
+    truth: str = ""
     notices: list[str] = field(default_factory=list)
 
     @property
@@ -105,8 +105,3 @@ class Assets(Config):
         """The samples that are served, where they were asked for."""
         assert self.served is not None
         return self.served
-
-    @property
-    def artifact(self) -> str | None:
-        """What the engine executes; None for one without."""
-        return self.files[-1].path if self.files else None

@@ -76,10 +76,9 @@ class _Stages:
 
     @staticmethod
     def _begin(stage: str) -> None:
-        from launch.build.data import SYNTHETIC
-        from launch.build.make import COMPILING
+        from launch.build.make import COMPILING, SYNTHETIC
 
-        with_torch = stage in (SYNTHETIC, COMPILING)
+        with_torch = stage == COMPILING or stage.startswith(SYNTHETIC)
         check(need_for_build(with_torch), f"building ({stage})")
         if with_torch:
             # Where it cannot be loaded, that is said before minutes of work.

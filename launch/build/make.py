@@ -1,87 +1,128 @@
-"""Makes what is wanted of a model, or finds it in the cache: in the building process alone."""
+"""Makes what is wanted of a task, or finds it in the cache: in the building process alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-import netrun.build
+import models
 from launch.build.assets import Assets, BuildConfig, CacheFile, DataFacts, SampleFacts
-from launch.build.data import (
-    PREPARING,
-    PREPARING_CALIBRATION,
-    Notice,
-    announce_calibration,
-    announce_served,
-    calibration_facts,
-    open_data,
-    prepare,
-    served_facts,
-    variant,
-)
-from models.task import Sources
+from models.samples import Prepared, prepare
+from models.task import DataSet, Sources, Task
 from models.workers import Progress
+from netrun.engines import registry
+from netrun.engines.order import Order, weights_hash
 
 COMPILING = "calibrating and compiling"
 MEASURING = "measuring batch sizes"
+EMBEDDED = "embedded"
+"""Weights that no file holds."""
+SYNTHETIC = "synthetic model"
+"""How the stage of what is embedded begins."""
+
+Notice = Callable[[str], None]
+"""Takes what the user should know."""
 
 
 def make(config: BuildConfig, progress: Callable[[str, int, int], None], notice: Notice) -> Assets:
     """Make or find everything that is wanted.
 
-    `progress` is called with a stage, how much of it is done, and its total; `notice` with what the
-    user should know. Raises InputError for what the user gave, EngineError for an engine that
-    cannot be used.
+    `progress` is called with a stage, how much of it is done, and its total. Raises InputError for
+    what the user gave, EngineError for an engine that cannot be used.
     """
 
     def stage(name: str) -> Progress:
         return lambda done, total: progress(name, done, total)
 
-    cache = Path(config.cache)
     sources = Sources(
         data=_path(config.data),
         weights=_path(config.weights),
         calibration=_path(config.calibration),
-        cache=cache,
+        cache=Path(config.cache),
         options=config.options,
     )
-    model = variant(config.model, sources.weights, notice)
-    data = open_data(model, sources, config.embedded, cache, stage)
+    task = variant(config.model, sources.weights, notice)
+    sources = replace(sources, reading=stage(f"reading {task.items}"))
+    if config.embedded:
+        task.embed(sources, stage(f"{SYNTHETIC} and {task.items}"))
     served: SampleFacts | None = None
-    labels, labels_from = None, ""
+    truth = ""
     if config.samples:
-        announce_served(data.served, notice)
-        served = served_facts(*prepare(model, data.served, cache, PREPARING, stage))
-        labels, labels_from = data.served.labels, data.served.labels_from
+        data = task.data(sources)
+        if not data.synthetic:
+            notice(f"{'' if data.scored else 'no '}{task.truths}: {data.truth}")
+            for note in data.notes:
+                notice(note)
+        served, _ = _prepared(data, sources, stage(f"preprocessing {task.items}"))
+        truth = data.truth
     weights: DataFacts | None = None
     calibration: SampleFacts | None = None
     files: list[CacheFile] = []
+    artifact = None
     if config.artifact is not None:
         wanted = config.artifact
-        sha256 = netrun.build.weights_hash(data.weights)
-        weights = DataFacts(data.weights.name, sha256, config.weights is None)
+        file = task.weights(sources)
+        weights = DataFacts(
+            EMBEDDED if file is None else file.name,
+            EMBEDDED if file is None else weights_hash(file),
+            config.weights is None,
+        )
         samples = None
         if wanted.precision == "int8":
+            chosen = task.calibration(sources)
             if sources.calibration is not None:
-                announce_calibration(data.calibration, notice)
-            prepared, made = prepare(model, data.calibration, cache, PREPARING_CALIBRATION, stage)
-            calibration, samples = calibration_facts(prepared, made), prepared.open()
-        netrun.build.ensure_artifact(
-            model.name,
-            data.weights,
-            samples,
-            wanted.precision,
+                for note in chosen.notes:
+                    notice(f"calibration: {note}")
+            calibration, samples = _prepared(
+                chosen, sources, stage(f"preprocessing calibration {task.items}")
+            )
+        built = registry.build(
             wanted.engine,
-            wanted.batch_size,
-            wanted.threads,
-            cache,
-            stage(COMPILING),
-            notice,
-            lambda path, built: files.append(CacheFile(str(path), built)),
-            measuring=stage(MEASURING),
-            processors=wanted.processors,
+            Order(
+                task,
+                file,
+                wanted.precision,
+                wanted.batch_size,
+                wanted.threads,
+                Path(config.cache),
+                calibration=samples,
+                progress=stage(COMPILING),
+                measuring=stage(MEASURING),
+                notice=notice,
+                made=lambda path, built: files.append(CacheFile(str(path), built)),
+                processors=wanted.processors,
+            ),
         )
-    return Assets(model.name, served, weights, calibration, files, labels, labels_from)
+        artifact = None if built is None else str(built)
+    return Assets(task.name, served, weights, calibration, files, artifact, truth)
+
+
+def variant(name: str, weights: Path | None, notice: Notice) -> Task:
+    """The task as the given weights want it; says so where that is not the usual one."""
+    task = models.get(name)
+    if weights is None:
+        return task
+    fitting = task.fitting(weights)
+    if fitting.name != task.name:
+        notice(f"the weights are {fitting.origin}: {fitting.items} are preprocessed for them")
+    return fitting
+
+
+def _prepared(data: DataSet, sources: Sources, progress: Progress) -> tuple[SampleFacts, Prepared]:
+    """The samples, and what is recorded of them."""
+    made = 0
+
+    def note(done: int, total: int) -> None:
+        nonlocal made
+        # The first call says how many there were already.
+        made = made or total - done
+        progress(done, total)
+
+    assert sources.cache is not None
+    samples = prepare(data, sources.cache, note)
+    facts = DataFacts(data.name, data.sha256, data.synthetic)
+    return SampleFacts(str(samples.path), len(samples), made, facts), samples
 
 
 def _path(text: str | None) -> Path | None:

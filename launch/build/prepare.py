@@ -9,7 +9,7 @@ from typing import Protocol
 
 from base.errors import InputError, RunError
 from launch.build.assets import WITHOUT_ARTIFACT, ArtifactConfig, Assets, BuildConfig
-from launch.build.cache import writable_cache
+from launch.build.cache import cache_directory, writable_cache
 from launch.build.progress import watch
 from launch.machine.limits import kills_for_memory, with_memory_named
 from launch.options import Sources
@@ -17,6 +17,7 @@ from launch.screen.terminal import Terminal
 from launch.supervise.environment import base_environment
 from launch.supervise.processes import describe_end, end_all, error_line, start
 from launch.supervise.signals import Signals
+from models.task import Sources as TaskSources
 
 LEAVE_S = 5.0
 
@@ -69,6 +70,23 @@ def prepare(
     return build(config, directory, terminal, signals)
 
 
+def task_sources(sources: Sources) -> TaskSources:
+    """Where a task finds its data and weights, from the options."""
+    return TaskSources(
+        data=sources.images,
+        weights=sources.weights,
+        calibration=sources.calibration,
+        cache=cache_directory(),
+        options=_described(sources),
+    )
+
+
+def _described(sources: Sources) -> dict[str, str]:
+    """What else the options say of a data set, by name."""
+    values = {"labels": sources.labels, **sources.task}
+    return {name: str(value) for name, value in values.items() if value is not None}
+
+
 def wanted(
     model: str, sources: Sources, *, samples: bool = False, artifact: ArtifactConfig | None = None
 ) -> BuildConfig:
@@ -78,7 +96,7 @@ def wanted(
         data=_text(sources.images),
         weights=_text(sources.weights),
         calibration=_text(sources.calibration),
-        options={} if sources.labels is None else {"labels": str(sources.labels)},
+        options=_described(sources),
         samples=samples,
         artifact=artifact,
         cache=str(writable_cache()),

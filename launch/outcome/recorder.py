@@ -41,7 +41,7 @@ from loadrun.report import Report
 if TYPE_CHECKING:
     from launch.outcome.timekeeping import Timekeeping
     from loadrun.logs import LoadgenResult
-    from models.imagenet.accuracy import Accuracy
+    from models.task import Score
 
 
 class Recorder:
@@ -85,7 +85,7 @@ class Recorder:
         weights, calibration = assets.weights, assets.calibration
         self.record.assets = AssetsRecord(
             data=DataRecord(**asdict(assets.samples.data), samples=assets.samples.count),
-            labels_from=assets.labels_from,
+            labels_from=assets.truth,
             weights=WeightsRecord(**asdict(weights)) if weights else None,
             calibration=calibration.data.name if calibration else None,
             calibration_sha256=calibration.data.sha256 if calibration else None,
@@ -175,18 +175,16 @@ class Recorder:
             fields=result.fields,
         )
 
-    def accuracy(self, accuracy: Accuracy, target: float | None, doubts: Sequence[str]) -> None:
-        """Accuracy in the official wording; `target` is what a submission has to reach (0..1).
-
-        `doubts` are the reasons why it means nothing.
-        """
+    def accuracy(self, score: Score, metric: str, target: float | None) -> None:
+        """Accuracy in the official wording; `target` is what a submission has to reach, percent."""
         self.record.accuracy = AccuracyRecord(
-            text=str(accuracy),
-            value=accuracy.value,
-            good=accuracy.good,
-            total=accuracy.total,
-            target=target,
-            doubts=tuple(doubts),
+            text=score.line,
+            value=score.value / 100,
+            good=score.good,
+            total=score.scored,
+            target=None if target is None else target / 100,
+            doubts=score.doubts,
+            metric=metric,
         )
 
     def unofficial(self, reasons: Sequence[str]) -> None:

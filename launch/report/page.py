@@ -192,7 +192,9 @@ def _tiles(record: Record) -> Markup:
     accuracy = record.accuracy
     if accuracy is not None:
         target = accuracy.target
-        goal = f"{accuracy.good:,} of {accuracy.total:,}" if accuracy.total else ""
+        goal = f"{accuracy.total:,} samples"
+        if accuracy.good is not None:
+            goal = f"{accuracy.good:,} of {accuracy.total:,}"
         if target is not None:
             goal = f"MLPerf asks for {100 * target:.3f}%"
         tiles.append(("accuracy", f"{100 * accuracy.value:.3f}%", goal))

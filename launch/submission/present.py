@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import models
-from launch.build.cache import cache_directory
-from launch.build.data import given_calibration
+from launch.build.prepare import task_sources
 from launch.compliance.references import ACCURACY, PLANNED, difference
 from launch.configs import overrides
 from launch.machine.host import Host
@@ -20,9 +19,7 @@ from launch.run import planned_record
 from launch.screen.announcement import SERVED_IMAGES
 from loadrun.scenarios import SCENARIOS
 from loadrun.user_conf import parse_user_conf
-from models.imagenet.content import content_of
-from models.imagenet.dataset import image_folder
-from netrun.build import weights_hash
+from netrun.engines.order import weights_hash
 
 MEMORY_SHARE = 0.02
 """By so much the memory of one machine differs from start to start: the kernel keeps some."""
@@ -36,6 +33,7 @@ class Present:
     def __init__(self, options: RunOptions) -> None:
         self._options = options
         self._planned = planned_record(options)
+        self._task = models.get(options.model)
         sources = options.sources
         self._weights = weights_hash(sources.weights) if sources.weights else None
         # A bound that the user set makes LoadGen log an error, and lowers Offline's target.
@@ -50,16 +48,14 @@ class Present:
         sources = self._options.sources
         if sources.images is None:
             return None
-        images = image_folder(sources.images, sources.labels)
-        return content_of(images, cache_directory()).with_labels(images.labels)
+        return self._task.data(task_sources(sources)).sha256
 
     @functools.cached_property
     def _calibration(self) -> str | None:
         sources = self._options.sources
         if sources.calibration is None:
             return None
-        images = given_calibration(sources.images, sources.calibration)
-        return content_of(images, cache_directory()).sha256
+        return self._task.calibration(task_sources(sources)).sha256
 
     def why_not(self, record: Record | None, mode: str) -> str:
         """Return why a run of that mode does not do, "" where it does."""

@@ -24,7 +24,6 @@ from launch.outcome.room import told
 from launch.submission import texts
 from launch.submission.accuracy_log import accuracy_text, truncate
 from launch.submission.layout import Layout
-from models.imagenet.dataset import VALIDATION_IMAGES
 
 ASIDE = ".aside"
 ACCURACY_TEXT = "accuracy.txt"
@@ -99,13 +98,13 @@ def _misses(record: Record) -> list[str]:
     accuracy = record.accuracy
     if accuracy is None:
         return []
-    if accuracy.total != VALIDATION_IMAGES:
-        return [f"accuracy over {accuracy.total:,} of {VALIDATION_IMAGES:,} images"]
-    model = models.get(record.options.model)
-    target = model.fp32_accuracy * model.quality_target
-    if accuracy.value >= target:
+    task = models.get(record.options.model)
+    benchmark = task.benchmark(record.options.model)
+    if accuracy.total != benchmark.samples:
+        return [f"accuracy over {accuracy.total:,} of {benchmark.samples:,} {task.items}"]
+    if 100 * accuracy.value >= benchmark.target:
         return []
-    return [f"accuracy {100 * accuracy.value:.3f}%, below {100 * target:.3f}%"]
+    return [f"{benchmark.metric} {100 * accuracy.value:.3f}%, below {benchmark.target:.3f}%"]
 
 
 def _take_place(aside: Path, root: Path, own: tuple[Path, ...]) -> None:

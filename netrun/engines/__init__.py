@@ -8,10 +8,7 @@ by name. Importing it costs nothing: what needs a library imports it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, NamedTuple
 
 ENGINES: Mapping[str, str] = {
     "onednn": "netrun.engines.onednn",
@@ -37,16 +34,3 @@ class Answer(NamedTuple):
 
     payload: Any
     lengths: Sequence[int] | int
-
-
-class Engine(Protocol):
-    """Executes batches; used by one thread at a time."""
-
-    def prepare(self) -> None:
-        """Do everything that the first batch would otherwise pay for."""
-
-    def infer(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> Answer:
-        """Answer the samples at `positions` of the arena `samples`, uint8 (slots, H, W, C)."""
-
-    def describe(self) -> dict[str, Any]:
-        """What the run's record says of the engine: versions, kernels."""

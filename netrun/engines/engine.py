@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from models.task import Array, Batch, Part, Run, Task
+    from models.task import Answers, Batch, Part, Run, Task
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Engine(Protocol):
 class Answering(Protocol):
     """An engine that runs no network: it answers batches by itself."""
 
-    def answer(self, batch: Batch) -> Sequence[bytes | Array]:
+    def answer(self, batch: Batch) -> Answers:
         """One answer a sample, in the batch's order."""
         ...
 
@@ -87,11 +87,11 @@ class Answering(Protocol):
         ...
 
 
-Answers = Callable[["Batch"], "Sequence[bytes | Array]"]
-"""Answers a batch: one item a sample, in its order."""
+AnswersOf = Callable[["Batch"], "Answers"]
+"""Answers a batch, as `models.task.Task.infer`."""
 
 
-def answers(task: Task, engine: Engine | Answering) -> Answers:
+def answers(task: Task, engine: Engine | Answering) -> AnswersOf:
     """How `engine` answers batches of `task`."""
     if isinstance(engine, Answering):
         return engine.answer

@@ -67,3 +67,14 @@ def load(name: str, spec: EngineSpec) -> Engine | Answering:
         )
     check(name)
     return engine_file(name).load(spec)
+
+
+def build(name: str, order: Order) -> Path | None:
+    """What the engine executes of the order's task, found or built; None where it needs nothing.
+
+    The path is that of the first part's file. Raises WeightsError for weights that do not fit,
+    InputError for samples that cannot be calibrated on, EngineError where the engine cannot be used
+    here or cannot execute the network.
+    """
+    check(name)
+    return engine_file(name).build(order)

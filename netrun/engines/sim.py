@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netrun.engines import PRECISIONS, Answer
+from netrun.engines import PRECISIONS
 from netrun.engines.engine import EngineFacts
 from netrun.engines.null import NullEngine
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from models.task import Batch
+    from models.task import Answers, Batch
     from netrun.config import SimulatedService
     from netrun.engines.engine import EngineSpec
     from netrun.engines.order import Order
@@ -48,29 +44,16 @@ class SimulatedEngine:
         self._random = random.Random(seed)
         self._late_s = 0.0
 
-    def prepare(self) -> None:
-        """Nothing to prepare."""
-
     def service_s(self, work: float, longest: float = 1.0) -> float:
         """A service time for a batch of that work and largest cost, in seconds."""
         mean = self._service.mean_ms(work, longest) / 1e3
         return max(0.0, mean * self._random.gauss(1.0, self._service.jitter))
 
-    def answer(self, batch: Batch) -> Sequence[bytes]:
+    def answer(self, batch: Batch) -> Answers:
         """Wait, then answer."""
-        self._wait(sum(batch.costs), max(batch.costs))
+        costs = batch.costs
+        self._wait(sum(costs), max(costs))
         return self._null.answer(batch)
-
-    def infer(
-        self,
-        samples: NDArray[np.uint8],
-        positions: Sequence[int],
-        costs: Sequence[float] | None = None,
-    ) -> Answer:
-        """Wait, then answer; `costs` are those of the samples, None where all are equal."""
-        work, longest = (sum(costs), max(costs)) if costs else (len(positions), 1.0)
-        self._wait(work, longest)
-        return self._null.infer(samples, positions)
 
     def _wait(self, work: float, longest: float) -> None:
         # The kernel wakes a sleeper late, by more than the jitter where processors are few.

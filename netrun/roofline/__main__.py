@@ -13,14 +13,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from base.checked import written
 from base.errors import ExitCode
 from base.files import write_text
 from base.parent import die_with_parent
 from models import artifact
 from models.program import Program
+from models.samples import Prepared
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.pack import KIND
@@ -45,7 +44,8 @@ def measure(config: RooflineConfig, progress: Callable[[float, float], None]) ->
     threads = len(config.processors)
     compiled = artifact.read(Path(config.artifact), KIND)
     executor = Executor(compiled, config.batch_size, threads)
-    passes = Passes(executor, np.load(config.samples, mmap_mode="r"))
+    samples = Prepared.open(Path(config.samples))
+    passes = Passes(executor, samples.column(samples.fields[0].name))
     bandwidth = Bandwidth(config.processors)
     read, copy = 0.0, 0.0
     tries = probes(threads)

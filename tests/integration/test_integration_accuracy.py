@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from artifacts import ensure_artifact
 from integration_run import SHARED_DATA, WEIGHTS, loadrun, real_data
 
 import models
 from models.artifact import read
-from netrun.build import ensure_artifact
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.pack import KIND
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import models
-import netrun.build
 from base import unchanged
 from base.errors import InputError
-from launch.build import data
 from launch.build.assets import ArtifactConfig, Assets, BuildConfig
 from launch.build.child import cache_trouble, main
 from launch.build.make import make
-from netrun.engines import EngineError
+from models.imagenet import classifier
+from netrun.engines import EngineError, registry
+from netrun.engines.order import Order
 
 
 def folder_of(directory: Path, name: str, count: int) -> Path:
@@ -55,21 +53,14 @@ def test_calibration_images_are_chosen_before_they_are_preprocessed(
     images, calibration = folder_of(tmp_path, "val", 12), folder_of(tmp_path, "calibration", 24)
     given: list[Any] = []
 
-    def ensure_artifact(
-        model: str,
-        path: Path,
-        samples: Any,
-        *rest: object,
-        measuring: Callable[[int, int], None],
-        processors: list[int],
-    ) -> Path:
-        given.append(samples)
-        assert processors == [0]
-        measuring(1, 3)
+    def build(engine: str, order: Order) -> Path:
+        given.append(order.calibration)
+        assert order.processors == [0]
+        order.measuring(1, 3)
         return tmp_path / "artifact"
 
-    monkeypatch.setattr(netrun.build, "ensure_artifact", ensure_artifact)
-    monkeypatch.setattr(data, "CALIBRATION_IMAGES", 4)
+    monkeypatch.setattr(registry, "build", build)
+    monkeypatch.setattr(classifier, "CALIBRATION_SAMPLES", 4)
     config = config_of(tmp_path, images, calibration if own else None)
     built: set[tuple[str, int]] = set()
     made = make(config, lambda stage, done, total: built.add((stage, total)), print)
@@ -81,12 +72,12 @@ def test_calibration_images_are_chosen_before_they_are_preprocessed(
     assert made.calibration is not None
     assert made.calibration.data.name == ("calibration" if own else "val")
     (samples,) = given
-    interior = models.get("mobilenet").sample.interior(np.asarray(samples))
+    interior = models.get("mobilenet").sample.interior(samples.column("pixels"))
     assert interior[:, 0, 0, 0].tolist() == ([0, 6, 12, 18] if own else [0, 3, 6, 9])
 
 
 def test_samples_alone_need_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(netrun.build, "ensure_artifact", None)
+    monkeypatch.setattr(registry, "build", None)
     config = replace(
         config_of(tmp_path, folder_of(tmp_path, "val", 5), None), weights=None, artifact=None
     )
@@ -134,10 +125,10 @@ def test_what_the_user_chose_is_refused_in_one_line(
     capsys: pytest.CaptureFixture[str],
     error: type[Exception],
 ) -> None:
-    def ensure_artifact(*arguments: object, **options: object) -> Path:
+    def build(engine: str, order: Order) -> Path:
         raise error("that will not do")
 
-    monkeypatch.setattr(netrun.build, "ensure_artifact", ensure_artifact)
+    monkeypatch.setattr(registry, "build", build)
     path = tmp_path / "config.json"
     path.write_text(json.dumps(asdict(config_of(tmp_path, folder_of(tmp_path, "val", 1), None))))
     assert main([str(path), str(tmp_path / "result.json")]) == 2

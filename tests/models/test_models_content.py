@@ -165,7 +165,7 @@ def pictures(folder: Path, count: int) -> Path:
 
 
 def first_pixels(path: Path) -> list[int]:
-    interior = models.get("mobilenet").sample.interior(np.load(path))
+    interior = models.get("mobilenet").sample.interior(np.load(path / "pixels.npy"))
     reds: list[int] = interior[:, 0, 0, 0].tolist()
     return reds
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.batch import Samples
 from models.pixels import OverPixels
 from models.sample import SampleFormat
 from models.task import Array, Batch, DataSet, Field, Part, Run, Score, Sources, Task
@@ -151,31 +152,6 @@ def pictures(count: int, seed: int = 0) -> list[dict[str, Array]]:
         noise = random.integers(-20, 21, coarse.shape)
         found.append({"pixels": (coarse + noise).clip(0, 255).astype(np.uint8)})
     return found
-
-
-class Samples:
-    """A batch of samples that are in no arena."""
-
-    def __init__(self, samples: Sequence[Mapping[str, Array]]) -> None:
-        self.samples = samples
-        self.positions: Sequence[int] = range(len(samples))
-        self.indices: Sequence[int] = self.positions
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def views(self, field: str) -> list[Array]:
-        return [sample[field] for sample in self.samples]
-
-    def stacked(self, field: str) -> Array:
-        return np.stack(self.views(field))
-
-    def padded(self, field: str, to: int, fill: int = 0) -> Array:
-        rows = self.views(field)
-        padded = np.full((len(rows), to), fill, rows[0].dtype)
-        for row, into in zip(rows, padded, strict=True):
-            into[: len(row)] = row
-        return padded
 
 
 def samples(count: int, seed: int = 0) -> list[dict[str, Array]]:

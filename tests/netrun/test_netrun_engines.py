@@ -12,7 +12,6 @@ import pytest
 import torch
 from netrun_tasks import (
     Pictures,
-    Samples,
     Small,
     TwoParts,
     exact,
@@ -22,12 +21,12 @@ from netrun_tasks import (
 )
 
 from models import artifact
+from models.batch import Samples
 from models.task import Run
-from netrun.build import build
 from netrun.engines import ENGINES, EngineError, registry
 from netrun.engines.engine import Answering, EngineSpec, answers
 from netrun.engines.order import Order
-from netrun.engines.registry import EngineFile
+from netrun.engines.registry import EngineFile, build
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = TwoParts()

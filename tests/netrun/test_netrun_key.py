@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from artifacts import ensure_artifact
 from numpy.typing import NDArray
 
 import models
 from base.processors import processor_identity
 from models import artifact
-from netrun import build
 from netrun.engines import order
 from netrun.engines.onednn import library, pack
 
@@ -36,7 +36,7 @@ class Setting:
         self.weights.write_bytes(b"some weights")
         self.cache = folder / "cache"
         self.arguments: dict[str, Any] = {
-            "model_name": "mobilenet",
+            "model": "mobilenet",
             "precision": "int8",
             "engine": "onednn",
             "batch_size": 8,
@@ -56,7 +56,7 @@ class Setting:
     def files(self) -> list[str]:
         """Names of the files that are looked for: the program, then what is compiled of it."""
         found: list[str] = []
-        build.ensure_artifact(
+        ensure_artifact(
             **self.arguments,
             weights=self.weights,
             calibration=self.samples,

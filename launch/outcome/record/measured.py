@@ -95,12 +95,16 @@ class ResultRecord:
 class AccuracyRecord:
     """Accuracy in the official wording; `target` (0..1) is what a submission has to reach.
 
+    `value` is in parts of 1 whatever the `metric` is; `good` is there where answers are right or
+    wrong.
+
     `doubts` are the reasons why it means nothing.
     """
 
     text: str
     value: float
-    good: int
+    good: int | None
     total: int
     target: float | None
     doubts: tuple[str, ...] = ()
+    metric: str = "accuracy"
