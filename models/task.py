@@ -351,6 +351,14 @@ class Task(ABC):
     def graph(self, part: str, weights: Path | None) -> Network | Path:
         """A part as an fp32 module in evaluation mode, or an ONNX file. Raises WeightsError."""
 
+    def sizes(self, weights: Path | None) -> Mapping[str, Any]:
+        """What of the networks' form the weights decide, in JSON values: widths, layers."""
+        return {}
+
+    def skeleton(self, part: str, sizes: Mapping[str, Any]) -> Network:
+        """A part as `graph` gives it, of those sizes, with any values: stored ones replace them."""
+        return self.graph(part, None)
+
     @abstractmethod
     def infer(self, run: Mapping[str, Run], batch: Batch) -> Answers:
         """Answer a batch, in its order, with at most `answer_bytes` a sample (0 is an answer, too).

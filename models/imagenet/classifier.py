@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -148,6 +148,12 @@ class Classifier(Task):
         if weights is None:
             raise InputError(f"{self.name}: its network needs weights")
         return OverPixels(self.load_weights(weights), self.sample)
+
+    def skeleton(self, part: str, sizes: Mapping[str, Any]) -> torch.nn.Module:
+        """The network over samples of the arena, untrained."""
+        from models.pixels import OverPixels
+
+        return OverPixels(self.network(), self.sample)
 
     def infer(self, run: Mapping[str, Run], batch: Batch) -> Array:
         """The class of each sample, int32."""

@@ -112,7 +112,7 @@ def test_nothing_changed_is_nothing_new(setting: Setting) -> None:
     "what",
     [
         "weights",
-        "model_name",
+        "model",
         "a calibration pixel",
         "one calibration image less",
         "normalisation",

@@ -339,8 +339,9 @@ def test_the_simulated_engine_takes_its_time_without_computing(
     run.ask([1, 2, 3])
     wait_for(lambda: run.record.batches == 1, "the count")
     assert run.record.busy_ns >= 32e6
-    # Warm-up measures the same model: 4 samples in 42 ms.
-    assert run.record.rate <= 4 / 0.042
+    # Warm-up measures the same model: 4 samples in 42 ms, now and then less:
+    # what it slept too long is taken off the next one.
+    assert run.record.rate <= 1.05 * 4 / 0.042
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ def build(order: Order) -> Path:
     def write(part: Part, path: Path) -> None:
         from netrun.engines.pytorch.network import save
 
-        save(order.module(part, "pytorch"), order.precision, path, key)
+        sizes = dict(order.task.sizes(order.weights))
+        save(order.module(part, "pytorch"), order.precision, path, {**key, "sizes": sizes})
 
     return order.ensure(f"pytorch-{order.precision}", key, KIND, write)
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models import artifact
 from models.program import KIND as PROGRAM
@@ -72,15 +71,9 @@ def _forward(spec: EngineSpec, part: Part) -> Forward:
         program = from_description(saved.facts["program"], saved.arrays)
         quantised = QuantisedNetwork(program, spec.batch_size)
         return lambda samples: quantised(samples.numpy())
-    network: Forward = load(partial(_module, spec, part), artifact.read(path, KIND))
+    saved = artifact.read(path, KIND)
+    network: Forward = load(partial(spec.task.skeleton, part.name, saved.facts["sizes"]), saved)
     return network
-
-
-def _module(spec: EngineSpec, part: Part) -> nn.Module:
-    graph = spec.task.graph(part.name, None)
-    if isinstance(graph, Path):
-        raise ValueError(f"part {part.name}: pytorch runs no ONNX file")
-    return graph
 
 
 def _tensor(array: Array) -> Tensor:
