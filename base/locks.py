@@ -42,17 +42,17 @@ def lock(descriptor: int, where: object, wait: bool = True) -> bool:
     except OSError as error:
         if error.errno not in WITHOUT:
             raise
-        _say_once(str(where), error.strerror or str(error))
+        _warn_once(str(where), error.strerror or str(error))
         return False
     return True
 
 
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
-def _say_once(where: str, reason: str) -> None:
-    if where not in _said:
-        _said.add(where)
+def _warn_once(where: str, reason: str) -> None:
+    if where not in _warned:
+        _warned.add(where)
         _log.warning(
             "%s: its file system has no locks (%s): going on without; do not start two at once"
             " that write there",

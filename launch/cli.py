@@ -145,7 +145,7 @@ def _pass_on_notes() -> None:
 def _of_surroundings(error: Exception) -> str | None:
     """What is wrong with what loadrun stands on, in one line; None for a fault of its own."""
     from launch.machine.limits import no_memory
-    from launch.outcome.room import told
+    from launch.outcome.room import describe_error
     from models.packages import cannot_load
 
     reason = cannot_load(error) or no_memory(error)
@@ -156,8 +156,8 @@ def _of_surroundings(error: Exception) -> str | None:
     except OSError:
         return "the current directory is no longer there (cure: cd to another)"
     if "temporary directory" in str(error):
-        return f"{told(error)} (cure: export TMPDIR=DIR)"
-    return told(error)
+        return f"{describe_error(error)} (cure: export TMPDIR=DIR)"
+    return describe_error(error)
 
 
 def _say(text: str) -> None:

@@ -51,7 +51,7 @@ from launch.outcome.results import (
     file_abandoned,
     places,
 )
-from launch.outcome.room import need_space, results_bytes, told
+from launch.outcome.room import describe_error, need_space, results_bytes
 from launch.outcome.summary import summary
 from launch.outcome.timekeeping import judge
 from launch.report.sources import write_report
@@ -138,7 +138,7 @@ def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
             error = with_memory_named(error, kills)
             _keep(error, recorder, staging, outlet)
             if isinstance(error, OSError):
-                raise RunError(told(error)) from error
+                raise RunError(describe_error(error)) from error
             raise error
     if options.json:
         print((published[0] / RUN_JSON).read_text(encoding="utf-8"), end="")
@@ -434,4 +434,4 @@ def _keep(error: Exception, recorder: Recorder, staging: Staging, terminal: Term
         staging.write_record(recorder.record.as_json())
         terminal.line(f"logs and run.json: {staging.keep_failed()}")
     except OSError as trouble:
-        terminal.line(f"  note: logs and run.json could not be kept: {told(trouble)}")
+        terminal.line(f"  note: logs and run.json could not be kept: {describe_error(trouble)}")

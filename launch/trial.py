@@ -73,11 +73,11 @@ def _run(
         raise InterruptedRunError(f"interrupted by {signals.ending.name}")
     code = child.ended()
     if code not in (ExitCode.OK, ExitCode.INVALID):
-        said = child.last_words()
+        last_words = child.last_words()
         if code == ExitCode.USAGE:
-            raise InputError(error_line(said) or said)
+            raise InputError(error_line(last_words) or last_words)
         raise RunError(
-            f"{' '.join(command[2:])} {describe_end(code or 0)}; its last lines:\n{said}"
+            f"{' '.join(command[2:])} {describe_end(code or 0)}; its last lines:\n{last_words}"
         )
     (place, *_) = places(home(results, scenario, model), mode)
     return load(place / RUN_JSON, "run again")

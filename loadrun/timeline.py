@@ -184,8 +184,8 @@ class Timeline:
 
 
 def _batch_sizes(sizes: list[list[int]]) -> list[dict[str, int]]:
-    told = [{str(n): count for n, count in enumerate(counts) if count} for counts in sizes]
-    if sum(map(len, told)) > MAX_SIZES:
+    by_instance = [{str(n): count for n, count in enumerate(counts) if count} for counts in sizes]
+    if sum(map(len, by_instance)) > MAX_SIZES:
         together = [sum(counts) for counts in zip(*sizes, strict=True)]
         return [{str(n): count for n, count in enumerate(together) if count}]
-    return told
+    return by_instance

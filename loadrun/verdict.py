@@ -92,12 +92,12 @@ def _missed(result: LoadgenResult, asked: Asked, serving: Serving | None) -> lis
     if result.min_queries_met is False:
         pairs.append(_too_few_queries(result, asked))
     if result.early_stopping_met is False:
-        told = " ".join(
+        text = " ".join(
             str(result.fields.get("early_stopping_result", "")).replace("*", " ").split()
         )
         pairs.append(
             (
-                f"too few queries for the confidence MLPerf asks for: {told}",
+                f"too few queries for the confidence MLPerf asks for: {text}",
                 _more_confidence(result, asked),
             )
         )
@@ -328,10 +328,10 @@ def queries_needed(result: LoadgenResult) -> int | None:
     Of LoadGen's own number and the one at which the share of late queries of this run would be
     proof enough, the larger: LoadGen's assumes that none of the others is late.
     """
-    told = str(result.fields.get("early_stopping_result", ""))
-    told = " ".join(told.replace("*", " ").split())
+    text = str(result.fields.get("early_stopping_result", ""))
+    text = " ".join(text.replace("*", " ").split())
     issued = int(_number(result, "result_query_count"))
-    more, enough = _MORE_QUERIES.search(told), _ENOUGH_QUERIES.search(told)
+    more, enough = _MORE_QUERIES.search(text), _ENOUGH_QUERIES.search(text)
     if more is None:
         return int(enough.group(1)) if enough else None
     needed = issued + int(more.group(1))

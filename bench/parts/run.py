@@ -275,9 +275,9 @@ class _Run:
 
     def _give_up(self, processes: list[subprocess.Popen[bytes]]) -> None:
         codes = [process.returncode for process in processes]
-        said = [
+        logs = [
             f"{log.name}: {log.read_text(encoding='utf-8')[-1000:]}"
             for log in sorted(self._directory.glob("*.log"))
             if log.stat().st_size
         ]
-        sys.exit("\n".join([f"a process failed (exit codes {codes})", *said[:5]]))
+        sys.exit("\n".join([f"a process failed (exit codes {codes})", *logs[:5]]))

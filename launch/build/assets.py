@@ -65,7 +65,7 @@ class SampleFacts:
 
     path: str
     count: int
-    made: int
+    prepared: int
     data: DataFacts
 
 

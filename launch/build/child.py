@@ -46,18 +46,18 @@ def main(arguments: Sequence[str]) -> ExitCode:
         # Only now: what it imports may be what cannot be loaded.
         from launch.build.make import make
 
-        made = make(config, _Stages(), notice)
+        assets = make(config, _Stages(), notice)
     except (LoadrunError, EngineError) as error:
         return _refused(str(error))
     except Exception as error:
         if reason := cannot_load(error) or no_memory(error):
             return _refused(reason)
-        if isinstance(error, OSError) and (told := cache_trouble(error, Path(config.cache))):
-            return _refused(told)
+        if isinstance(error, OSError) and (trouble := cache_trouble(error, Path(config.cache))):
+            return _refused(trouble)
         traceback.print_exc()
         print(f"error: {type(error).__name__}: {error}", flush=True)
         return ExitCode.FAILED
-    write_text(result, replace(made, notices=notices).to_json())
+    write_text(result, replace(assets, notices=notices).to_json())
     return ExitCode.OK
 
 

@@ -110,28 +110,28 @@ def prepare(
     model: Model, dataset: DataSet, cache: Path, name: str, stage: Stage
 ) -> tuple[PreparedSamples, int]:
     """The images' samples, and how many of them were made now; `name` is that of the stage."""
-    made = 0
+    new = 0
     progress = stage(name)
 
-    def tell(done: int, total: int) -> None:
-        nonlocal made
+    def count(done: int, total: int) -> None:
+        nonlocal new
         # The first call says how many there were already.
-        made = made or total - done
+        new = new or total - done
         progress(done, total)
 
-    return prepare_samples(model, dataset, cache, tell, stage(READING)), made
+    return prepare_samples(model, dataset, cache, count, stage(READING)), new
 
 
-def served_facts(samples: PreparedSamples, made: int) -> SampleFacts:
+def served_facts(samples: PreparedSamples, new: int) -> SampleFacts:
     """What is recorded of the served samples: the checksum covers the labels, too."""
     facts = DataFacts(samples.name, samples.sha256, samples.synthetic)
-    return SampleFacts(str(samples.path), samples.count, made, facts)
+    return SampleFacts(str(samples.path), samples.count, new, facts)
 
 
-def calibration_facts(samples: PreparedSamples, made: int) -> SampleFacts:
+def calibration_facts(samples: PreparedSamples, new: int) -> SampleFacts:
     """The same of calibration samples, whose labels do not count."""
     facts = DataFacts(samples.name, samples.images_sha256, samples.synthetic)
-    return SampleFacts(str(samples.path), samples.count, made, facts)
+    return SampleFacts(str(samples.path), samples.count, new, facts)
 
 
 def given_calibration(images: Path | None, calibration: Path) -> DataSet:

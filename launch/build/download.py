@@ -111,9 +111,9 @@ class _Download:
                 return step()
             except urllib.error.HTTPError as error:
                 if error.code not in PASSING:
-                    told = f"HTTP {error.code} {error.reason}"
+                    answer = f"HTTP {error.code} {error.reason}"
                     cure = _HTTP_CURES.get(error.code, "the server does not give it")
-                    raise self._unreachable(told, cure) from None
+                    raise self._unreachable(answer, cure) from None
                 reason = f"HTTP {error.code}"
             except urllib.error.URLError as error:
                 if isinstance(error.reason, ssl.SSLCertVerificationError):

@@ -64,8 +64,8 @@ def make(config: BuildConfig, progress: Callable[[str, int, int], None], notice:
         if wanted.precision == "int8":
             if sources.calibration is not None:
                 announce_calibration(data.calibration, notice)
-            prepared, made = prepare(model, data.calibration, cache, PREPARING_CALIBRATION, stage)
-            calibration, samples = calibration_facts(prepared, made), prepared.open()
+            prepared, new = prepare(model, data.calibration, cache, PREPARING_CALIBRATION, stage)
+            calibration, samples = calibration_facts(prepared, new), prepared.open()
         netrun.build.ensure_artifact(
             model.name,
             data.weights,

@@ -114,8 +114,8 @@ def build(config: BuildConfig, directory: Path, terminal: Terminal, signals: Sig
     if code == InputError.code:
         raise InputError(error_line(words) or words)
     assert code is not None
-    said = f"; its last lines:\n{words}" if words else ""
-    error = RunError(f"preparing {config.model} {describe_end(code)}{said}")
+    ending = f"; its last lines:\n{words}" if words else ""
+    error = RunError(f"preparing {config.model} {describe_end(code)}{ending}")
     raise with_memory_named(error, kills)
 
 

@@ -128,19 +128,19 @@ class Options:
     @classmethod
     def from_json(cls, values: Mapping[str, Any], **free: Any) -> Self:
         """Read what `as_json` wrote; `free` are the fields that are no options."""
-        made, hints = dict(free), typing.get_type_hints(cls)
+        restored, hints = dict(free), typing.get_type_hints(cls)
         for item in _declaring(cls):
             if inner := item.metadata.get(_NESTED):
-                made[item.name] = inner.from_json(values)
+                restored[item.name] = inner.from_json(values)
             elif of_others := item.metadata.get(_OTHERS):
-                made[item.name] = {
+                restored[item.name] = {
                     known.name: _restored(values[known.name], Path if known.path else Any)
                     for known in of_others()
                     if known.name in values
                 }
             else:
-                made[item.name] = _restored(values[item.name], hints[item.name])
-        return cls(**made)
+                restored[item.name] = _restored(values[item.name], hints[item.name])
+        return cls(**restored)
 
 
 def add(parser: argparse.ArgumentParser, options: Mapping[str, Option]) -> None:
@@ -214,8 +214,8 @@ def _plain(value: Any) -> Any:
 def _restored(value: Any, hint: Any) -> Any:
     if is_dataclass(hint):
         inner = typing.get_type_hints(hint)
-        made = {name: _restored(found, inner[name]) for name, found in value.items()}
-        return typing.cast(type, hint)(**made)
+        restored = {name: _restored(found, inner[name]) for name, found in value.items()}
+        return typing.cast(type, hint)(**restored)
     if isinstance(value, list):
         return tuple(value)
     is_path = hint is Path or Path in typing.get_args(hint)

@@ -89,7 +89,7 @@ class Staging:
         self.path = self.home / f"{STAGING}{run_id}"
         self._lock: int | None = None
         above = (self.home, self.home.parent, results)
-        self._made = [directory for directory in above if not directory.exists()]
+        self._created = [directory for directory in above if not directory.exists()]
 
     def __enter__(self) -> Staging:
         try:
@@ -106,7 +106,7 @@ class Staging:
         if self._lock is not None:
             os.close(self._lock)
         shutil.rmtree(self.path, ignore_errors=True)
-        for directory in self._made:
+        for directory in self._created:
             # Gone again where nothing came of it.
             with contextlib.suppress(OSError):
                 directory.rmdir()

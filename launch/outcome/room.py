@@ -73,7 +73,7 @@ def room(place: Path) -> str:
     return f"{mebibytes(free_bytes(disk))} are free"
 
 
-def told(error: OSError) -> str:
+def describe_error(error: OSError) -> str:
     """What an error of the file system says, with the file it is about."""
     where = error.filename2 or error.filename
     return f"{where}: {error.strerror}" if where else f"{error.strerror or error}"

@@ -134,7 +134,9 @@ def _settings(runs: Sequence[RunFacts]) -> list[tuple[str, Sequence[Child], bool
         values = [setting_of(run, key) for run in runs]
         if any(value is not None for value in values):
             differs = any(value != values[0] for value in values)
-            rows.append((tables.plain(key), [tables.told(value) for value in values], differs))
+            rows.append(
+                (tables.plain(key), [tables.setting_text(value) for value in values], differs)
+            )
     return rows
 
 

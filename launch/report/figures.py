@@ -42,8 +42,8 @@ def latencies(record: Record) -> Markup | None:
     found = Histogram.of(timeline) if timeline else None
     if timeline is None or found is None:
         return None
-    told = record.result.latencies_ns if record.result else {}
-    percentiles = {name: told[name] for name in PERCENTILES if name in told}
+    measured = record.result.latencies_ns if record.result else {}
+    percentiles = {name: measured[name] for name in PERCENTILES if name in measured}
     source = "LoadGen's"
     if not percentiles:
         percentiles = {name: found.percentile(float(name[1:]) / 100) for name in PERCENTILES}
@@ -296,9 +296,9 @@ def batches(record: Record) -> Markup | None:
     drawn = []
     for group, count in sorted(bars.items()):
         first, last = group * together + 1, (group + 1) * together
-        told = str(first) if together == 1 else f"{first} to {last}"
-        told = f"{told} samples: {count:,} batches, {percent(count / total)}"
-        drawn.append((first - 0.42, last + 0.42, count / total, told))
+        label = str(first) if together == 1 else f"{first} to {last}"
+        label = f"{label} samples: {count:,} batches, {percent(count / total)}"
+        drawn.append((first - 0.42, last + 0.42, count / total, label))
     chart.bars(drawn)
     samples = sum(size * count for size, count in sizes.items())
     return figure(
@@ -358,14 +358,14 @@ def _by_instance(
     instances: Sequence[InstanceReport],
     values: Sequence[float],
     y: Axis,
-    told: Sequence[str],
+    labels: Sequence[str],
 ) -> Chart:
     count = len(instances)
     chart = Chart(
         unit, "instance", partial(Linear, -0.5, count - 0.5, count=10, whole=True), y, height=150
     )
     half = min(0.1 + 0.06 * count, 0.42)
-    for instance, value, text in zip(instances, values, told, strict=True):
+    for instance, value, text in zip(instances, values, labels, strict=True):
         at = instance.instance
         bar = (at - half, at + half, value, f"instance {at}: {text}")
         chart.bars([bar], instance_colour(at))

@@ -96,11 +96,11 @@ def cells(source: Source, place: Path) -> list[Cell]:
     earlier = same_kind(record)
     p99 = run.latencies_ns.get("p99") if not record.scenario.at_once else None
     synthetic = ", synthetic" if run.synthetic else ""
-    made = f"{run.engine} {run.precision}{synthetic}"
+    built = f"{run.engine} {run.precision}{synthetic}"
     name = tag("a", model_title(options.model), href=link)
     figure, accuracy = run.figure, run.accuracy
     return [
-        (_above(name, made), f"{options.model} {made}"),
+        (_above(name, built), f"{options.model} {built}"),
         (_above(options.scenario, mode), f"{options.scenario} {mode}"),
         (badge(record), _rank(record)),
         (None if figure is None else f"{number(figure, 4)} {run.unit}", figure),

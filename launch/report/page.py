@@ -171,7 +171,7 @@ def _verdict(record: Record) -> Markup:
 
 
 def _tiles(record: Record) -> Markup:
-    told = record.result.latencies_ns if record.result else {}
+    latencies = record.result.latencies_ns if record.result else {}
     plan, measured = record.plan.instances, record.measured
     answered = sum(instance.samples for instance in measured.instances)
     tiles: list[tuple[str, str, str]] = []
@@ -179,7 +179,9 @@ def _tiles(record: Record) -> Markup:
     scenario = record.scenario
     if not scenario.at_once:
         tiles = [
-            (f"{name} of latency", duration(told[name]), "") for name in PERCENTILES if name in told
+            (f"{name} of latency", duration(latencies[name]), "")
+            for name in PERCENTILES
+            if name in latencies
         ]
     limit = figures.limit_ns(record)
     if limit:
@@ -203,8 +205,8 @@ def _tiles(record: Record) -> Markup:
         tiles.append(("time in the engine", percent(min(share, 1.0)), mean))
     if measured.duration_s:
         expected = measured.expected_duration_s
-        said = f"expected {in_words(expected)}" if expected else ""
-        tiles.append(("duration", in_words(measured.duration_s), said))
+        note = f"expected {in_words(expected)}" if expected else ""
+        tiles.append(("duration", in_words(measured.duration_s), note))
     tiles.append(("samples", f"{answered:,}", ""))
     cores = record.plan.cores_per_instance or 0
     each = f"x {cores} core{'s' * (cores != 1)}"
@@ -254,7 +256,7 @@ def _before(record: Record) -> Markup:
         return tag("p", "There is none of this kind to compare with.", class_="quiet")
     now, trend = facts(record), None
     values = [
-        (_when(run), run.figure, run.valid, _made(run))
+        (_when(run), run.figure, run.valid, _layout(run))
         for run in reversed(earlier)
         if run.figure is not None
     ]
@@ -301,5 +303,5 @@ def _when(run: RunFacts) -> str:
     return str(run.started or "").replace("T", " ")[:16]
 
 
-def _made(run: RunFacts) -> str:
+def _layout(run: RunFacts) -> str:
     return f"{run.instances} x {run.cores} cores, batch size {run.batch_size}"

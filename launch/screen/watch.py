@@ -107,7 +107,7 @@ class RunWatcher:
             return _asked_at_once
         return self._closing.enter_context(Rings.attach(self._run.run_id)).held
 
-    def loadrun_says(self, line: str) -> None:
+    def loadrun_printed(self, line: str) -> None:
         """Pass on what is meant for people; its first words come when the test begins."""
         if not line.startswith(SAYING) or ": error: " in line:
             return
@@ -172,11 +172,11 @@ class RunWatcher:
 
     def _latencies(self) -> Latencies | None:
         """Percentiles so far, where there are any; with Server's limit."""
-        told_ns = self._control.latencies_ns if self._control is not None else ()
-        if not any(told_ns):
+        percentiles_ns = self._control.latencies_ns if self._control is not None else ()
+        if not any(percentiles_ns):
             return None
         limit = SCENARIOS[self._run.scenario].limit
-        return Latencies(told_ns, (self._setting(limit) or 0) if limit is not None else 0)
+        return Latencies(percentiles_ns, (self._setting(limit) or 0) if limit is not None else 0)
 
     def _setting(self, name: str) -> Any:
         """A setting of LoadGen, once loadrun has told them."""

@@ -65,7 +65,7 @@ class Present:
         """Return why a run of that mode does not do, "" where it does."""
         if record is None:
             return "not there"
-        return self.made_otherwise(record) or self._unfit(record, mode)
+        return self.mismatch(record) or self._unfit(record, mode)
 
     def other_target(self, record: Record | None) -> str:
         """Return what a performance run was asked for, where it is not what is asked for now."""
@@ -77,7 +77,7 @@ class Present:
             return ""
         return f"of another {target.key} ({had:.6g}, now {self._target:.6g})"
 
-    def made_otherwise(self, record: Record) -> str:
+    def mismatch(self, record: Record) -> str:
         """Return in what a run differs from one made now, "" where in nothing."""
         planned = self._planned
         had, has, assets = record.options, planned.options, record.assets

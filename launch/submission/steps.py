@@ -111,7 +111,7 @@ def _verdict(audit: RunOptions, references: list[Record | None], record: Record 
     """Return why an audit run does not stand for a test passed, "" where it does."""
     assert audit.audit is not None
     for reference in references:
-        if reference is None or record is None or _made_before(record, reference):
+        if reference is None or record is None or _precedes(record, reference):
             return "older than what it is compared with"
     folder = folder_of(audit.results, audit.model, audit.scenario, audit.audit)
     run = place(audit, PERFORMANCE)
@@ -130,7 +130,7 @@ def _verdict(audit: RunOptions, references: list[Record | None], record: Record 
     return "" if all(PASS in verdict for verdict in verdicts) else "FAIL"
 
 
-def _made_before(record: Record, reference: Record) -> bool:
+def _precedes(record: Record, reference: Record) -> bool:
     """Whether an audit run was made without the run that it is now compared with.
 
     Run ids tell; records of earlier versions have the times alone, which a clock may have changed.

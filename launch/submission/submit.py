@@ -65,8 +65,8 @@ def submit(submission: Submission) -> ExitCode:
 def _show_plan(submission: Submission, terminal: Terminal) -> None:
     layout = submission.layout
     terminal.line(f"{layout.division}, {submission.system['system_type']}, round {layout.round}")
-    for field, said, found in unlike_here(submission.system, read_topology()):
-        terminal.line(f"  note: {field} is '{said}' in the description, here it is '{found}'")
+    for field, given, found in unlike_here(submission.system, read_topology()):
+        terminal.line(f"  note: {field} is '{given}' in the description, here it is '{found}'")
     total, unknown = 0.0, 0
     for options in submission.runs:
         rate = known_rate(options)
@@ -76,8 +76,8 @@ def _show_plan(submission: Submission, terminal: Terminal) -> None:
                 continue
             seconds = estimate_s(step, rate, submission.images)
             total, unknown = total + (seconds or 0.0), unknown + (seconds is None)
-            told = "not known yet how long" if seconds is None else f"about {_about(seconds)}"
-            terminal.line(f"  {step.subject:<40} {told} ({step.missing})")
+            length = "not known yet how long" if seconds is None else f"about {_about(seconds)}"
+            terminal.line(f"  {step.subject:<40} {length} ({step.missing})")
     more = f", and {unknown} of unknown length" if unknown else ""
     terminal.line(f"to be run: about {_about(total)}{more}")
 

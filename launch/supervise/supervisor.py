@@ -103,7 +103,7 @@ class Listener(Protocol):
     def notice(self, text: str) -> None:
         """Something happened that the user should know at once."""
 
-    def loadrun_says(self, line: str) -> None:
+    def loadrun_printed(self, line: str) -> None:
         """The loadrun process printed `line`."""
 
 
@@ -262,17 +262,19 @@ class Supervisor:
         if code == 0:
             return True
         words = self._loadrun.last_words()
-        said = error_line(words)
+        error = error_line(words)
         if code == InputError.code:
-            raise InputError(said or "loadrun refused its configuration")
+            raise InputError(error or "loadrun refused its configuration")
         self.outcome.poison = read_poison(
             loadrun_report(self._report), self.outcome.deaths, self._names_of
         )
         if self.outcome.poison is not None:
             raise RunError(str(self.outcome.poison))
         self._explain_from_instances()
-        told = f": {said}" if said else f"; its last lines:\n{words}" if words and code > 0 else ""
-        raise RunError(f"loadrun {describe_end(code)}{told}")
+        reason = (
+            f": {error}" if error else f"; its last lines:\n{words}" if words and code > 0 else ""
+        )
+        raise RunError(f"loadrun {describe_end(code)}{reason}")
 
     def _explain_from_instances(self) -> None:
         """An instance that ended badly is the cause when loadrun gave up because of it."""
@@ -422,7 +424,7 @@ class Supervisor:
 
     def _forward_output(self) -> None:
         for line in self._output.lines():
-            self._listener.loadrun_says(line)
+            self._listener.loadrun_printed(line)
 
     def _clean_up(self) -> None:
         children = [i.child for i in self._instances]

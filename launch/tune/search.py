@@ -65,7 +65,7 @@ class Trial:
 
 
 class Search:
-    """A search in `space` that lives in `study`; `told` hears of every trial as it ends."""
+    """A search in `space` that lives in `study`; `report` hears of every trial as it ends."""
 
     def __init__(
         self,
@@ -74,14 +74,14 @@ class Search:
         evaluator: Evaluator,
         study: Study,
         clock: Callable[[], float],
-        told: Callable[[Trial], None] = lambda trial: None,
+        report: Callable[[Trial], None] = lambda trial: None,
     ) -> None:
         self._space = space
         self._default = default
         self._evaluator = evaluator
         self._study = study
         self._clock = clock
-        self._told = told
+        self._report = report
         self.measurements = 0
         self._reference: float | None = None
         self._check_at = CHECK_EVERY
@@ -237,7 +237,7 @@ class Search:
             self._reference = max(self._reference or 0.0, short)
             trial.report(value, 1)
             study.tell(trial, value)
-        self._told(self.trials[-1])
+        self._report(self.trials[-1])
 
     def _goal(self) -> float | None:
         """What a short measurement has to reach, None before there is anything to compare with."""

@@ -236,15 +236,17 @@ def test_a_compliance_test_has_the_load_of_its_performance_run(
     assert (loaded.qps, loaded.reference_qps) == (None, qps)
 
 
-def test_runs_that_cannot_be_compared_are_named_before_any_is_made(audits: Audits) -> None:
+def test_runs_that_cannot_be_compared_are_named_before_any_starts(audits: Audits) -> None:
     references = audits.directory / "results" / "offline" / "mobilenet"
     if not references.exists():
         audits.run("TEST04")
     before = (references / "performance" / "run_1" / "run.json").read_text()
     code, output = audits.run("TEST04", batch_size=1)
     assert code == 2
-    said = "run_1/run.json: that run is of another batch size (2, now 1); make it anew: loadrun run"
-    assert said in output
+    message = (
+        "run_1/run.json: that run is of another batch size (2, now 1); make it anew: loadrun run"
+    )
+    assert message in output
     assert "--tests" not in output.splitlines()[-1]
     assert "warming up" not in output
     assert (references / "performance" / "run_1" / "run.json").read_text() == before
@@ -315,7 +317,7 @@ def test_the_command_that_makes_a_reference_is_the_audits(tmp_path: Path) -> Non
     assert command(given, PERFORMANCE) == "loadrun run resnet50 --scenario=Offline"
 
 
-def test_an_invalid_reference_is_made_anew(audits: Audits) -> None:
+def test_an_invalid_reference_is_run_again(audits: Audits) -> None:
     place = audits.directory / "results" / "offline" / "mobilenet" / "performance" / "run_1"
     if not place.exists():
         audits.run("TEST04")

@@ -158,13 +158,13 @@ def test_left_over_processors_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("instances", "cores", "said"),
+    ("instances", "cores", "expected"),
     [(0, None, "--instances 0"), (None, -1, "--cores -1"), (4, 2, "--cores 4 or more")],
 )
 def test_impossible_requests(
-    tmp_path: Path, instances: int | None, cores: int | None, said: str
+    tmp_path: Path, instances: int | None, cores: int | None, expected: str
 ) -> None:
-    with pytest.raises(PlanError, match=said):
+    with pytest.raises(PlanError, match=expected):
         make_plan(VIRTUAL.topology(tmp_path), instances, cores)
 
 

@@ -71,7 +71,7 @@ def test_a_run_of_another_version_or_engine_has_none(run: Record) -> None:
     assert from_record(run) == []
 
 
-def test_only_what_was_measured_is_shown_and_what_is_not_run_as_it_is() -> None:
+def test_only_measured_sizes_are_shown_and_those_run_otherwise() -> None:
     batches = [[n] for n in range(1, 41)]
     batches[30] = [32]
     found = from_facts(facts_of([float(n) for n in range(1, 41)], batches))
@@ -82,7 +82,7 @@ def test_only_what_was_measured_is_shown_and_what_is_not_run_as_it_is() -> None:
     assert measured([]) == []
 
 
-def test_the_table_says_how_each_size_is_run() -> None:
+def test_the_table_shows_how_each_size_is_run() -> None:
     found = from_facts(SLOW_FOUR)
     assert rows(found)[2:] == [
         ("3", "25.00", "12.00", "4.000", "250.0", "in parts 2 + 2, filled up"),
@@ -112,7 +112,7 @@ def test_sentences_name_the_best_size_the_slow_ones_and_the_cut() -> None:
     assert cut(facts_of([2.0])).startswith("cut of a lone sample (half the cache): ")
 
 
-def test_a_second_line_shows_what_is_not_run_as_it_is() -> None:
+def test_a_second_line_shows_sizes_that_are_run_otherwise() -> None:
     own, run = series(from_facts(SLOW_FOUR))
     assert [y for _, y in own.points] == [4.0, 3.0, 25 / 3, 10.0, 2.2]
     assert [y for _, y in run.points] == [4.0, 3.0, 4.0, 2.75, 2.2]

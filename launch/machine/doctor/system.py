@@ -119,7 +119,7 @@ def _packages() -> Iterator[Finding]:
         )
         return
     wanted = [line for line in wanted if _applies(line)]
-    wrong = [told for line in wanted if (told := _unmet(line)) is not None]
+    wrong = [reason for line in wanted if (reason := _unmet(line)) is not None]
     if wrong:
         yield Finding(
             "packages",
