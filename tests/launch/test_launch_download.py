@@ -25,7 +25,8 @@ from launch.build.download import download
 from launch.supervise.environment import PACKAGE_ROOT
 from models.published import PublishedFile
 
-CONTENT = bytes(range(256)) * 8000  # 2 MB
+CONTENT = bytes(range(256)) * 8000
+"""2 MB."""
 MD5 = "md5:" + hashlib.md5(CONTENT).hexdigest()
 
 
