@@ -122,7 +122,7 @@ class _Watched:
             sys.exit(f"the run did not begin: {self._shown.decode(errors='replace')[-1000:]}")
 
     def end(self) -> None:
-        """Interrupt the run, which removes what it made."""
+        """Interrupt the run, which removes its files and segments."""
         self._process.terminate()
         self._process.wait()
         self._reader.join()

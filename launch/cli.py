@@ -58,7 +58,7 @@ options of these names, LOADRUN_CACHE is where what was built is kept (~/.cache/
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and never guesses at abbreviations.
+    """Reports an error in one line, and never guesses at abbreviations.
 
     `summary` is the line that the list of commands has for it.
     """
@@ -143,7 +143,7 @@ def _pass_on_notes() -> None:
 
 
 def _of_surroundings(error: Exception) -> str | None:
-    """What is wrong with what loadrun stands on, in one line; None for a fault of its own."""
+    """Describe an error of the surroundings in one line; None for a fault of loadrun's own."""
     from launch.machine.limits import no_memory
     from launch.outcome.room import describe_error
     from models.packages import cannot_load

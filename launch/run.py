@@ -406,7 +406,7 @@ def _judged(assets: Assets) -> bool:
 
 
 def _check(topology: Topology, pinning: Pinning, terminal: Terminal) -> list[Finding]:
-    """Look at the machine; what matters is told now, before the test."""
+    """Check the machine; findings that matter are shown now, before the test."""
     findings = [*check_machine(topology), *check_system(topology, pinning)]
     for finding in findings:
         if finding.level is Level.MATTERS and finding.check != ANNOUNCED:
@@ -425,7 +425,7 @@ def _tidy_up(results: Path, terminal: Terminal) -> None:
 
 
 def _keep(error: Exception, recorder: Recorder, staging: Staging, terminal: Terminal) -> None:
-    """Keep the logs of a run that failed; input that was refused made no run."""
+    """Keep the logs of a run that failed; refused input started no run."""
     if isinstance(error, InputError):
         return
     status = INTERRUPTED if isinstance(error, InterruptedRunError) else FAILED

@@ -45,7 +45,7 @@ class NoInstanceError(RuntimeError):
 class Collector:
     """Hands unread answers to LoadGen and the freed instances new batches; one thread at a time.
 
-    Threads that share one take `turn` for it. `indices` tells which samples lie at arena positions.
+    Threads that share one take `turn` for it. `indices` are the samples at arena positions.
     """
 
     def __init__(

@@ -323,7 +323,7 @@ def _more_confidence(result: LoadgenResult, asked: Asked) -> str:
 
 
 def queries_needed(result: LoadgenResult) -> int | None:
-    """Return how many queries early stopping wants in total; None where nothing tells.
+    """Return how many queries early stopping wants in total; None where nothing is known.
 
     Of LoadGen's own number and the one at which the share of late queries of this run would be
     proof enough, the larger: LoadGen's assumes that none of the others is late.
@@ -390,6 +390,6 @@ def _rounded(value: float, whole: Any) -> float:
     if value <= 0:
         return 0.0
     step = 10.0 ** (math.floor(math.log10(value)) - _SIGNIFICANT + 1)
-    # What is a multiple already must not grow by the error of a division.
+    # A multiple must not grow by the error of a division.
     steps = whole(round(value / step, 6))
     return float(round(steps * step, 9))

@@ -1,7 +1,7 @@
 """One LoadGen test as a benchmark runs it: the real processes, without the user's side.
 
 loadrun and its instances are started as launch starts them (same modules, configuration files and
-plan of processors); what is left out is the building of models, the supervision and the results.
+plan of processors); it leaves out the building of models, the supervision and the results.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SAMPLE_SHAPE = (4, 4, 3)
 TIMEOUT_S = 300.0
 DISTURBED = 0.05
 ATTEMPTS = 2
-"""A test during which other processes took more of the machine is made again once."""
+"""A test during which other processes took more of the machine is repeated once."""
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class _Stages:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         if stage not in self._begun:
-            # Only now: what is there already needs neither memory nor torch.
+            # Only now: finding files in the cache needs neither memory nor torch.
             self._begun.add(stage)
             self._begin(stage)
         print(json.dumps({"stage": stage, "done": done, "total": total}), flush=True)
@@ -82,7 +82,7 @@ class _Stages:
         with_torch = stage in (SYNTHETIC, COMPILING)
         check(need_for_build(with_torch), f"building ({stage})")
         if with_torch:
-            # Where it cannot be loaded, that is said before minutes of work.
+            # Where it cannot be loaded, the error comes before minutes of work.
             import_module("torch")
 
 
@@ -92,7 +92,7 @@ def _refused(why: str) -> ExitCode:
 
 
 def cache_trouble(error: OSError, cache: Path) -> str | None:
-    """What is wrong with the cache, and the cure; None for an error that has another cause."""
+    """Describe an error of the cache, with the cure; None for an error with another cause."""
     at = error.filename2 or error.filename
     inside = isinstance(at, str) and Path(at).is_relative_to(cache)
     if error.errno == errno.EFBIG:

@@ -1,4 +1,4 @@
-"""The data of a model: what is served, and what int8 ranges are taken from.
+"""The data of a model: the served samples, and those that int8 ranges are taken from.
 
 The one module of this room that knows images and labels.
 """
@@ -74,7 +74,7 @@ class Data:
 
 
 def variant(name: str, weights: Path | None, notice: Notice) -> Model:
-    """The model as the given weights want it; `notice` is told where that is not the usual one."""
+    """The model as the given weights want it; `notice` gets a line where it is another."""
     model = models.get(name)
     if weights is None:
         return model
@@ -88,7 +88,7 @@ def variant(name: str, weights: Path | None, notice: Notice) -> Model:
 
 
 def open_data(model: Model, sources: Sources, embedded: bool, cache: Path, stage: Stage) -> Data:
-    """The data of `sources`; what is `embedded` is made first, unless the cache holds it."""
+    """The data of `sources`; `embedded`: synthetic data come first, unless the cache holds them."""
     return Data(sources, build_synthetic(model, cache, stage(SYNTHETIC)) if embedded else None)
 
 
@@ -109,7 +109,7 @@ def announce_calibration(dataset: DataSet, notice: Notice) -> None:
 def prepare(
     model: Model, dataset: DataSet, cache: Path, name: str, stage: Stage
 ) -> tuple[PreparedSamples, int]:
-    """The images' samples, and how many of them were made now; `name` is that of the stage."""
+    """The images' samples, and how many of them were prepared now; `name` is that of the stage."""
     new = 0
     progress = stage(name)
 
@@ -123,7 +123,7 @@ def prepare(
 
 
 def served_facts(samples: PreparedSamples, new: int) -> SampleFacts:
-    """What is recorded of the served samples: the checksum covers the labels, too."""
+    """The record of the served samples: the checksum covers the labels, too."""
     facts = DataFacts(samples.name, samples.sha256, samples.synthetic)
     return SampleFacts(str(samples.path), samples.count, new, facts)
 

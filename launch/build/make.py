@@ -1,4 +1,4 @@
-"""Makes what is wanted of a model, or finds it in the cache: in the building process alone."""
+"""Builds the wanted files of a model, or finds them in the cache: in the building process alone."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def summary(samples: SampleFacts, took_s: float) -> list[str]:
-    """What is there now, and how fast it came, as lines for a person."""
+    """The prepared samples, and how fast they came, as lines for a person."""
     size = Path(samples.path).stat().st_size / 1e6
     lines = [f"samples: {samples.count} of {samples.data.name}, {size:.0f} MB", f"  {samples.path}"]
     if not samples.prepared:

@@ -31,7 +31,7 @@ from loadrun.logs import LogError, parse_result
 
 
 def audit(options: RunOptions, tests: list[str]) -> ExitCode:
-    """Run what is missing, then each of `tests`; exit code 3 where one failed."""
+    """Run what the tests lack, then each of `tests`; exit code 3 where one failed."""
     results = Terminal()
     terminal = Terminal.silent() if options.quiet else results
     _try_writing(options, tests)
@@ -122,7 +122,7 @@ def _try_writing(options: RunOptions, tests: list[str]) -> None:
 def judge(options: RunOptions, test: str, terminal: Terminal, results: Terminal) -> bool:
     """Hold the audit run that is there against its references, and write the test's folder.
 
-    Returns whether it passed. `terminal` is told of the folder, `results` of the verdicts.
+    Returns whether it passed. `terminal` shows the folder, `results` the verdicts.
     """
     audit = replace(options, audit=test)
     measured, audited = place(audit, PERFORMANCE), find_reference(audit, PERFORMANCE)

@@ -41,7 +41,7 @@ OTHER_TASKS = 7
 
 @dataclass(frozen=True)
 class Need:
-    """What is needed at least; sizes in bytes, `file` the largest file, `tasks` also threads."""
+    """The least that is needed; sizes in bytes, `file` the largest file, `tasks` also threads."""
 
     memory: int = 0
     addresses: int = 0
@@ -52,7 +52,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Room:
-    """What is `left` of a `limit`; `whose` says what sets it, `cure` how to raise it."""
+    """How much is `left` of a `limit`; `whose` names what sets it, `cure` how to raise it."""
 
     left: int
     limit: int

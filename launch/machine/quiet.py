@@ -30,7 +30,7 @@ class Disturbance:
     """What went on beside a test of `seconds`; shares are of all allowed processors' time.
 
     `throttled_s` is how long the cgroup's quota held threads up, `thermal_throttles` how often
-    processors slowed down for heat; None where the system does not tell.
+    processors slowed down for heat; None where the system does not report it.
     """
 
     seconds: float
@@ -60,7 +60,7 @@ class Disturbance:
 
 
 class Watch:
-    """Reads the counters when made, and again in `disturbance`, once our processes have ended."""
+    """Reads the counters at first, and again in `disturbance`, once our processes have ended."""
 
     def __init__(self, topology: Topology, root: Path = Path("/")) -> None:
         self._topology = topology

@@ -51,7 +51,7 @@ class Topology:
 
     `quota` is the cgroup's limit in processors (None: unlimited); `memory_nodes` the NUMA nodes
     that have memory this process may use; `offline` processors that exist but are switched off;
-    `l3_size` the size of a last-level cache in the kernel's words, e.g. "32768K" ("": not told).
+    `l3_size` the size of a last-level cache in the kernel's words, e.g. "32768K" ("": unknown).
     """
 
     processors: tuple[Processor, ...]

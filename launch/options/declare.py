@@ -1,4 +1,4 @@
-"""Options declared as fields of a dataclass: what is made from such a declaration.
+"""Options declared as fields of a dataclass, and all that follows from the declaration.
 
     @dataclass(frozen=True, kw_only=True)
     class RunOptions(Options):
@@ -89,7 +89,7 @@ class Options:
     def asking(cls, **values: Any) -> list[str]:
         """The words that ask for these values, in this order; None asks for nothing.
 
-        A value may be an instance of a nested class of options. KeyError for what is no option.
+        A value may be an instance of a nested class of options. KeyError for an unknown option.
         """
         known, words = cls.options(), list[str]()
         for name, value in values.items():
@@ -144,13 +144,13 @@ class Options:
 
 
 def add(parser: argparse.ArgumentParser, options: Mapping[str, Option]) -> None:
-    """Add options to a parser, each to its group, which is made where it is not there."""
+    """Add options to a parser, each to its group, which is created where it is missing."""
     for name, known in options.items():
         add_to(group(parser, known.group), name, known)
 
 
 def group(parser: argparse.ArgumentParser, title: str) -> argparse._ActionsContainer:
-    """The group of that title, which is made where it is not there; the parser itself for ""."""
+    """The group of that title, created where it is missing; the parser itself for ""."""
     if not title:
         return parser
     there = (group for group in parser._action_groups if group.title == title)
@@ -177,7 +177,7 @@ def offer(action: argparse.Action, names: Callable[[], Iterable[str]] | None) ->
 
 
 def offered(action: argparse.Action) -> tuple[str, ...]:
-    """What `offer` said."""
+    """The names that `offer` attached."""
     names = getattr(action, "names", None)
     return () if names is None else tuple(names())
 

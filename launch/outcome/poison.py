@@ -1,4 +1,4 @@
-"""What is said of a run that ended because instances died of one of its samples."""
+"""The error of a run that ended because instances died of one of its samples."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ def _file(directory: Path) -> list[Path]:
 def _publish(directory: Path, mode: str, audit: str | None) -> list[Path]:
     home = directory.parent
     first, *others = found = places(home, mode, audit)
-    # Inside, so that what is half-copied shares the fate of its source.
+    # Inside, so that a half copy shares the fate of its source.
     copy = directory / COPY
     shutil.rmtree(copy, ignore_errors=True)
     for place in others:
@@ -258,7 +258,7 @@ def _locked(directory: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        # Without locks nobody can tell whether its run still lives: it is left alone.
+        # Without locks nobody knows whether its run still lives: it is left alone.
         yield lock(handle, directory.parent, wait=False)
     except BlockingIOError:
         yield False

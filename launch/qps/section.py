@@ -95,7 +95,7 @@ def _read(path: Path) -> tuple[str, int]:
     """The text, byte for byte, and the permissions of a file that need not exist."""
     target = path.resolve()
     try:
-        # Also line ends, and what is no UTF-8.
+        # Also line ends, and bytes that are not UTF-8.
         text = target.read_bytes().decode("utf-8", FOREIGN)
         return text, stat.S_IMODE(target.stat().st_mode)
     except FileNotFoundError:

@@ -19,7 +19,7 @@ from launch.sizes.figures import from_record
 from loadrun.report import InstanceReport
 
 COLOURS = 7
-"""Colours that tell instances apart; they come again after so many."""
+"""Colours that distinguish instances; they come again after so many."""
 TALL = 175.0
 """Height of each of the two charts of latency, which together are as high as two others."""
 BARS = 96

@@ -65,7 +65,7 @@ def settings(record: Record) -> Markup:
 
 
 def _loadgen(scenario: Scenario, measured: MeasuredRecord) -> list[Row]:
-    """What LoadGen was told; a run that failed early has not told it anything."""
+    """LoadGen's settings; a run that failed early has none."""
     source = f" (set by: {measured.target_source})" if measured.target_source else ""
 
     def given(name: str) -> float:

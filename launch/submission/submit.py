@@ -1,4 +1,4 @@
-"""A submission from what is there to a tree that was checked: plan, runs, assembly, checker."""
+"""A submission from the present runs to a checked tree: plan, runs, assembly, checker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from loadrun.durations import duration
 
 @dataclass(frozen=True)
 class Submission:
-    """What is to be submitted: `runs` are the options of each model and scenario.
+    """The submission: `runs` are the options of each model and scenario.
 
     `images` is the size of the data set where it is known, `checker` the checker's script.
     """
@@ -38,7 +38,7 @@ class Submission:
 
 
 def submit(submission: Submission) -> ExitCode:
-    """Make what is missing, assemble, check; exit code 3 where something stands against it."""
+    """Run what the tree lacks, assemble, check; exit code 3 where something stands against it."""
     terminal = Terminal()
     if not submission.dry_run:
         # What a killed run had finished counts.
@@ -85,7 +85,7 @@ def _show_plan(submission: Submission, terminal: Terminal) -> None:
 def _make(options: RunOptions, tests: tuple[str, ...], terminal: Terminal) -> list[str]:
     """Make the runs of one model and scenario that are missing; returns those that failed.
 
-    What is missing is looked for before each run anew: one that is made again outdates others.
+    The missing runs are determined before each run anew: one that is repeated outdates others.
     """
     failed: list[str] = []
     tried: set[str] = set()

@@ -50,7 +50,7 @@ def facts(record: Record) -> str:
 
 
 def readme(records: dict[str, Record]) -> str:
-    """Return how a result was made: the commands, by what ran, and the plan."""
+    """Return how a result came about: the commands, by what ran, and the plan."""
     first = next(iter(records.values()))
     options = first.options
     lines = [

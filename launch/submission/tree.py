@@ -1,7 +1,7 @@
 """Assembles the tree of a submission from results: aside, then in its place.
 
 A tree holds the systems of one submitter, in one or both divisions, each written by a call of its
-own. A call replaces what is of its system and leaves everything else as it is.
+own. A call replaces the files of its system and leaves everything else as it is.
 """
 
 from __future__ import annotations

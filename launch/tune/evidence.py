@@ -11,13 +11,13 @@ from statistics import median
 SURE = 0.05
 """Largest probability with which noise alone may look like the difference that is claimed."""
 LEAST_REPEATS = 3
-"""Below 3 + 3 measurements, no difference can be told from noise at that probability."""
+"""Below 3 + 3 measurements, no difference can be distinguished from noise at that probability."""
 MOST_SPLITS = 20_000
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Repeated measurements of one choice, in the order they were made."""
+    """Repeated measurements of one choice, in the order they were taken."""
 
     values: tuple[float, ...]
 
@@ -71,7 +71,7 @@ class Verdict:
 
     `winner` is None where none beats the default beyond the noise. `gain` is the winner's median
     over the default's, less 1; `chance` the probability that noise alone looks like that. `ties`
-    are finalists that the measurements do not tell from the winner. `text` says it in words.
+    are finalists that the measurements do not separate from the winner. `text` says it in words.
     """
 
     winner: str | None

@@ -83,7 +83,7 @@ def head(graph: Graph) -> Layer:
 
 
 def found(graph: Graph, value: str) -> Found:
-    """Walk back from a value to a layer, an addition or the input, folding what is between."""
+    """Walk back from a value to a layer, an addition or the input, folding all between."""
     scale: Array = np.ones(1)
     shift: Array = np.zeros(1)
     name = value

@@ -1,4 +1,4 @@
-"""What is built for a run, and from which images."""
+"""The files built for a run, and from which images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from netrun.engines import EngineError
 
 
 def folder_of(directory: Path, name: str, count: int) -> Path:
-    """Images of one colour each, which tells them apart."""
+    """Images of one colour each, which distinguishes them."""
     folder = directory / name
     folder.mkdir()
     for number in range(count):

@@ -1,4 +1,4 @@
-"""Compliance tests: the rules on logs made here, and engines that cheat, caught in real runs."""
+"""Compliance tests: the rules on logs written here, and engines that cheat, caught in real runs."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class Audits:
         (self.images / "val_map.txt").write_text("".join(lines))
 
     def run(self, test: str, cheat: str = "", batch_size: int = 2) -> tuple[int, str]:
-        """Return exit code and output; what is missing of references is run, and kept."""
+        """Return exit code and output; missing references are run, and kept."""
         site = self.directory / "site"
         site.mkdir(exist_ok=True)
         patch = f"import netrun.engines.sim as sim\n{cheat}\nsim.SimulatedEngine.infer = infer\n"

@@ -1,4 +1,4 @@
-"""What the end of an instance says of its batch, and what is said of it."""
+"""What the end of an instance says of its batch, and how it is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the processor offers int8, and what the user is told of it."""
+"""What the processor offers int8, and the notice for the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The live view: what is read of the instances, which share a row, and what is drawn."""
+"""The live view: the readings of the instances, which share a row, and the drawing."""
 
 from __future__ import annotations
 
@@ -286,7 +286,7 @@ def test_a_run_on_a_terminal_shows_what_instances_do(cli: Cli) -> None:
     assert re.search(r"[\d,]+ of [\d,]+ samples", shown)
     lines = [line for line in shown.splitlines() if line.strip()]
     assert lines[-1] == "Completed"
-    # The view is gone; what it said is not repeated below.
+    # The view is gone; its lines are not repeated below.
     assert "in flight" not in shown[shown.index("results: ") :]
 
 

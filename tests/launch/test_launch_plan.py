@@ -97,7 +97,7 @@ def test_instances_stay_within_l3_domains(tmp_path: Path) -> None:
     assert (len(plan.instances), plan.cores_per_instance) == (16, 4)
     for instance in plan.instances:
         assert len({domain[p] for p in instance.processors}) == 1
-    # 3 cores each: two instances to a domain of 8, and what is left over is used only by need.
+    # 3 cores each: two instances to a domain of 8, and the rest is used only by need.
     plan = make_plan(topology, 16, 48)
     for instance in plan.instances:
         assert len({domain[p] for p in instance.processors}) == 1

@@ -1,4 +1,4 @@
-"""Recorded machines: what is read from them, the plans that follow, the drawings."""
+"""Recorded machines: their topologies, the plans that follow, the drawings."""
 
 from __future__ import annotations
 

@@ -239,7 +239,7 @@ def test_an_ignored_sigterm_still_ends_the_children(cli: Cli) -> None:
     wait_for(lambda: list(home.glob(".staging-*/netrun_0.json")))
     children = psutil.Process(process.pid).children()
     process.send_signal(signal.SIGTERM)
-    # Ignored: only the interrupt that follows is told.
+    # Ignored: only the interrupt that follows is reported.
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert (process.returncode, "interrupted by SIGINT" in output) == (130, True)
@@ -263,7 +263,7 @@ def test_a_run_that_stood_still_is_invalid(cli: Cli) -> None:
     family = [launch, *launch.children(recursive=True)]
     for member in family:
         member.suspend()
-    # As a paused container is: the time that passes is what is tested.
+    # As a paused container is: the test is of the time that passes.
     time.sleep(2.5)
     for member in family:
         member.resume()

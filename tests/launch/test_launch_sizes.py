@@ -123,7 +123,7 @@ def test_a_second_line_shows_sizes_that_are_run_otherwise() -> None:
 
 
 def test_a_cliff_does_not_hide_the_rest() -> None:
-    """Of a size that takes a thousand times longer the others are still told apart."""
+    """Beside a size that takes a thousand times longer the others still differ visibly."""
     lines = series(from_facts(facts_of([6.0, 9.0, 15_000.0], [[1], [2], [1, 2]])))
     drawn = chart(lines)
     one, two, three = (drawn.y(y) for _, y in lines[0].points)
@@ -170,7 +170,7 @@ def test_sizes_have_files_and_a_default_batch_size_of_their_own(tmp_path: Path) 
 
 
 def compiled(cache: Path, name: str, references: dict[str, list[int]], **machine: Any) -> None:
-    """An artifact for this machine, but for what is given, with data that are broken."""
+    """An artifact for this machine, but for the given fields, with data that are broken."""
     facts = {"references": references, "machine": {"batch_size": 8, "threads": 1, **machine}}
     path = cache / "artifacts" / name
     artifact.write(path, KIND, facts, {"a": np.arange(99)})

@@ -1,4 +1,4 @@
-"""Submissions: what is missing, the tree of each round, the checker's complaints, real runs."""
+"""Submissions: missing runs, the tree of each round, the checker's complaints, real runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the timeline tells, however long a test is and however its batches come."""
+"""What the timeline shows, however long a test is and however its batches come."""
 
 from __future__ import annotations
 

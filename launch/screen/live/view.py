@@ -18,7 +18,7 @@ BUSY_ENOUGH = 0.5
 """From here on an instance's bar is drawn as one that works."""
 LONGEST_BAR = 40
 OTHER_LINES = 10
-"""Lines of a screen that rows leave: head, figures, notes, and what was said before."""
+"""Lines of a screen that rows leave: head, figures, notes, and earlier lines."""
 MOST_ROWS = 24
 MOST_NOTES = 3
 
