@@ -67,7 +67,7 @@ from loadrun.clock import Phase
 from loadrun.logs import LogError, parse_result
 from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.user_conf import UserConfError, parse_user_conf
-from loadrun.verdict import Asked, Serving, explain
+from loadrun.verdict import Asked, Served, explain
 from models.imagenet.accuracy import count, read_answers
 from models.imagenet.dataset import VALIDATION_IMAGES, image_folder
 from models.imagenet.doubt import doubts
@@ -256,7 +256,7 @@ class _Test:
             result = parse_result(self._directory)
         except LogError as error:
             raise RunError(str(error)) from None
-        serving = Serving(
+        served = Served(
             report.measured_rate or 0.0,
             len(self._plan.instances),
             self._plan.cores_per_instance,
@@ -265,7 +265,7 @@ class _Test:
         phases = [read(Phase, phase) for phase in report.clock]
         kept = judge(phases, self._late, result.perf_constraints_met is False)
         recorder.timekeeping(kept, phases)
-        recorder.result(result, explain(result, asked(options), serving, kept.spoils), kept)
+        recorder.result(result, explain(result, asked(options), served, kept.spoils), kept)
         if measures_accuracy:
             self._measure_accuracy(assets)
         record = recorder.record

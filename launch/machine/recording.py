@@ -26,7 +26,7 @@ _KEPT = {
 """Of these files only the lines about processors are recorded, each once."""
 
 
-class Tree(Protocol):
+class FileTree(Protocol):
     """Files below a root directory."""
 
     def read(self, path: str) -> str:
@@ -117,7 +117,7 @@ class Recorded:
 class Recorder:
     """Passes reads on to a tree and notes what was found."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: FileTree) -> None:
         self._tree = tree
         self._files: dict[str, str] = {}
 

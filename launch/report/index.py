@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from launch.charts.axes import duration, number
+from launch.charts.axes import nanoseconds, number
 from launch.charts.chart import spark
 from launch.charts.markup import Child, Markup, address, scroller, tag
 from launch.options import RunOptions
@@ -106,7 +106,7 @@ def cells(source: Source, place: Path) -> list[Cell]:
         (None if figure is None else f"{number(figure, 4)} {run.unit}", figure),
         _before(run, earlier),
         (_trend(run, earlier), None),
-        (None if p99 is None else duration(p99), p99),
+        (None if p99 is None else nanoseconds(p99), p99),
         (None if accuracy is None else f"{100 * accuracy:.2f}%", accuracy),
         (f"{run.instances} x {run.cores}", run.instances),
         (run.batch_size, run.batch_size),

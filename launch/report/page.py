@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import models
-from launch.charts.axes import duration, number, percent
+from launch.charts.axes import nanoseconds, number, percent
 from launch.charts.markup import Child, Markup, join, scroller, tag
 from launch.charts.picture import stylesheet
 from launch.machine.doctor.finding import Level
@@ -16,7 +16,7 @@ from launch.outcome.record.run import Record
 from launch.outcome.results import COMPLETE
 from launch.report import figures, tables
 from launch.report.machine import machine
-from loadrun.durations import duration as in_words
+from loadrun.durations import duration
 
 LOGS = ("run.json", "mlperf_log_summary.txt", "mlperf_log_detail.txt")
 VERDICTS = {True: "VALID", False: "INVALID"}
@@ -179,14 +179,14 @@ def _tiles(record: Record) -> Markup:
     scenario = record.scenario
     if not scenario.at_once:
         tiles = [
-            (f"{name} of latency", duration(latencies[name]), "")
+            (f"{name} of latency", nanoseconds(latencies[name]), "")
             for name in PERCENTILES
             if name in latencies
         ]
     limit = figures.limit_ns(record)
     if limit:
         share = measured.setting(scenario.percentile) or 0
-        tiles.append(("latency limit", duration(limit), f"for {percent(share)} of the queries"))
+        tiles.append(("latency limit", nanoseconds(limit), f"for {percent(share)} of the queries"))
     efficiency = measured.harness_efficiency
     if efficiency is not None:
         of = f"of {number(measured.standalone_rate or 0)} samples/s standalone"
@@ -205,8 +205,8 @@ def _tiles(record: Record) -> Markup:
         tiles.append(("time in the engine", percent(min(share, 1.0)), mean))
     if measured.duration_s:
         expected = measured.expected_duration_s
-        note = f"expected {in_words(expected)}" if expected else ""
-        tiles.append(("duration", in_words(measured.duration_s), note))
+        note = f"expected {duration(expected)}" if expected else ""
+        tiles.append(("duration", duration(measured.duration_s), note))
     tiles.append(("samples", f"{answered:,}", ""))
     cores = record.plan.cores_per_instance or 0
     each = f"x {cores} core{'s' * (cores != 1)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from launch.charts.axes import duration, number, percent
+from launch.charts.axes import nanoseconds, number, percent
 from launch.charts.markup import Child, Markup, scroller, tag
 from launch.options import RunOptions
 from launch.outcome.record.assets import WeightsRecord
@@ -78,10 +78,10 @@ def _loadgen(scenario: Scenario, measured: MeasuredRecord) -> list[Row]:
     elif scenario.at_once:
         rows = [("expected rate", f"{number(expected)} samples/s{source}")]
     else:
-        rows = [("expected latency", f"{duration(expected)}{source}")]
+        rows = [("expected latency", f"{nanoseconds(expected)}{source}")]
     if scenario.limit is not None and scenario.percentile is not None:
         limit_ns, share = given(scenario.limit), given(scenario.percentile)
-        rows.append(("latency limit", f"{duration(limit_ns)} for {percent(share)}"))
+        rows.append(("latency limit", f"{nanoseconds(limit_ns)} for {percent(share)}"))
     return [
         *rows,
         ("least duration", f"{number(given('min_duration_ms') / 1e3)} s"),
@@ -221,7 +221,7 @@ def _figures(
 def _compared(name: str, value: float, past: float, unit: str, higher: bool) -> list[Child]:
     def shown(figure: float) -> str:
         if unit == "ns":
-            return duration(figure)
+            return nanoseconds(figure)
         return percent(figure) if unit == "share" else f"{number(figure)} {unit}"
 
     return [name, shown(value), ratio(value, past, higher), shown(past)]

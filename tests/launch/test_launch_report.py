@@ -14,7 +14,7 @@ import records
 from cli_process import Cli
 from records import record, run_json
 
-from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
+from launch.charts.axes import Linear, Logarithmic, Nines, nanoseconds, number, percent
 from launch.charts.chart import PAGE, Chart
 from launch.charts.markup import Markup, join, tag
 from launch.cli import main
@@ -116,7 +116,13 @@ def test_numbers_are_short_and_never_in_powers_of_ten() -> None:
         "123",
         "1,234,567",
     ]
-    assert [duration(v) for v in (12, 1_500, 15e6, 2.5e9)] == ["12 ns", "1.5 µs", "15 ms", "2.5 s"]
+    times = (12, 1_500, 15e6, 2.5e9)
+    assert [nanoseconds(time) for time in times] == [
+        "12 ns",
+        "1.5 µs",
+        "15 ms",
+        "2.5 s",
+    ]
     assert percent(0.123) == "12.3%"
 
 

@@ -177,7 +177,7 @@ def test_the_rank_sum_test_of_many_repeats() -> None:
 
 
 def test_a_clear_winner_is_crowned_with_its_ties() -> None:
-    verdict = judge(
+    conclusion = judge(
         {
             "a": Summary((110.0, 111.0, 112.0, 113.0, 114.0)),
             "b": Summary((109.0, 112.5, 111.5, 113.5, 110.5)),
@@ -185,10 +185,10 @@ def test_a_clear_winner_is_crowned_with_its_ties() -> None:
         },
         "default",
     )
-    assert verdict.winner == "a"
-    assert verdict.ties == ("b",)
-    assert verdict.gain == pytest.approx(0.098, abs=1e-3)
-    assert "chance" in verdict.text
+    assert conclusion.winner == "a"
+    assert conclusion.ties == ("b",)
+    assert conclusion.gain == pytest.approx(0.098, abs=1e-3)
+    assert "chance" in conclusion.text
 
 
 @pytest.mark.parametrize(
@@ -201,9 +201,9 @@ def test_a_clear_winner_is_crowned_with_its_ties() -> None:
 )
 def test_no_winner_inside_the_noise(other: tuple[float, ...], expected: str) -> None:
     base = Summary((100.0, 101.0, 102.0, 103.0, 99.5))
-    verdict = judge({"other": Summary(other), "default": base}, "default")
-    assert verdict.winner is None
-    assert expected in verdict.text
+    conclusion = judge({"other": Summary(other), "default": base}, "default")
+    assert conclusion.winner is None
+    assert expected in conclusion.text
 
 
 def test_winners_among_equals_are_rare() -> None:

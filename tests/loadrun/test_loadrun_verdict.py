@@ -11,7 +11,7 @@ import pytest
 
 from loadrun.capacity import server_qps
 from loadrun.logs import LoadgenResult
-from loadrun.verdict import Asked, Serving, explain, holding_qps, queries_needed
+from loadrun.verdict import Asked, Served, explain, holding_qps, queries_needed
 
 RAN_OUT = " * Run unsuccessful.  * Processed {} queries.  * Would need to run at least {} more queries,  with the run being successful if every additional  query were under latency. "  # noqa: E501
 
@@ -52,8 +52,8 @@ def server(**changes: Any) -> LoadgenResult:
 CONF = "/here/user.conf"
 
 
-def cure(result: LoadgenResult, asked: Asked | None = None, serving: Serving | None = None) -> str:
-    [(_, advice)] = explain(result, asked, serving)
+def cure(result: LoadgenResult, asked: Asked | None = None, served: Served | None = None) -> str:
+    [(_, advice)] = explain(result, asked, served)
     return advice
 
 
@@ -92,36 +92,36 @@ def test_an_overloaded_server_is_advised_less_than_it_completed() -> None:
 
 
 def test_queueing_theory_bounds_the_rate() -> None:
-    serving = Serving(rate=400.0, instances=8)
+    served = Served(rate=400.0, instances=8)
     result = server(perf_constraints_met=False, effective_target_latency_ns=100_000_000)
     expected = server_qps(400.0, 8, 0.1, 0.99)
     assert expected < 360
-    assert holding_qps(result, serving) == expected
+    assert holding_qps(result, served) == expected
 
 
 @pytest.mark.parametrize(
-    ("latencies", "serving", "times"),
+    ("latencies", "served", "times"),
     [
         ({"min": 25.0, "p99": 40.0}, None, 4),
-        ({"min": 4.9, "p99": 40.0}, Serving(rate=100.0, instances=2), 4),
+        ({"min": 4.9, "p99": 40.0}, Served(rate=100.0, instances=2), 4),
     ],
     ids=["the quickest is late", "by the rate at warm-up"],
 )
 def test_no_rate_helps_where_a_lone_sample_is_late(
-    latencies: dict[str, float], serving: Serving | None, times: int
+    latencies: dict[str, float], served: Served | None, times: int
 ) -> None:
-    advice = cure(server(perf_constraints_met=False, latencies_ms=latencies), serving=serving)
+    advice = cure(server(perf_constraints_met=False, latencies_ms=latencies), served=served)
     assert advice.startswith("no rate would do: a lone sample takes ")
     assert f"about {times} times the processors (fewer --instances on the same --cores)" in advice
 
 
 @pytest.mark.parametrize(
-    ("serving", "asked", "expected"),
+    ("served", "asked", "expected"),
     [
-        (Serving(400.0, 8, 1, 8), Asked(), "(--instances 2 --cores 8), or --max-latency 31.3"),
-        (Serving(400.0, 8, 2, 20), Asked(), "(--instances 2 --cores 16), or --max-latency"),
+        (Served(400.0, 8, 1, 8), Asked(), "(--instances 2 --cores 8), or --max-latency 31.3"),
+        (Served(400.0, 8, 2, 20), Asked(), "(--instances 2 --cores 16), or --max-latency"),
         (
-            Serving(50.0, 1, 2, 2),
+            Served(50.0, 1, 2, 2),
             Asked(max_latency_ms=10),
             "; raise --max-latency from 10 to 31.3: an instance would need about 8 processors, and"
             " 2 can be used",
@@ -130,10 +130,10 @@ def test_no_rate_helps_where_a_lone_sample_is_late(
     ids=["fewer instances", "more cores", "the machine has no more"],
 )
 def test_more_processors_are_advised_only_where_there_are_some(
-    serving: Serving, asked: Asked, expected: str
+    served: Served, asked: Asked, expected: str
 ) -> None:
     result = server(perf_constraints_met=False, latencies_ms={"min": 25.0, "p99": 40.0})
-    assert expected in cure(result, asked, serving)
+    assert expected in cure(result, asked, served)
 
 
 def test_a_log_without_rates_still_gets_a_cure() -> None:
