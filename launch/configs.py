@@ -87,7 +87,7 @@ def instance_spin_us(spins: bool, oversubscribed: bool) -> float:
 def loadrun_config(
     options: RunOptions, plan: Plan, assets: Assets, run_id: str, directory: Path
 ) -> LoadrunConfig:
-    """What the loadrun process is told."""
+    """The configuration of the loadrun process."""
     task = models.get(options.model)
     benchmark = task.benchmark(options.model)
     samples = assets.samples.count
@@ -134,7 +134,7 @@ def netrun_config(
     run_id: str,
     directory: Path,
 ) -> NetrunConfig:
-    """What one instance is told."""
+    """The configuration of one instance."""
     return NetrunConfig(
         run_id=run_id,
         instance=instance.index,

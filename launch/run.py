@@ -50,7 +50,7 @@ from launch.outcome.results import (
     file_abandoned,
     places,
 )
-from launch.outcome.room import need_space, results_bytes, told
+from launch.outcome.room import describe_error, need_space, results_bytes
 from launch.outcome.summary import summary
 from launch.outcome.timekeeping import judge
 from launch.report.sources import write_report
@@ -67,7 +67,7 @@ from loadrun.library import arena_layout
 from loadrun.logs import LogError, parse_result
 from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.user_conf import UserConfError, parse_user_conf
-from loadrun.verdict import Asked, Serving, explain
+from loadrun.verdict import Asked, Served, explain
 from models.accuracy_log import LoggedAnswers
 from models.samples import Itemised, Prepared
 from models.task import DataSet, Task
@@ -138,7 +138,7 @@ def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
             error = with_memory_named(error, kills)
             _keep(error, recorder, staging, outlet)
             if isinstance(error, OSError):
-                raise RunError(told(error)) from error
+                raise RunError(describe_error(error)) from error
             raise error
     if options.json:
         print((published[0] / RUN_JSON).read_text(encoding="utf-8"), end="")
@@ -256,7 +256,7 @@ class _Test:
             result = parse_result(self._directory)
         except LogError as error:
             raise RunError(str(error)) from None
-        serving = Serving(
+        served = Served(
             report.measured_rate or 0.0,
             len(self._plan.instances),
             self._plan.cores_per_instance,
@@ -265,7 +265,7 @@ class _Test:
         phases = [read(Phase, phase) for phase in report.clock]
         kept = judge(phases, self._late, result.perf_constraints_met is False)
         recorder.timekeeping(kept, phases)
-        recorder.result(result, explain(result, asked(options), serving, kept.spoils), kept)
+        recorder.result(result, explain(result, asked(options), served, kept.spoils), kept)
         if measures_accuracy:
             self._measure_accuracy(assets)
         record = recorder.record
@@ -412,7 +412,7 @@ def _judged(assets: Assets) -> bool:
 
 
 def _check(topology: Topology, pinning: Pinning, terminal: Terminal) -> list[Finding]:
-    """Look at the machine; what matters is told now, before the test."""
+    """Check the machine; findings that matter are shown now, before the test."""
     findings = [*check_machine(topology), *check_system(topology, pinning)]
     for finding in findings:
         if finding.level is Level.MATTERS and finding.check != ANNOUNCED:
@@ -431,7 +431,7 @@ def _tidy_up(results: Path, terminal: Terminal) -> None:
 
 
 def _keep(error: Exception, recorder: Recorder, staging: Staging, terminal: Terminal) -> None:
-    """Keep the logs of a run that failed; input that was refused made no run."""
+    """Keep the logs of a run that failed; refused input started no run."""
     if isinstance(error, InputError):
         return
     status = INTERRUPTED if isinstance(error, InterruptedRunError) else FAILED
@@ -440,4 +440,4 @@ def _keep(error: Exception, recorder: Recorder, staging: Staging, terminal: Term
         staging.write_record(recorder.record.as_json())
         terminal.line(f"logs and run.json: {staging.keep_failed()}")
     except OSError as trouble:
-        terminal.line(f"  note: logs and run.json could not be kept: {told(trouble)}")
+        terminal.line(f"  note: logs and run.json could not be kept: {describe_error(trouble)}")

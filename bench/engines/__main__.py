@@ -1,7 +1,7 @@
 """``python -m bench.engines --data DIR``: engines side by side, in alternating rounds.
 
-With several batch sizes (``--batches 1..16``) each engine's time of a sample is also told as a
-curve over them, and drawn by ``--picture FILE.svg``.
+With several batch sizes (``--batches 1..16``) each engine's time of a sample is also printed
+as a curve over them, and drawn by ``--picture FILE.svg``.
 
 All contestants of a row are loaded, each in a process pinned to the same cores; then they take
 turns for a few seconds each, several rounds, so that a machine that changes its speed changes it

@@ -38,7 +38,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all contestants share. `samples` and `calibration` are files of uint8 (n, H, W, C)."""
+    """What all contestants share. `samples` and `calibration` are files of uint8 [n, h, w, c]."""
 
     model: str
     weights: str
@@ -108,7 +108,7 @@ def infer(contestant: Contestant, setting: Setting, artifact: Path) -> Infer:
 
 
 class _Scattered:
-    """A batch of an arena with one field."""
+    """A batch of an arena with one field: `samples` are uint8 [count, h, w, c]."""
 
     def __init__(self, samples: NDArray[Any], positions: Sequence[int]) -> None:
         self._samples = samples

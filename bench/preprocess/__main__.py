@@ -23,7 +23,7 @@ from models.imagenet.preprocess import SHORT_SIDE, SIZE, scaled_size
 
 
 def plain(path: Path) -> np.ndarray:
-    """Return uint8 [224, 224, 3] the plain way."""
+    """Preprocess an image the plain way; returns uint8 [224, 224, 3]."""
     with Image.open(path) as opened:
         image = opened.convert("RGB")
     image = image.resize(

@@ -39,9 +39,9 @@ def build_alone(
     announcement: Callable[[str], Sequence[str]],
     summary: Callable[[Assets, float], Sequence[str]],
 ) -> None:
-    """Build what is not in the cache yet.
+    """Build the files that the cache does not have yet.
 
-    The `announcement` is made around a line about the engine, the `summary` of what was built and
+    The `announcement` is built around a line about the engine, the `summary` of what was built and
     of the seconds that it took. Raises LoadrunError.
     """
     check_engine(options.engine)
@@ -74,7 +74,7 @@ def engine_line(options: ArtifactOptions, threads: int) -> str:
 
 
 def file_lines(assets: Assets, precision: str) -> list[str]:
-    """Files and keys as lines for a person: what is of the weights alone, then what is compiled."""
+    """Files and keys as lines for a person: those of the weights alone, then compiled ones."""
     first = "int8 program" if precision == "int8" else f"{precision} network"
     names = (first, "compiled for this machine")
     return [line for what, f in zip(names, assets.files, strict=False) for line in _file(what, f)]

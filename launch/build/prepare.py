@@ -1,4 +1,4 @@
-"""Has what is missing built by a process of its own, with progress for the user."""
+"""Has missing files built by a process of its own, with progress for the user."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _described(sources: Sources) -> dict[str, str]:
 def wanted(
     model: str, sources: Sources, *, samples: bool = False, artifact: ArtifactConfig | None = None
 ) -> BuildConfig:
-    """What is to be built, in the cache; raises InputError where that cannot be."""
+    """The files to build, in the cache; raises InputError where that cannot be."""
     return BuildConfig(
         model=model,
         data=_text(sources.images),
@@ -104,7 +104,7 @@ def wanted(
 
 
 def build(config: BuildConfig, directory: Path, terminal: Terminal, signals: Signals) -> Assets:
-    """Have a process build what is wanted, or find it built, and show its progress.
+    """Have a process build the wanted files, or find them built, and show its progress.
 
     Its log, configuration and result go to `directory`.
 
@@ -132,8 +132,8 @@ def build(config: BuildConfig, directory: Path, terminal: Terminal, signals: Sig
     if code == InputError.code:
         raise InputError(error_line(words) or words)
     assert code is not None
-    said = f"; its last lines:\n{words}" if words else ""
-    error = RunError(f"preparing {config.model} {describe_end(code)}{said}")
+    ending = f"; its last lines:\n{words}" if words else ""
+    error = RunError(f"preparing {config.model} {describe_end(code)}{ending}")
     raise with_memory_named(error, kills)
 
 

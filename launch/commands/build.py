@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Build what is not in the cache yet, and say where it stands."""
+    """Build the files that the cache does not have yet, and print where they are."""
     options = read_options(arguments)
     # Only now, so that a wrong option is answered at once.
     from launch.build.alone import build_alone
@@ -93,7 +93,7 @@ def read_options(arguments: argparse.Namespace) -> ArtifactOptions:
 
 
 def announcement(options: ArtifactOptions, engine: str) -> list[str]:
-    """What is going to be built, as lines for a person; `engine` is the one about that."""
+    """The coming build, as lines for a person; `engine` is the line about the engine."""
     lines = [
         f"{models.get(options.model).title}  {options.precision}",
         f"  weights: {options.sources.weights or 'synthetic'}",

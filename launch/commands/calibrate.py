@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Calibrate and compile what is not in the cache yet, and say where it stands."""
+    """Calibrate and compile what the cache does not have yet, and print where it is."""
     options = read_options(arguments)
     # Only now, so that a wrong option is answered at once.
     from launch.build.alone import ArtifactOptions, build_alone
@@ -118,7 +118,7 @@ def read_options(arguments: argparse.Namespace) -> CalibrateOptions:
 
 
 def announcement(options: CalibrateOptions, engine: str) -> list[str]:
-    """What is going to be calibrated, as lines for a person; `engine` is the one about that."""
+    """The coming calibration, as lines for a person; `engine` is the line about the engine."""
     lines = [
         f"{models.get(options.model).title}  int8 calibration",
         f"  weights: {options.weights or 'synthetic'}",

@@ -69,15 +69,15 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def summary(samples: SampleFacts, took_s: float) -> list[str]:
-    """What is there now, and how fast it came, as lines for a person."""
+    """The prepared samples, and how fast they came, as lines for a person."""
     size = Path(samples.path).stat().st_size / 1e6
     lines = [f"samples: {samples.count} of {samples.data.name}, {size:.0f} MB", f"  {samples.path}"]
-    if not samples.made:
+    if not samples.prepared:
         return [*lines, f"all there already (looked up in {took(took_s)})"]
-    rate = samples.made / took_s
+    rate = samples.prepared / took_s
     cores = len(os.sched_getaffinity(0))
     lines.append(
-        f"preprocessed {samples.made} in {took(took_s)}: {rate:.0f} images/s, "
+        f"preprocessed {samples.prepared} in {took(took_s)}: {rate:.0f} images/s, "
         f"{rate / cores:.0f} on each of {cores} processors"
     )
     return lines

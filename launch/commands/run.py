@@ -90,7 +90,7 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
     choice, tuned = _find_tuned(arguments, model.name, scenario, engine, precision)
     asked = given(RunOptions, arguments)
     for name, value in (choice.options() if choice else {}).items():
-        # Of what is tuned, only policy and depth can be given beside it.
+        # Of the tuned settings, only policy and depth can be given beside the file.
         asked[name] = asked[name] or value
     policy = asked["policy"] or known.policy
     found = {

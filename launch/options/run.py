@@ -1,6 +1,6 @@
 """What the user asked of a run: its options, declared once, and checked.
 
-To add one, declare it here. What it goes to beside whoever reads the field is said by `goes`
+To add one, declare it here. What it goes to beside whoever reads the field is declared by `goes`
 (base.options.Goes); parser, help, completion, words for child processes and run.json follow.
 """
 
@@ -61,7 +61,7 @@ def _audits() -> Iterable[str]:
 
 @dataclass(frozen=True)
 class TunedUse:
-    """Whether a tuned configuration is used: its file, and what the user is told of it."""
+    """Whether a tuned configuration is used: its file, and the line about it for the user."""
 
     path: Path | None = None
     notice: str | None = None

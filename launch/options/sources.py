@@ -1,4 +1,4 @@
-"""Where weights and data come from: what is given, else the environment, else nothing."""
+"""Where weights and data come from: options, else the environment, else nothing."""
 
 from __future__ import annotations
 

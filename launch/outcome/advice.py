@@ -1,4 +1,4 @@
-"""What to try next, told by the record of a finished run."""
+"""What to try next, from the record of a finished run."""
 
 from __future__ import annotations
 

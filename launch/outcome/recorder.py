@@ -81,7 +81,7 @@ class Recorder:
         self.record.compared_with = run_ids
 
     def prepared(self, assets: Assets) -> None:
-        """Weights and data, whether any of it is synthetic; what was told while it was built."""
+        """Weights and data, whether any of it is synthetic; the notices of building."""
         weights, calibration = assets.weights, assets.calibration
         self.record.assets = AssetsRecord(
             data=DataRecord(**asdict(assets.samples.data), samples=assets.samples.count),
@@ -96,7 +96,7 @@ class Recorder:
         self._time(prepared=self._since())
 
     def disturbance(self, seen: Disturbance | None) -> None:
-        """What others did while the run's processes ran; None where the system does not tell."""
+        """What others did while the run's processes ran; None where the system has no counters."""
         self._processes(disturbance=seen, not_quiet=tuple(seen.notices) if seen else ())
 
     def outcome(self, outcome: Outcome) -> None:
@@ -122,7 +122,7 @@ class Recorder:
         self._time(phases=outcome.phases_s)
 
     def engines(self, reports: Mapping[int, EngineRecord]) -> None:
-        """What each instance said of its engine when it was ready."""
+        """What each instance reported of its engine when it was ready."""
         self._processes(engines={str(i): report for i, report in sorted(reports.items())})
 
     def history(self, earlier: Record | None) -> None:
@@ -132,7 +132,7 @@ class Recorder:
     def report(self, report: Report) -> None:
         """What the loadrun process reported: settings, rates (samples/s), instances, timeline.
 
-        The engine `null` has no harness efficiency: its rate alone is beyond what is asked of it.
+        The engine `null` has no harness efficiency: its rate alone is beyond any target.
         """
         computes = self.record.options.engine != "null"
         self.record.measured = MeasuredRecord(

@@ -77,7 +77,7 @@ def _key(options: QpsOptions) -> str:
 
 
 def _other_limit(options: QpsOptions) -> str:
-    """How the limit is made larger; "another limit" where the official one held."""
+    """How to raise the limit; "another limit" where the official one held."""
     given = _limit_words(options)
     if given:
         return f"or raise {given[0].replace('=', ' ')}"
@@ -219,7 +219,7 @@ class _Finder:
         if not options.keep:
             return
         key = _key(options)
-        # Rounded down: what is written is not more than what has held.
+        # Rounded down: the written rate is not more than the one that held.
         digits = 10 ** max(0, 3 - len(str(int(qps))))
         value = f"{int(qps * digits) / digits:g}"
         when = datetime.now(UTC).strftime("%Y-%m-%d")

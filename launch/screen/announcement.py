@@ -1,4 +1,4 @@
-"""What is going to run, said before anything is built or started."""
+"""The coming run in words, before anything is built or started."""
 
 from __future__ import annotations
 

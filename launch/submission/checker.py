@@ -68,7 +68,7 @@ _FOLLOWS = (
 )
 """Lines that only repeat that something failed."""
 _ALONE = "does not have all required scenarios"
-"""Of these, what is no mere heading."""
+"""Of these, all but mere headings."""
 UNKNOWN = "see the checker's source for what it asks"
 
 
@@ -154,7 +154,7 @@ def _last_line(output: str) -> str:
 def complaints(output: str, root: str = "") -> list[Complaint]:
     """Return what the checker complained of, one for each cure, without what only repeats it.
 
-    `root`, the tree's directory, is left out of what is quoted.
+    `root`, the tree's directory, is left out of quotations.
     """
     found: dict[str, list[str]] = {}
     following: list[str] = []
@@ -169,7 +169,7 @@ def complaints(output: str, root: str = "") -> list[Complaint]:
             following.append(text)
         elif text:
             cure = next((cure for word, cure in _CURES if re.search(word, text)), UNKNOWN)
-            # What is not known is told each by itself.
+            # Unknown complaints are listed each by itself.
             found.setdefault(cure if cure != UNKNOWN else text, []).append(text)
     if not found:
         # Alone they are what the checker has to say.

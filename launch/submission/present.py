@@ -1,4 +1,4 @@
-"""What a run made now would be made with, and why one that is there does not do instead."""
+"""What a run would use now, and why one that is there does not do instead."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CURABLE = ("--fast", "--count", "minimum ", "at most ")
 
 
 class Present:
-    """The runs of one model and scenario as they would be made now."""
+    """The runs of one model and scenario as they would be now."""
 
     def __init__(self, options: RunOptions) -> None:
         self._options = options
@@ -61,10 +61,10 @@ class Present:
         """Return why a run of that mode does not do, "" where it does."""
         if record is None:
             return "not there"
-        return self.made_otherwise(record) or self._unfit(record, mode)
+        return self.mismatch(record) or self._unfit(record, mode)
 
     def other_target(self, record: Record | None) -> str:
-        """Return what a performance run was asked for, where it is not what is asked for now."""
+        """Return a performance run's target in words where it is not today's, "" where it is."""
         if record is None or self._target is None:
             return ""
         target = SCENARIOS[self._options.scenario].target
@@ -73,8 +73,8 @@ class Present:
             return ""
         return f"of another {target.key} ({had:.6g}, now {self._target:.6g})"
 
-    def made_otherwise(self, record: Record) -> str:
-        """Return in what a run differs from one made now, "" where in nothing."""
+    def mismatch(self, record: Record) -> str:
+        """Return in what a run differs from one of now, "" where in nothing."""
         planned = self._planned
         had, has, assets = record.options, planned.options, record.assets
         if had.round != has.round:
@@ -121,7 +121,7 @@ def _from(facts: WeightsRecord | None, sha256: str | None) -> bool:
 
 
 def _other_machine(known: Host, here: Host) -> str:
-    """Return the first fact that tells two machines apart, "" where none does."""
+    """Return the first fact in which two machines differ, "" where there is none."""
     for name, had, has in (
         ("architecture", known.architecture, here.architecture),
         ("processor", known.processor, here.processor),

@@ -1,4 +1,4 @@
-"""A submission from what is there to a tree that was checked: plan, runs, assembly, checker."""
+"""A submission from the present runs to a checked tree: plan, runs, assembly, checker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from loadrun.durations import duration
 
 @dataclass(frozen=True)
 class Submission:
-    """What is to be submitted: `runs` are the options of each model and scenario.
+    """The submission: `runs` are the options of each model and scenario.
 
     `images` is the size of the data set where it is known, `checker` the checker's script.
     """
@@ -38,7 +38,7 @@ class Submission:
 
 
 def submit(submission: Submission) -> ExitCode:
-    """Make what is missing, assemble, check; exit code 3 where something stands against it."""
+    """Run what the tree lacks, assemble, check; exit code 3 where something stands against it."""
     terminal = Terminal()
     if not submission.dry_run:
         # What a killed run had finished counts.
@@ -65,8 +65,8 @@ def submit(submission: Submission) -> ExitCode:
 def _show_plan(submission: Submission, terminal: Terminal) -> None:
     layout = submission.layout
     terminal.line(f"{layout.division}, {submission.system['system_type']}, round {layout.round}")
-    for field, said, found in unlike_here(submission.system, read_topology()):
-        terminal.line(f"  note: {field} is '{said}' in the description, here it is '{found}'")
+    for field, given, found in unlike_here(submission.system, read_topology()):
+        terminal.line(f"  note: {field} is '{given}' in the description, here it is '{found}'")
     total, unknown = 0.0, 0
     for options in submission.runs:
         rate = known_rate(options)
@@ -76,8 +76,8 @@ def _show_plan(submission: Submission, terminal: Terminal) -> None:
                 continue
             seconds = estimate_s(step, rate, submission.images)
             total, unknown = total + (seconds or 0.0), unknown + (seconds is None)
-            told = "not known yet how long" if seconds is None else f"about {_about(seconds)}"
-            terminal.line(f"  {step.subject:<40} {told} ({step.missing})")
+            length = "not known yet how long" if seconds is None else f"about {_about(seconds)}"
+            terminal.line(f"  {step.subject:<40} {length} ({step.missing})")
     more = f", and {unknown} of unknown length" if unknown else ""
     terminal.line(f"to be run: about {_about(total)}{more}")
 
@@ -85,7 +85,7 @@ def _show_plan(submission: Submission, terminal: Terminal) -> None:
 def _make(options: RunOptions, tests: tuple[str, ...], terminal: Terminal) -> list[str]:
     """Make the runs of one model and scenario that are missing; returns those that failed.
 
-    What is missing is looked for before each run anew: one that is made again outdates others.
+    The missing runs are determined before each run anew: one that is repeated outdates others.
     """
     failed: list[str] = []
     tried: set[str] = set()

@@ -50,7 +50,7 @@ def facts(record: Record) -> str:
 
 
 def readme(records: dict[str, Record]) -> str:
-    """Return how a result was made: the commands, by what ran, and the plan."""
+    """Return how a result came about: the commands, by what ran, and the plan."""
     first = next(iter(records.values()))
     options = first.options
     lines = [
@@ -94,8 +94,8 @@ def calibration(written: str, system: str, records: list[Record]) -> str:
     heading = f"# Calibration for {system}\n"
     sections = [part for part in re.split("(?m)^(?=# Calibration for )", written) if part.strip()]
     others = [part.strip() for part in sections if not part.startswith(heading)]
-    models_told = {record.options.model: _calibration(record) for record in reversed(records)}
-    return "\n\n".join([*others, heading, *models_told.values()]).strip() + "\n"
+    by_model = {record.options.model: _calibration(record) for record in reversed(records)}
+    return "\n\n".join([*others, heading, *by_model.values()]).strip() + "\n"
 
 
 def _calibration(record: Record) -> str:

@@ -1,7 +1,7 @@
 """Assembles the tree of a submission from results: aside, then in its place.
 
 A tree holds the systems of one submitter, in one or both divisions, each written by a call of its
-own. A call replaces what is of its system and leaves everything else as it is.
+own. A call replaces the files of its system and leaves everything else as it is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from launch.compliance.references import ACCURACY, PERFORMANCE, place
 from launch.options import RunOptions
 from launch.outcome.record.run import Record, load
 from launch.outcome.results import ACCURACY_LOG, OLD, RUN_JSON, read_json, replace_folder
-from launch.outcome.room import told
+from launch.outcome.room import describe_error
 from launch.submission import texts
 from launch.submission.accuracy_log import accuracy_text, truncate
 from launch.submission.layout import Layout
@@ -51,7 +51,9 @@ def write_tree(
         (layout.root / _warning(layout)).unlink(missing_ok=True)
         _take_place(aside, layout.root, layout.own)
     except OSError as error:
-        raise RunError(f"{told(error)} (--out chooses another place for the tree)") from None
+        raise RunError(
+            f"{describe_error(error)} (--out chooses another place for the tree)"
+        ) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return reasons
@@ -69,9 +71,9 @@ def _write_draft(
     reasons: dict[str, None] = {}
     records: list[Record] = []
     for options in results:
-        made = _write_result(draft, options, tests)
-        records += made.values()
-        for record in made.values():
+        filed = _write_result(draft, options, tests)
+        records += filed.values()
+        for record in filed.values():
             audit = f"audit {record.options.audit}"
             found = [reason for reason in record.unofficial_reasons or () if reason != audit]
             if draft.division == "closed":

@@ -21,7 +21,7 @@ LONG_GROWTH, LONG_PRECISION, LONG_MOST = 1.06, 0.03, 5
 
 
 class RunEvaluator:
-    """Runs a choice; `runs` counts the tests made."""
+    """Runs a choice; `runs` counts the tests."""
 
     def __init__(self, options: TuneOptions, directory: Path, signals: Signals) -> None:
         self._options = options

@@ -96,6 +96,6 @@ def why_not(tuned: Tuned, topology: Topology, max_latency_ms: float | None) -> s
         return "it was made on another machine or for other processors"
     if SCENARIOS[tuned.scenario].limit is not None and tuned.max_latency_ms != max_latency_ms:
         limit = tuned.max_latency_ms
-        made = "the official limit" if limit is None else f"--max-latency {limit:g}"
-        return f"it was made for {made}"
+        condition = "the official limit" if limit is None else f"--max-latency {limit:g}"
+        return f"it was made for {condition}"
     return None

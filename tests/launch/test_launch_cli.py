@@ -37,7 +37,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (["rnu"], "unknown command 'rnu' (nearest: run)"),
         (["run"], "MODEL"),
@@ -89,10 +89,10 @@ def test_wrong_words_get_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     words: list[str],
-    said: str,
+    expected: str,
 ) -> None:
     monkeypatch.chdir(PACKAGE_ROOT)
-    assert said in refused(capsys, *words)
+    assert expected in refused(capsys, *words)
 
 
 @pytest.mark.parametrize("command", ["run", "calibrate", "build"])
@@ -103,7 +103,7 @@ def test_wrong_words_get_one_line(
         ("aarch64", "exists for x86-64 only, and this is aarch64: choose --engine pytorch"),
     ],
 )
-def test_without_onednn_the_cure_is_told_before_anything_is_built(
+def test_without_onednn_the_cure_comes_before_anything_is_built(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     command: str,
@@ -144,7 +144,7 @@ def test_help_is_quick_and_light(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_says_all_that_a_page_of_a_manual_does(
+def test_help_has_the_sections_of_a_manual_page(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
@@ -162,7 +162,7 @@ def test_help_says_all_that_a_page_of_a_manual_does(
             assert action.help, action.option_strings
 
 
-def test_help_tells_models_and_what_the_latency_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_models_and_explains_the_latency(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
@@ -257,7 +257,7 @@ def test_accuracy_of_a_log_of_another_harness(
     assert "val_map.txt:2: label 1000 is not in 0..999" in capsys.readouterr().err
 
 
-def test_an_accuracy_that_means_nothing_says_what_the_answers_look_like(
+def test_an_accuracy_that_means_nothing_describes_the_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answers = [(37 * n) % 1000 for n in range(60)]
@@ -293,7 +293,7 @@ def test_an_accuracy_that_means_nothing_says_what_the_answers_look_like(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_before_anything_is_made_is_one_line(number: signal.Signals) -> None:
+def test_a_signal_before_anything_is_built_is_one_line(number: signal.Signals) -> None:
     code = (
         "import os, sys; from launch import cli\n"
         "cli._run = lambda words: os.kill(os.getpid(), int(sys.argv[0]))\n"

@@ -74,7 +74,7 @@ GIVEN = st.fixed_dictionaries({n: values_of(option) for n, option in RunOptions.
 
 
 @pytest.mark.parametrize(("command", "name", "option"), DECLARED)
-def test_what_is_declared_is_in_parser_help_and_completion(
+def test_declared_options_are_in_parser_help_and_completion(
     command: str, name: str, option: Option
 ) -> None:
     parser = parsers()[1][command]
@@ -96,7 +96,7 @@ def test_what_is_declared_is_in_parser_help_and_completion(
 
 
 @given(values=GIVEN)
-def test_words_give_back_the_values_they_were_made_of(values: dict[str, Any]) -> None:
+def test_words_give_back_the_values_they_came_from(values: dict[str, Any]) -> None:
     found = vars(parse(RunOptions.asking(**values)))
     assert found.keys() == values.keys()
     for name, option in RunOptions.options().items():
@@ -137,7 +137,7 @@ def test_checked_options_come_back_from_words_and_from_json(
     assert RunOptions.from_json(as_json) == options
 
 
-def test_what_run_json_holds_is_what_says_so() -> None:
+def test_run_json_holds_the_options_declared_for_it() -> None:
     options = read_options(parse(["resnet50", "--engine=sim", "--no-tuned"]))
     recorded = options.recorded()
     assert recorded.keys() - {"in_process", "tuned"} == {*RunOptions.going(Goes.RECORD)}
@@ -162,7 +162,7 @@ def test_processes_have_a_field_for_what_goes_to_them(where: Goes, config: type)
     assert {*RunOptions.going(where)} <= {item.name for item in fields(config)}
 
 
-def test_what_is_no_option_cannot_be_asked_for() -> None:
+def test_an_unknown_option_cannot_be_asked_for() -> None:
     with pytest.raises(KeyError):
         RunOptions.asking(batchsize=3)
 
@@ -246,7 +246,7 @@ def test_every_flag_in_a_message_is_one_that_a_command_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason"),
     [
         ("a\nb", r"'a\nb' holds control characters: leave them out"),
         ("\x1b[31mred", r"'\x1b[31mred' holds control characters: leave them out"),
@@ -257,12 +257,12 @@ def test_every_flag_in_a_message_is_one_that_a_command_has() -> None:
     ],
 )
 def test_a_label_that_is_not_one_line_is_refused(
-    capsys: pytest.CaptureFixture[str], text: str, said: str
+    capsys: pytest.CaptureFixture[str], text: str, reason: str
 ) -> None:
     with pytest.raises(SystemExit):
         main(["run", "resnet50", f"--label={text}"])
-    told = f"loadrun: error: --label: {said}. Try 'loadrun run --help'\n"
-    assert capsys.readouterr().err == told
+    line = f"loadrun: error: --label: {reason}. Try 'loadrun run --help'\n"
+    assert capsys.readouterr().err == line
 
 
 def test_a_label_of_spaces_is_none() -> None:

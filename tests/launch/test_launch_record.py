@@ -44,7 +44,7 @@ def recorder_of(*words: str) -> Recorder:
     return Recorder(options, plan, find_pinning(topology), topology, "abcd")
 
 
-def test_what_was_told_while_building_stays_beside_what_loadrun_notes() -> None:
+def test_notices_of_building_stay_beside_loadruns_notes() -> None:
     recorder = recorder_of()
     samples = SampleFacts("s.npy", 3, 0, DataFacts("synthetic", "0", True))
     notices = ["only slow kernels"]
@@ -110,7 +110,7 @@ def test_trials_expect_no_rate(tmp_path: Path) -> None:
     assert without_targets(tmp_path / "none", "resnet50", "Server", copies) is None
 
 
-def test_a_trial_whose_times_do_not_count_is_made_again(
+def test_a_trial_whose_times_do_not_count_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoiled = record(

@@ -1,4 +1,4 @@
-"""Submissions: what is missing, the tree of each round, the checker's complaints, real runs."""
+"""Submissions: missing runs, the tree of each round, the checker's complaints, real runs."""
 
 from __future__ import annotations
 
@@ -168,9 +168,7 @@ def test_everything_is_missing_at_first_and_nothing_at_last(results: Results) ->
         ({"result": records.result(valid=True, errors=["clock"])}, "LoadGen logged an error"),
     ],
 )
-def test_a_run_that_does_not_do_is_made_again(
-    results: Results, changes: dict[str, Any], why: str
-) -> None:
+def test_an_unfit_run_is_repeated(results: Results, changes: dict[str, Any], why: str) -> None:
     results.complete("Offline")
     results.run("Offline", **changes)
     found = missing(results)
@@ -252,7 +250,7 @@ def test_an_accuracy_that_means_nothing_does_not_do(results: Results) -> None:
 
 
 @pytest.mark.parametrize("repaired", ["val", "calibration"])
-def test_runs_of_images_that_were_repaired_since_are_made_again(
+def test_runs_of_images_that_were_repaired_since_are_repeated(
     results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repaired: str
 ) -> None:
     """In place, and to the same size."""
@@ -263,13 +261,13 @@ def test_runs_of_images_that_were_repaired_since_are_made_again(
     (tmp_path / "val/val_map.txt").write_text("a.jpg 1\n")
     images, calibration = image_folder(tmp_path / "val"), image_folder(tmp_path / "calibration")
     data = content_of(images, tmp_path).with_labels([1])
-    made: dict[str, Any] = {
+    changes: dict[str, Any] = {
         "data": {"name": "val", "sha256": data, "synthetic": False},
         "calibration": "calibration",
         "calibration_sha256": content_of(calibration, tmp_path).sha256,
     }
-    results.run("Offline", **made)
-    results.run("Offline", "AccuracyOnly", **made)
+    results.run("Offline", **changes)
+    results.run("Offline", "AccuracyOnly", **changes)
     words = [f"--images={images.root}", f"--calibration={calibration.root}"]
     for mode in ("PerformanceOnly", "AccuracyOnly"):
         assert mode not in missing(results, *words)
@@ -280,7 +278,7 @@ def test_runs_of_images_that_were_repaired_since_are_made_again(
 
 
 @pytest.mark.parametrize(("memory", "same"), [(1.01, True), (0.5, False)])
-def test_memory_tells_machines_apart_within_what_a_kernel_keeps(
+def test_memory_distinguishes_machines_beyond_what_a_kernel_keeps(
     results: Results, memory: float, same: bool
 ) -> None:
     results.complete("Offline")
@@ -417,7 +415,7 @@ def test_a_tree_of_short_runs_is_marked(results: Results, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("measured", "said"),
+    ("measured", "expected"),
     [
         ({"total": 1_300, "value": 0.8}, "accuracy over 1,300 of 50,000 images"),
         ({"total": 50_000, "value": 0.75}, "accuracy 75.000%, below 75.695%"),
@@ -425,14 +423,14 @@ def test_a_tree_of_short_runs_is_marked(results: Results, tmp_path: Path) -> Non
     ],
 )
 def test_what_the_closed_division_asks_of_accuracy(
-    results: Results, measured: dict[str, Any], said: str
+    results: Results, measured: dict[str, Any], expected: str
 ) -> None:
     results.complete("Offline")
     results.run("Offline", "AccuracyOnly", accuracy=records.accuracy(**measured))
-    assert results.tree()[1] == [f"resnet50 Offline: {said}"]
+    assert results.tree()[1] == [f"resnet50 Offline: {expected}"]
 
 
-def test_a_tree_keeps_what_is_not_of_its_system(results: Results) -> None:
+def test_a_tree_keeps_the_files_of_other_systems(results: Results) -> None:
     results.complete("Offline")
     layout, _ = results.tree()
     other = layout.home / "results/other/resnet50/Offline/README.md"
@@ -476,7 +474,7 @@ def test_systems_share_the_documents_of_a_tree(results: Results) -> None:
     ]
 
 
-def test_a_tree_that_cannot_be_written_is_told_in_one_line(results: Results) -> None:
+def test_a_tree_that_cannot_be_written_is_one_line(results: Results) -> None:
     results.complete("Offline")
     (results.directory.with_name("out")).write_text("a file")
     with pytest.raises(RunError, match=r"out.*\(--out chooses another place for the tree\)"):
@@ -561,8 +559,8 @@ def test_the_description_of_another_machine_is_noticed() -> None:
     description = describe(read_topology())
     assert unlike_here(description, read_topology()) == []
     description["host_processor_core_count"] = "9999"
-    ((field, said, _),) = unlike_here(description, read_topology())
-    assert (field, said) == ("host_processor_core_count", "9999")
+    ((field, given, _),) = unlike_here(description, read_topology())
+    assert (field, given) == ("host_processor_core_count", "9999")
 
 
 def test_descriptions_that_are_none(tmp_path: Path) -> None:
@@ -609,7 +607,7 @@ def test_complaints_of_both_checkers_have_their_cures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "expected"),
     [
         (
             "raise ModuleNotFoundError(\"No module named 'yaml'\")",
@@ -620,12 +618,12 @@ def test_complaints_of_both_checkers_have_their_cures() -> None:
     ],
 )
 def test_a_checker_that_will_not_do_is_refused_at_once(
-    tmp_path: Path, script: str, said: str
+    tmp_path: Path, script: str, expected: str
 ) -> None:
     main_script = tmp_path / "tools/submission/submission_checker/main.py"
     main_script.parent.mkdir(parents=True)
     main_script.write_text(script)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=expected):
         find_checker(tmp_path, ROUND)
 
 
@@ -638,7 +636,7 @@ def test_a_folder_that_is_no_checkout(tmp_path: Path) -> None:
     assert find_checker(tmp_path, ROUND) == script
 
 
-def test_a_checker_that_ends_half_way_leaves_what_it_said(tmp_path: Path, results: Results) -> None:
+def test_a_checker_that_ends_half_way_leaves_its_output(tmp_path: Path, results: Results) -> None:
     results.complete("Offline")
     layout, _ = results.tree()
     script, log = tmp_path / "checker.py", tmp_path / "checker.log"
@@ -649,7 +647,7 @@ def test_a_checker_that_ends_half_way_leaves_what_it_said(tmp_path: Path, result
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         ("--round v9", "unknown round 'v9' (known: v5.0, v5.1, v6.0, v6.1)"),
         ("--round v5.0 --models mobilenet", "no benchmark of the closed division"),
@@ -664,14 +662,14 @@ def test_a_checker_that_ends_half_way_leaves_what_it_said(tmp_path: Path, result
         ("--round v5.0 --checker .", "no checkout of mlcommons/inference"),
     ],
 )
-def test_what_cannot_be_submitted_is_told_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, said: str
+def test_what_cannot_be_submitted_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, expected: str
 ) -> None:
     path = filled(tmp_path / "box.json")
     given = ["submit", "--submitter", "Acme", "--system", str(path), *words.split()]
     assert main([*given, "--results", str(tmp_path / "results")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
+    assert expected in line
     assert not (tmp_path / "results").exists()
 
 
