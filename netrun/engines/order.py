@@ -11,17 +11,14 @@ import importlib.metadata
 import inspect
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from base.errors import InputError
-from base.files import write_text
-from base.stamps import noted, stamp
 from models import artifact, program
 from models.errors import WeightsError
 from netrun.engines import EngineError
@@ -33,8 +30,6 @@ if TYPE_CHECKING:
 
     from models.task import Array, Part, Task
 
-NOTED_BYTES = 1 << 30
-"""From this size on, a weights file's hash is noted in the cache."""
 QUANTISATION = 3  # raised when the same inputs would give another program
 Progress = Callable[[int, int], None]
 Notice = Callable[[str], None]
@@ -82,7 +77,7 @@ class Order:
             "source": _source_hash(type(self.task)),
             "settings": _plain(vars(self.task)),
             "parts": [asdict(part) for part in self.task.parts],
-            "weights": None if self.weights is None else weights_hash(self.weights, self.cache),
+            "weights": None if self.weights is None else weights_hash(self.weights),
             "torch": importlib.metadata.version("torch"),
         }
 
@@ -120,10 +115,7 @@ class Order:
     def graph(self, part: Part) -> torch.nn.Module | Path:
         """The part in fp32, with the weights that `origin` has the hash of."""
         graph = self.task.graph(part.name, self.weights)
-        if (
-            self.weights is not None
-            and weights_hash(self.weights, self.cache) != self.origin["weights"]
-        ):
+        if self.weights is not None and weights_hash(self.weights) != self.origin["weights"]:
             raise WeightsError(f"{self.weights}: changed while it was read; run it again")
         return graph
 
@@ -182,33 +174,13 @@ class Order:
         return self.calibration
 
 
-def weights_hash(path: Path, cache: Path | None = None) -> str:
-    """SHA-256 of a weights file; raises WeightsError where it cannot be read.
-
-    With a cache it is noted there, so that a file of many GB is read once for all runs.
-    """
+def weights_hash(path: Path) -> str:
+    """SHA-256 of a weights file; raises WeightsError where it cannot be read."""
     try:
-        before = stamp(path)
-        if cache is None or path.stat().st_size < NOTED_BYTES:
-            return _file_hash(path, before)
-        name = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
-        note = cache / "hashes" / name[:16]
-        known, _, found = (noted(note) or "").partition("\n")
-        if known != before:
-            found = _file_hash(path, before)
-            with suppress(OSError):
-                note.parent.mkdir(parents=True, exist_ok=True)
-                write_text(note, f"{before}\n{found}")
-        return found
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-@lru_cache(maxsize=16)
-def _file_hash(path: Path, stamped: str) -> str:
-    """Of the file that has this stamp: a build asks several times."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _samples_hash(samples: Samples) -> str:

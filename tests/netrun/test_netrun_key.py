@@ -163,28 +163,3 @@ def test_the_processor_is_told_by_its_model_and_cache(tmp_path: Path) -> None:
     cpuinfo.write_text(f"processor\t: 0\n{first}cpu MHz\t: 2000\n\nprocessor\t: 1\nmodel\t: 2\n")
     assert processor_identity(cpuinfo) == ["M", "6", "1", "9 KB"]
     assert processor_identity(tmp_path / "absent") == []
-
-
-def test_large_weights_are_hashed_once_for_all_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    weights, cache = tmp_path / "weights", tmp_path / "cache"
-    weights.write_bytes(b"some weights")
-    read: list[Path] = []
-    real = order._file_hash.__wrapped__
-
-    def file_hash(path: Path, stamped: str) -> str:
-        read.append(path)
-        return real(path, stamped)
-
-    monkeypatch.setattr(order, "_file_hash", file_hash)
-    monkeypatch.setattr(order, "NOTED_BYTES", 5)
-    found = order.weights_hash(weights, cache)
-    assert found == order.weights_hash(weights)
-    read.clear()
-    assert order.weights_hash(weights, cache) == found
-    assert read == []
-    other = tmp_path / "other"
-    other.write_bytes(b"other weights")
-    other.replace(weights)
-    assert order.weights_hash(weights, cache) == order.weights_hash(weights) != found
