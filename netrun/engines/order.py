@@ -24,6 +24,7 @@ from models import artifact, program
 from models.errors import WeightsError
 from netrun.engines import EngineError
 from netrun.engines.engine import part_file
+from netrun.engines.recorder import given_as_they_are, record
 
 if TYPE_CHECKING:
     import torch
@@ -130,8 +131,15 @@ class Order:
         return graph
 
     def inputs(self, part: Part) -> Samples:
-        """What the part is given for the calibration samples."""
-        return self._calibration()
+        """What the part is given for the calibration samples, of one row each."""
+        return self._inputs[part.name]
+
+    @cached_property
+    def _inputs(self) -> Mapping[str, Samples]:
+        samples = self._calibration()
+        if given_as_they_are(self.task, samples):
+            return {self.task.parts[0].name: samples}
+        return record(self.task, samples, lambda part: self.module(part, "pytorch"), self.progress)
 
     def programs(self) -> Path:
         """The parts as int8 programs (`models.program`), which depend on no machine."""
