@@ -17,7 +17,7 @@ from models.squad.answers import answer
 from models.squad.articles import read_articles
 from models.squad.score import Quality, judge
 from models.squad.vocabulary import NAME, Vocabulary, read_vocabulary
-from models.squad.windows import LONGEST, VERSION, Window, make_windows
+from models.squad.windows import LONGEST, VERSION, make_windows
 from models.task import Array, Field, Sources
 
 FIELDS = (Field("input_ids", "<i4", (None,)), Field("second", "<i4", ()))
