@@ -163,7 +163,7 @@ class _Quantiser:
         from models.squad.network import Stream
 
         self._network, self._ranges, self._progress = network, ranges, progress
-        self._streams = [Stream(b["lengths"].long(), b["seconds"].long()) for b in batches]
+        self._streams = [Stream(b["positions"], b["types"]) for b in batches]
         self._ids = [batch["input_ids"] for batch in batches]
         self._keep = -(-TRIED_ON // len(batches))
         self._arrays: Arrays = {}

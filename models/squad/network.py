@@ -6,6 +6,8 @@ works within each sequence, on neighbours of equal length together. Names are Hu
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,23 +16,20 @@ from models.squad.sizes import Sizes
 
 
 class Stream:
-    """Where the sequences of a batch are: runs of neighbours of equal length."""
+    """Tokens of all sequences, one behind the other."""
 
-    def __init__(self, lengths: Tensor, seconds: Tensor) -> None:
-        sizes = lengths.tolist()
+    def __init__(self, positions: Tensor, types: Tensor) -> None:
+        """Of each token, its place in its sequence, which begins at 0, and its segment."""
+        self.positions, self.types = positions, types
         self.runs: list[tuple[int, int, int]] = []
-        """(first token, sequences, tokens of each)"""
-        start = 0
-        for size in sizes:
-            if self.runs and self.runs[-1][2] == size:
-                first, count, _ = self.runs[-1]
+        """(first token, sequences, tokens of each) of neighbours of equal length."""
+        starts = torch.nonzero(positions == 0).flatten().tolist()
+        for start, end in pairwise([*starts, len(positions)]):
+            if self.runs and self.runs[-1][2] == end - start:
+                first, count, size = self.runs[-1]
                 self.runs[-1] = (first, count + 1, size)
             else:
-                self.runs.append((start, 1, size))
-            start += size
-        starts = torch.repeat_interleave(torch.cumsum(lengths, 0) - lengths, lengths)
-        self.positions = torch.arange(start) - starts
-        self.types = (self.positions >= torch.repeat_interleave(seconds, lengths)).long()
+                self.runs.append((start, 1, end - start))
 
 
 class Embeddings(nn.Module):
@@ -165,12 +164,11 @@ class QuestionAnswering(nn.Module):
         self.bert = Bert(sizes)
         self.qa_outputs = nn.Linear(sizes.hidden, 2)
 
-    def forward(self, input_ids: Tensor, lengths: Tensor, seconds: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, positions: Tensor, types: Tensor) -> Tensor:
         """Return logits [tokens, 2].
 
-        `input_ids` [tokens] of all sequences one behind the other, their `lengths` [n], and where
-        the second segment of each begins, `seconds` [n]; integers.
+        Of every token [tokens] its word piece, its place in its sequence and its segment; integers.
         """
-        stream = Stream(lengths.long(), seconds.long())
+        stream = Stream(positions, types)
         logits: Tensor = self.qa_outputs(self.bert(input_ids, stream))
         return logits

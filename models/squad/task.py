@@ -1,4 +1,7 @@
-"""The task: BERT answers questions on paragraphs."""
+"""The task: BERT answers questions on paragraphs.
+
+A part's rows are tokens, those of all sequences of a batch one behind the other.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,22 @@ def _benchmark(name: str, share: float) -> Benchmark:
     )
 
 
+def stream(ids: Sequence[Array], seconds: Sequence[int]) -> dict[str, Array]:
+    """Sequences as the network takes them: their tokens one behind the other, without padding.
+
+    `ids` are the word pieces of each, `seconds` where its second segment begins.
+    """
+    lengths = np.array([len(one) for one in ids])
+    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    positions = np.arange(len(starts)) - starts
+    types = positions >= np.repeat(seconds, lengths)
+    return {
+        "input_ids": np.concatenate(ids),
+        "positions": positions.astype(np.int32),
+        "types": types.astype(np.int32),
+    }
+
+
 class Squad(Task):
     """BERT on SQuAD v1.1. Its size is that of the weights."""
 
@@ -47,11 +66,11 @@ class Squad(Task):
         Part(
             NETWORK,
             inputs=(
-                Field("input_ids", "<i4", (None,)),
-                Field("lengths", "<i4", (None,)),
-                Field("seconds", "<i4", (None,)),
+                Field("input_ids", "<i4", ()),
+                Field("positions", "<i4", ()),
+                Field("types", "<i4", ()),
             ),
-            outputs=(Field("logits", "<f4", (None, 2)),),
+            outputs=(Field("logits", "<f4", (2,)),),
         ),
     )
     fields = FIELDS
@@ -79,10 +98,9 @@ class Squad(Task):
     def infer(self, run: Mapping[str, Run], batch: Batch) -> Sequence[Array]:
         """Start and end logits of every token, float32 [tokens, 2] a sample."""
         ids = batch.views("input_ids")
-        lengths = np.array([len(one) for one in ids], np.int32)
-        seconds = np.array([int(one) for one in batch.views("second")], np.int32)
-        out = run[NETWORK](input_ids=np.concatenate(ids), lengths=lengths, seconds=seconds)
-        return np.split(out["logits"], np.cumsum(lengths)[:-1])
+        sizes = [len(one) for one in ids]
+        out = run[NETWORK](**stream(ids, [int(one) for one in batch.views("second")]))
+        return np.split(out["logits"], np.cumsum(sizes)[:-1])
 
     def score(self, answers: Mapping[int, bytes], data: DataSet) -> Score:
         """Exact match and F1, in percent; the value is F1."""

@@ -36,9 +36,9 @@ from netrun.engines.transformer.instructions import Vectors
 KEYS = 32
 """Keys of a step: as many bfloat16 as a tile's row holds."""
 _ITEM = 32  # bytes of an item: offset of its queries, of its output, tokens, full steps of keys
-_LIMIT, _MAGIC = 100.0, 1.5 * 2**23
-# 2 ** x for |x| <= 0.5, from x^3 on; within 8e-5 of it.
-_POWER = (0.05517069, 0.24260998, 0.69326103, 0.99992815)
+_LIMIT = 100.0
+# 2 ** x from 0 to 1, from x^3 on; within 8e-5 of it.
+_POWER = (0.07802389, 0.22606794, 0.6958333, 0.99992523)
 _AT_ONCE = 4  # rows of scores
 
 
@@ -125,7 +125,7 @@ class AttentionRoutine(Routine):
         self._out = self._sums + ROWS * LINE
         self.scratch_bytes = self._out + self._wide * TILE
         self._config = self.pool.add(configuration([(ROWS, LINE)] * 8))
-        self._constants = self.pool.add(np.array([_LIMIT, _MAGIC, *_POWER], np.float32))
+        self._constants = self.pool.add(np.array([_LIMIT, *_POWER], np.float32))
         lane = np.arange(KEYS)
         masks = np.where(lane < np.arange(KEYS + 1)[:, None], np.uint32(0xFFFFFFFF), np.uint32(0))
         self._masks = self.pool.add(masks.astype(np.uint32))  # of 0 to 32 keys
@@ -232,7 +232,7 @@ class AttentionRoutine(Routine):
         a, layer = self.a, self._layer
         again, some, full = Label(), Label(), Label()
         a.mov(Reg.RCX, self.argument("pool"))
-        for index in range(2 + len(_POWER)):
+        for index in range(1 + len(_POWER)):
             a.broadcast(Zmm(index), Mem(Reg.RCX, self._constants + 4 * index))
         a.mov(Reg.R11, Mem(Reg.RBX, 8))
         a.add(Reg.R11, self.argument("output"))
@@ -309,31 +309,25 @@ class AttentionRoutine(Routine):
     def _powers(self, sums: Sequence[Zmm], masked: bool) -> None:
         """Scores of some rows at R8, 32 keys each, to weights at R9."""
         a = self.a
-        limit, magic = Zmm(0), Zmm(1)
-        cubic, square, linear, one = (Zmm(2 + index) for index in range(4))
+        limit = Zmm(0)
+        cubic, square, linear, one = (Zmm(1 + index) for index in range(4))
         pairs = [
             (Zmm(6 + 4 * row + 2 * half), Zmm(7 + 4 * row + 2 * half), row, half)
             for row in range(_AT_ONCE)
             for half in range(2)
         ]
-        whole = [Zmm(28 + index % 4) for index in range(len(pairs))]
         for first in range(0, len(pairs), 4):
-            some = list(zip(pairs[first : first + 4], whole, strict=False))
+            some = list(zip(pairs[first : first + 4], [Zmm(28 + i) for i in range(4)], strict=True))
             for (value, _, row, half), _ in some:
                 a.vector("vminps", value, limit, Mem(Reg.R8, half * TILE + row * LINE))
-            for (value, _, _, _), rounded in some:
-                a.vector("vaddps", rounded, value, magic)
-            for (value, _, _, _), rounded in some:
-                a.three("vsubps", rounded, rounded, magic)
-            for (value, _, _, _), rounded in some:
-                a.three("vsubps", value, value, rounded)
-            for (value, power, _, _), _ in some:
+            for (value, power, _, _), fraction in some:
+                a.fraction(fraction, value)
                 a.copy(power, cubic)
             for coefficient in (square, linear, one):
-                for (value, power, _, _), _ in some:
-                    a.three("vfmadd213ps", power, value, coefficient)
-            for (_, power, _, _), rounded in some:
-                a.three("vscalefps", power, power, rounded)
+                for (_, power, _, _), fraction in some:
+                    a.three("vfmadd213ps", power, fraction, coefficient)
+            for (value, power, _, _), _ in some:
+                a.three("vscalefps", power, power, value)
             if masked:
                 for (_, power, _, half), _ in some:
                     a.three("vpandd", power, power, Mem(Reg.RCX, self._masks + half * LINE))

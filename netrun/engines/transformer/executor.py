@@ -13,7 +13,7 @@ next one reads it, and weights should be read for many tokens.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,6 +142,7 @@ class Executor:
     ) -> None:
         """Make all kernels; raises OSError where memory cannot be made executable."""
         self._arrays, self._shape, self._threads = arrays, shape, threads
+        self._longest = longest
         self.most = max(GROUP, -(-longest // WIDTH) * WIDTH)
         rows = self.most + max(KEYS, WIDTH)
         hidden, inner = shape.hidden, shape.inner
@@ -196,40 +197,30 @@ class Executor:
             kernel.arguments.residual = residual.ctypes.data
 
     def run(
-        self, ids: NDArray[np.int32], lengths: NDArray[np.int32], seconds: NDArray[np.int32]
+        self, ids: NDArray[np.int32], positions: NDArray[np.int32], types: NDArray[np.int32]
     ) -> NDArray[np.float32]:
-        """Logits [tokens, 2] of sequences one behind the other; see `QuestionAnswering.forward`."""
+        """Logits [tokens, 2] of sequences one behind the other.
+
+        Of every token its word piece, its place in its sequence and its segment, as for
+        `QuestionAnswering.forward`. Raises ValueError where a sequence is longer than agreed.
+        """
         logits = np.empty((len(ids), len(self._arrays["head.bias"])), np.float32)
+        starts = np.flatnonzero(positions == 0)
+        lengths = np.diff(starts, append=len(ids))
+        if lengths.max(initial=0) > self._longest:
+            raise ValueError(f"a sequence of {lengths.max()} tokens, at most {self._longest} fit")
         start = 0
-        for first, last in self._groups(lengths):
-            tokens = int(lengths[first:last].sum())
-            here = slice(start, start + tokens)
-            self._group(ids[here], lengths[first:last], seconds[first:last], logits[here])
-            start += tokens
+        for first, last in groups(lengths.tolist(), self.most):
+            sizes = lengths[first:last]
+            here = slice(start, start + int(sizes.sum()))
+            self._embed_tokens(ids[here], positions[here], types[here])
+            self._group(sizes.tolist(), logits[here])
+            start = here.stop
         return logits
 
-    def _groups(self, lengths: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
-        """Runs of sequences that fit the buffers, as even as can be in their order."""
-        total, first, tokens = int(lengths.sum()), 0, 0
-        wanted = total / max(1, -(-total // self.most))
-        for number, length in enumerate(lengths.tolist()):
-            over = tokens + length > self.most
-            if tokens and (over or tokens + length / 2 > wanted):
-                yield first, number
-                first, tokens = number, 0
-            tokens += length
-        yield first, len(lengths)
-
-    def _group(
-        self,
-        ids: NDArray[np.int32],
-        lengths: NDArray[np.int32],
-        seconds: NDArray[np.int32],
-        logits: NDArray[np.float32],
-    ) -> None:
-        tokens = len(ids)
-        self._embed_tokens(ids, lengths, seconds)
-        self._attention.set_lengths(lengths.tolist())
+    def _group(self, lengths: Sequence[int], logits: NDArray[np.float32]) -> None:
+        tokens = sum(lengths)
+        self._attention.set_lengths(lengths)
         self._embed.set_tokens(tokens)
         self._embed.call()
         for layer in self._layers:
@@ -265,12 +256,24 @@ class Executor:
             layer.narrows.call()
 
     def _embed_tokens(
-        self, ids: NDArray[np.int32], lengths: NDArray[np.int32], seconds: NDArray[np.int32]
+        self, ids: NDArray[np.int32], positions: NDArray[np.int32], types: NDArray[np.int32]
     ) -> None:
-        starts = np.cumsum(lengths) - lengths
-        places = np.arange(len(ids)) - np.repeat(starts, lengths)
-        types = (places >= np.repeat(seconds, lengths)).astype(np.intp)
         words = self._arrays["embedding.words"][ids].astype(np.float32)
-        words += self._arrays["embedding.positions"][places]
+        words += self._arrays["embedding.positions"][positions]
         words += self._arrays["embedding.types"][types]
         self._y[: len(ids), : 2 * self._shape.hidden].view(np.float16)[:] = words
+
+
+def groups(lengths: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
+    """Cut sequences of these lengths into runs of at most `most` tokens, about equally large.
+
+    Yields the first and the last but one of each.
+    """
+    total, first, tokens = sum(lengths), 0, 0
+    wanted = total / max(1, -(-total // most))
+    for number, length in enumerate(lengths):
+        if tokens and (tokens + length > most or tokens + length / 2 > wanted):
+            yield first, number
+            first, tokens = number, 0
+        tokens += length
+    yield first, len(lengths)

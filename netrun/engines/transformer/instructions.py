@@ -88,6 +88,11 @@ class Vectors(Assembler):
         self._evex(_0F, _66, 0, 0x72, 6, target.number, source)
         self._emit(bits)
 
+    def fraction(self, target: Zmm, source: Zmm) -> None:
+        """``vreduceps``: what floats are above the next lower integer."""
+        self._evex(_3A, _66, 0, 0x56, target.number, 0, source)
+        self._emit(1)
+
     def store_half(self, target: Mem, source: Zmm) -> None:
         """The lower 32 bytes of a vector to memory (``vextracti64x4`` 0)."""
         self._evex(_3A, _66, 1, 0x3B, source.number, 0, target, unit=32)
