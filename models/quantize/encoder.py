@@ -21,13 +21,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.quantize.rounding import feed_back
+from models.streams import Stream
+
 Arrays = dict[str, NDArray[Any]]
 Progress = Callable[[int, int], None]
 LARGEST = 127.0
-SHARES = (0.35, 0.5, 0.65, 0.8, 1.0)
+SHARES = (0.5, 0.65, 0.8, 0.9)
 """Exponents of a channel's range in its scale that are tried; the rest is left to the weights."""
 TRIED_ON = 512
 """Tokens that they are tried on."""
+ROUNDED_ON = 4096
+"""Tokens that weights are rounded for."""
 _SMALLEST = 1e-6
 _LOG2_E = 1.4426950408889634
 VERSION = "1"
@@ -83,23 +88,46 @@ class Linear:
 
 
 def quantise_linear(
-    weight: Tensor, bias: Tensor, given: Input, amax: Sequence[float] | None = None
+    weight: Tensor, bias: Tensor, given: Input, rows: Tensor | None = None
 ) -> Linear:
-    """A layer for an input that is stored so; `amax` are ranges of parts of its outputs."""
+    """A layer for an input that is stored so.
+
+    With `rows`, inputs [tokens, in] as they are before they are stored, weights are rounded so that
+    the output errs least on them, else to the nearest integer.
+    """
     scaled = weight * given.scale
-    if amax is None:
-        scales = scaled.abs().amax(1).clamp(min=_SMALLEST**2) / LARGEST
-    else:
-        each = len(weight) // len(amax)
-        parts = torch.tensor(amax).repeat_interleave(each)
-        scales = parts * given.scale[0] / LARGEST
-    stored = torch.round(scaled / scales[:, None]).clamp(-LARGEST, LARGEST)
-    return Linear(stored, scales, bias - scales * (stored @ given.zero))
+    scales = scaled.abs().amax(1).clamp(min=_SMALLEST**2) / LARGEST
+    exact = scaled / scales[:, None]
+    if rows is None:
+        return _linear(exact, torch.round(exact), scales, bias, given, given.zero)
+    stored = given.store(rows)
+    mean = stored.mean(0)
+    stored -= mean
+    rounded = feed_back(exact, stored.T @ stored / len(rows), None)
+    return _linear(exact, rounded, scales, bias, given, mean)
+
+
+def trained_linear(weight: Tensor, bias: Tensor, given: Input, amax: Sequence[float]) -> Linear:
+    """A layer that was trained for int8; `amax` are the ranges of equal parts of its outputs."""
+    parts = torch.tensor(amax).repeat_interleave(len(weight) // len(amax))
+    scales = parts * given.scale[0] / LARGEST
+    exact = weight * given.scale / scales[:, None]
+    rounded = torch.round(exact).clamp(-LARGEST, LARGEST)
+    return _linear(rounded, rounded, scales, bias, given, given.zero)
+
+
+def _linear(
+    exact: Tensor, rounded: Tensor, scales: Tensor, bias: Tensor, given: Input, mean: Tensor
+) -> Linear:
+    """A layer whose bias takes in the zeros, and what rounding does to the output of `mean`."""
+    offset = exact @ (mean - given.zero) - rounded @ mean
+    return Linear(rounded, scales, bias + scales * offset)
 
 
 def choose_input(seen: Seen, weight: Tensor, bias: Tensor) -> Input:
     """The way to store an input that its layer's output suffers least from."""
     rows = torch.cat(seen.rows)
+    rows = rows[:: max(1, len(rows) // TRIED_ON)]
     exact = rows @ weight.T
     best: tuple[float, Input] | None = None
     for share in SHARES:
@@ -160,12 +188,10 @@ class _Quantiser:
         ranges: Mapping[str, float],
         progress: Progress,
     ) -> None:
-        from models.squad.network import Stream
-
         self._network, self._ranges, self._progress = network, ranges, progress
         self._streams = [Stream(b["positions"], b["types"]) for b in batches]
         self._ids = [batch["input_ids"] for batch in batches]
-        self._keep = -(-TRIED_ON // len(batches))
+        self._keep = -(-ROUNDED_ON // len(batches))
         self._arrays: Arrays = {}
 
     def run(self) -> Arrays:
@@ -224,14 +250,22 @@ class _Quantiser:
         three = [
             f"bert.encoder.layer.{number}.attention.self.{p}" for p in ("query", "key", "value")
         ]
-        quantised = quantise_linear(*qkv, inputs[0], self._weight_ranges(three))
+        quantised = self._quantised(three, qkv, inputs[0], seen[0])
+        others = [
+            self._quantised([name], one, given, each)
+            for name, one, given, each in zip(
+                names[1:], linear[1:], inputs[1:], seen[1:], strict=True
+            )
+        ]
         self._linear(f"{number}.qkv", _for_attention(quantised, inputs[1], looks.heads))
-        self._linear(f"{number}.attention", self._quantised(names[1], linear[1], inputs[1]))
+        self._linear(
+            f"{number}.attention", self._quantised([names[1]], linear[1], inputs[1], seen[1])
+        )
         self._normalisation(f"{number}.attention.norm", joins.LayerNorm, inputs[2])
-        self._linear(f"{number}.inner", self._quantised(names[2], linear[2], inputs[2]))
+        self._linear(f"{number}.inner", others[1])
         self._arrays[f"{number}.inner.gain"] = (1 / inputs[3].scale).numpy()
         self._arrays[f"{number}.inner.shift"] = inputs[3].zero.numpy()
-        self._linear(f"{number}.output", self._quantised(names[3], linear[3], inputs[3]))
+        self._linear(f"{number}.output", others[2])
         return layer.output.LayerNorm, f"{number}.output.norm"
 
     def _input(self, name: str, seen: Seen, weight: Tensor, bias: Tensor) -> Input:
@@ -242,8 +276,13 @@ class _Quantiser:
         found = [self._ranges.get(f"{name}._weight_quantizer._amax") for name in names]
         return None if None in found else [amax for amax in found if amax is not None]
 
-    def _quantised(self, name: str, linear: tuple[Tensor, Tensor], given: Input) -> Linear:
-        return quantise_linear(*linear, given, self._weight_ranges([name]))
+    def _quantised(
+        self, names: Sequence[str], linear: tuple[Tensor, Tensor], given: Input, seen: Seen
+    ) -> Linear:
+        amax = self._weight_ranges(names)
+        if amax is not None:
+            return trained_linear(*linear, given, amax)
+        return quantise_linear(*linear, given, torch.cat(seen.rows))
 
     def _linear(self, name: str, linear: Linear) -> None:
         self._arrays[f"{name}.weight"] = linear.weight.to(torch.int8).numpy()

@@ -7,8 +7,8 @@ factor ``log2(e) / sqrt(channels of a head)`` in them, values in units of the in
 
 Of every head, keys are first transposed and values interleaved into tiles. Then, for 16 queries at
 a time: scores, their powers of two (bfloat16, rows of tiles) with their sums, and the output.
-Nothing is subtracted from the scores: float32 and bfloat16 reach to 2^127, and scores are cut off at
-2^100, far above what a trained network has.
+Nothing is subtracted from the scores: float32 and bfloat16 reach to 2^127, and scores are cut off
+at 2^100, far above what a trained network has.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from netrun.engines.amx.routine import (
     configuration,
 )
 from netrun.engines.transformer.instructions import Vectors
+from netrun.engines.transformer.normalise import FOLDS
 
 KEYS = 32
 """Keys of a step: as many bfloat16 as a tile's row holds."""
@@ -203,7 +204,7 @@ class AttentionRoutine(Routine):
         return result
 
     def _lay_values(self) -> None:
-        """Interleave values of two keys; of 32 channels, a tile has 8i .. 8i+3, one 8i+4 .. 8i+7."""
+        """Interleave values of two keys; of 32 channels, a tile has 8i to 8i+3, or 8i+4 to 8i+7."""
         a, layer = self.a, self._layer
         again = Label()
         a.lea(Reg.R8, Mem(Reg.R12, 4 * layer.heads * layer.channels))
@@ -341,12 +342,7 @@ class AttentionRoutine(Routine):
     def _reciprocals(self, sums: Sequence[Zmm], first: int) -> None:
         a = self.a
         others = [Zmm(28 + row) for row in range(len(sums))]
-        for name, order in (
-            ("vshufi32x4", 0x4E),
-            ("vshufi32x4", 0xB1),
-            ("vshufps", 0x4E),
-            ("vshufps", 0xB1),
-        ):
+        for name, order in FOLDS:
             for total, other in zip(sums, others, strict=True):
                 a.shuffle(name, other, total, total, order)
             for total, other in zip(sums, others, strict=True):

@@ -26,7 +26,7 @@ from netrun.engines.transformer.normalise import Normalise, NormaliseKernel
 from netrun.engines.transformer.product import WIDTH, Product, ProductKernel
 
 Arrays = Mapping[str, NDArray[Any]]
-GROUP = 512
+GROUP = 1024
 """Tokens of a group, unless one sequence is longer."""
 INNER = 256
 """Tokens between the two wide products: what lies between them is large."""

@@ -25,6 +25,8 @@ MOST_CHANNELS = 4096
 """The code is unrolled over them."""
 _PARAMETERS = 4 * LINE  # bytes of 32 channels: gamma, beta, gain, shift
 _SUM, _SQUARES = (Zmm(0), Zmm(1)), (Zmm(2), Zmm(3))
+FOLDS = (("vshufi32x4", 0x4E), ("vshufi32x4", 0xB1), ("vshufps", 0x4E), ("vshufps", 0xB1))
+"""Shuffles that, each followed by an addition, leave the sum of a vector in all of its places."""
 _COUNT, _EPS, _ONE = Zmm(4), Zmm(5), Zmm(6)
 _FACTOR, _OFFSET = Zmm(7), Zmm(8)
 
@@ -55,6 +57,11 @@ class Normalise:
         parts = np.stack([gamma, beta, gain, shift]).astype(np.float16)
         rows = parts.reshape(4, -1, WIDTH).transpose(1, 0, 2)
         return np.ascontiguousarray(rows).view(np.uint8).reshape(-1)
+
+    def unpack(self, packed: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """gamma, beta, gain and shift, from what `pack` made of them."""
+        rows = packed.view(np.float16).reshape(-1, 4, WIDTH).transpose(1, 0, 2)
+        return rows.reshape(4, -1).astype(np.float32)
 
     def make(
         self, threads: int, parameters: NDArray[np.uint8], openmp: ctypes.CDLL
@@ -157,10 +164,7 @@ class NormaliseRoutine(Routine):
         a = self.a
         for pair in (_SUM, _SQUARES):
             a.vector("vaddps", pair[0], pair[0], pair[1])
-        for name, order in (("vshufi32x4", 0x4E), ("vshufi32x4", 0xB1)) + (
-            ("vshufps", 0x4E),
-            ("vshufps", 0xB1),
-        ):
+        for name, order in FOLDS:
             for pair in (_SUM, _SQUARES):
                 a.shuffle(name, pair[1], pair[0], pair[0], order)
                 a.vector("vaddps", pair[0], pair[0], pair[1])

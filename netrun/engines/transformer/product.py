@@ -101,6 +101,23 @@ class Product:
         packed = np.ascontiguousarray(weights.reshape(shape).transpose(0, 3, 1, 4, 2, 5))
         return packed.view(np.uint8).reshape(-1)
 
+    def unpack(self, packed: NDArray[np.uint8]) -> NDArray[np.int8]:
+        """Weights (out channels, channels) from what `pack` made of them."""
+        tiles = packed.view(np.int8).reshape(self.panels, self.channels // LINE, 2, 16, 16, 4)
+        ordered = tiles.transpose(0, 2, 4, 1, 3, 5)
+        return np.ascontiguousarray(ordered).reshape(self.out_channels, self.channels)
+
+    def unpack_factors(self, packed: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Scales and bias, with "gelu" gain and shift, from what `pack_factors` made of them."""
+        rows = packed.reshape(self.panels, -1)
+        whole = np.ascontiguousarray(rows[:, : 8 * WIDTH]).view(np.float32)
+        half = np.ascontiguousarray(rows[:, 8 * WIDTH :]).view(np.float16).astype(np.float32)
+        return [
+            np.ascontiguousarray(part[:, at : at + WIDTH]).reshape(-1)
+            for part in (whole, half)
+            for at in range(0, part.shape[1], WIDTH)
+        ]
+
     def pack_factors(
         self,
         scales: NDArray[np.float32],
