@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 VERSION = "1"
 """Of what this module makes: part of every key that rests on it."""
-SEQUENCES = 128
+SEQUENCES = 64
 CALIBRATED = 32
 """Sequences that int8 ranges are taken from; none of those that are served."""
 QUANTILES = (
