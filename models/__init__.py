@@ -22,6 +22,7 @@ __all__ = ["UnknownModel", "WeightsError", "for_weights", "get", "names"]
 TASKS = {
     "resnet50": "models.resnet50:RESNET50",
     "mobilenet": "models.mobilenet:MOBILENET",
+    "bert": "models.squad.task:SQUAD",
 }
 """The tasks by name: the module that holds each, and what it is called there."""
 

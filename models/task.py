@@ -28,6 +28,9 @@ module, too."""
 CALIBRATION_SAMPLES = 200
 """As many at most, unless a task chooses others."""
 
+NETWORK, ENCODER = "network", "encoder"
+"""Forms of parts."""
+
 Array = npt.NDArray[Any]
 Run = Callable[..., Mapping[str, Array]]
 """A part on an engine: inputs and outputs by field name, each [n, ...]; an input may also be given
@@ -214,6 +217,9 @@ class Part:
     outputs: tuple[Field, ...]
     buckets: tuple[int, ...] = ()
     """Lengths of a varying dimension that an engine may prepare itself for."""
+    form: str = NETWORK
+    """What int8 makes of it: a program of convolutions, or with ENCODER a transformer encoder over
+    streams of tokens (`models.quantize.encoder`)."""
 
 
 def spread(data: DataSet, most: int) -> DataSet:

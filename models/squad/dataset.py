@@ -57,6 +57,14 @@ class QuestionData:
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
 
+    notes: tuple[str, ...] = ()
+    scored = True
+
+    @property
+    def truth(self) -> str:
+        """The file's own answers."""
+        return f"of {self.path.name}"
+
     def __len__(self) -> int:
         return len(self.windows)
 

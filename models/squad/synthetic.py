@@ -64,6 +64,10 @@ class SyntheticData:
         facts = json.dumps([VERSION, seed, count, sizes.pieces, sizes.hidden, sizes.layers])
         self.sha256 = hashlib.sha256(f"synthetic {facts}".encode()).hexdigest()
 
+    notes: tuple[str, ...] = ()
+    truth = "what the network answers in float32"
+    scored = True
+
     def __len__(self) -> int:
         return self._count
 
@@ -97,7 +101,7 @@ class SyntheticData:
         inside = length - 1 - second
         return Window(0, ids, second, np.arange(inside, dtype=np.int32), np.ones(inside, bool))
 
-    def truth(self, progress: Progress = lambda done, total: None) -> NDArray[np.int64]:
+    def spans(self, progress: Progress = lambda done, total: None) -> NDArray[np.int64]:
         """What the network answers in float32: first and last token of each sequence.
 
         Computed once, which takes a minute, and kept in the cache.
@@ -133,7 +137,7 @@ class SyntheticData:
 
     def judge(self, given: Mapping[int, bytes]) -> Quality:
         """Judge responses by the network's own answers in float32, by places of tokens."""
-        truth = self.truth()
+        truth = self.spans()
         exact = total = 0.0
         for index, response in given.items():
             if index >= len(self):

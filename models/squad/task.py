@@ -6,15 +6,28 @@ A part's rows are tokens, those of all sequences of a batch one behind the other
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.published import PublishedFile
 from models.squad.dataset import FIELDS, QuestionData, vocabulary_of
 from models.squad.windows import LONGEST
-from models.task import Array, Batch, Benchmark, DataSet, Field, Part, Run, Score, Sources, Task
+from models.task import (
+    ENCODER,
+    Array,
+    Batch,
+    Benchmark,
+    DataSet,
+    Field,
+    Part,
+    Run,
+    Score,
+    Sources,
+    Task,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -58,9 +71,9 @@ def stream(ids: Sequence[Array], seconds: Sequence[int]) -> dict[str, Array]:
 class Squad(Task):
     """BERT on SQuAD v1.1. Its size is that of the weights."""
 
-    name = "squad"
+    name = "bert"
     title = "BERT, SQuAD v1.1"
-    aliases = ("bert", "bert-large", "bert-99", "bert-99.9")
+    aliases = ("squad", "bert-large")
     benchmarks = (_benchmark("bert-99", 0.99), _benchmark("bert-99.9", 0.999))
     parts = (
         Part(
@@ -71,11 +84,14 @@ class Squad(Task):
                 Field("types", "<i4", ()),
             ),
             outputs=(Field("logits", "<f4", (2,)),),
+            form=ENCODER,
         ),
     )
     fields = FIELDS
     answer_bytes = LONGEST * 2 * 4
     unit = "tokens"
+    items = "windows"
+    truths = "answers"
 
     def data(self, sources: Sources) -> DataSet:
         """The windows of a SQuAD v1.1 file, or seeded sequences. Raises InputError."""
@@ -94,6 +110,23 @@ class Squad(Task):
         from models.squad.weights import load_network
 
         return load_network(weights)
+
+    def sizes(self, weights: Path | None) -> Mapping[str, Any]:
+        """The dimensions of the network."""
+        from models.squad.sizes import LARGE
+
+        if weights is None:
+            return asdict(LARGE)
+        from models.squad.weights import read_weights
+
+        return asdict(read_weights(weights).sizes)
+
+    def skeleton(self, part: str, sizes: Mapping[str, Any]) -> torch.nn.Module:
+        """The network without weights."""
+        from models.squad.network import QuestionAnswering
+        from models.squad.sizes import Sizes
+
+        return QuestionAnswering(Sizes(**sizes))
 
     def infer(self, run: Mapping[str, Run], batch: Batch) -> Sequence[Array]:
         """Start and end logits of every token, float32 [tokens, 2] a sample."""

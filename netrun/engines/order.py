@@ -22,6 +22,7 @@ from base.errors import InputError
 from base.unchanged import sha256_of
 from models import artifact, program
 from models.errors import WeightsError
+from models.task import ENCODER
 from netrun.engines import EngineError
 from netrun.engines.engine import part_file
 from netrun.engines.recorder import given_as_they_are, record
@@ -129,6 +130,15 @@ class Order:
                 " openvino"
             )
         return graph
+
+    def samples(self) -> Samples:
+        """The calibration samples. Raises EngineError where there are none."""
+        return self._calibration()
+
+    @property
+    def encoders(self) -> bool:
+        """Whether int8 runs the task's parts as transformer encoders."""
+        return all(part.form == ENCODER for part in self.task.parts)
 
     def inputs(self, part: Part) -> Samples:
         """What the part is given for the calibration samples, of one row each."""

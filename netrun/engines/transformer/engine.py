@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.artifact import ArtifactError
 from netrun.engines import EngineError
 from netrun.engines.transformer import artifact
 from netrun.engines.transformer.executor import Executor, Shape
+
+if TYPE_CHECKING:
+    from models.task import Run
+    from netrun.engines.engine import EngineSpec
 
 LONGEST = 512
 """Tokens of the longest sequence that there are kernels for: BERT's positions."""
@@ -24,6 +29,31 @@ class Runs(Protocol):
     ) -> NDArray[np.float32]:
         """Logits of each token."""
         ...
+
+
+class EncoderEngine:
+    """The `onednn` and `pytorch` engines' int8 for parts that are encoders."""
+
+    def __init__(self, spec: EngineSpec, tiles: bool | None = None) -> None:
+        """Map the artifacts; raises EngineError where they do not fit."""
+        try:
+            self._runs = {
+                part.name: EncoderRun(spec.file(part), spec.threads, tiles)
+                for part in spec.task.parts
+            }
+        except ArtifactError as error:
+            raise EngineError(f"{error}; start again, and it is built anew") from None
+        except (KeyError, ValueError, OSError) as error:
+            raise EngineError(str(error)) from None
+
+    def part(self, name: str) -> Run:
+        """What runs a part."""
+        return self._runs[name]
+
+    def describe(self) -> dict[str, Any]:
+        """What executes the encoders."""
+        first, *_ = self._runs.values()
+        return first.describe()
 
 
 class EncoderRun:
