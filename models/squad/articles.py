@@ -112,16 +112,14 @@ def _question(path: Path, entry: Any, words: tuple[str, ...], place: str) -> Que
 
 
 def _list(path: Path, held: Any, key: str, where: str) -> list[Any]:
-    return _value(path, held, key, list, where)
+    value = held.get(key) if isinstance(held, dict) else None
+    if not isinstance(value, list):
+        raise InputError(f"{path}: {where}: no {key!r} that is a list; {CURE}")
+    return value
 
 
 def _text(path: Path, held: Any, key: str, where: str) -> str:
-    return _value(path, held, key, str, where)
-
-
-def _value(path: Path, held: Any, key: str, kind: type[Any], where: str) -> Any:
     value = held.get(key) if isinstance(held, dict) else None
-    if not isinstance(value, kind):
-        what = "a list" if kind is list else "a text"
-        raise InputError(f"{path}: {where}: no {key!r} that is {what}; {CURE}")
+    if not isinstance(value, str):
+        raise InputError(f"{path}: {where}: no {key!r} that is a text; {CURE}")
     return value

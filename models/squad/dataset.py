@@ -39,8 +39,9 @@ def cost_of(tokens: int) -> float:
 class QuestionData:
     """Windows of a SQuAD v1.1 file, in MLPerf's order."""
 
-    fields = FIELDS
+    fields: tuple[Field, ...] = FIELDS
     synthetic = False
+    preparation = f"squad-{VERSION}"
 
     def __init__(self, path: Path, vocabulary: Vocabulary) -> None:
         """Read the file and cut it into windows. Raises InputError."""

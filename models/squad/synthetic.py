@@ -27,7 +27,7 @@ from models.squad.dataset import FIELDS, cost_of, logits_of
 from models.squad.score import Quality
 from models.squad.sizes import LARGE, Sizes
 from models.squad.windows import Window
-from models.task import Array
+from models.task import Array, Field
 
 if TYPE_CHECKING:
     from models.squad.network import QuestionAnswering
@@ -54,8 +54,9 @@ class SyntheticData:
     """Seeded sequences of word pieces."""
 
     name = "synthetic"
-    fields = FIELDS
+    fields: tuple[Field, ...] = FIELDS
     synthetic = True
+    preparation = f"squad-synthetic-{VERSION}"
 
     def __init__(
         self, cache: Path | None = None, seed: int = 0, count: int = SEQUENCES, sizes: Sizes = LARGE
@@ -196,4 +197,5 @@ def seeded_network(sizes: Sizes = LARGE) -> QuestionAnswering:
         strength = torch.linspace(_WEAK, _STRONG, MARKED)[:, None]
         words[-MARKED:] += strength * directions[0]
         words[-2 * MARKED : -MARKED] += strength * directions[1]
-    return network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
+    return network

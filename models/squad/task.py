@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.published import PublishedFile
-from models.squad.dataset import FIELDS, QuestionData, vocabulary_of
+from models.squad.dataset import FIELDS, QuestionData, calibration_windows, vocabulary_of
 from models.squad.windows import LONGEST
 from models.task import (
     ENCODER,
@@ -100,6 +100,24 @@ class Squad(Task):
 
             return SyntheticData(sources.cache)
         return QuestionData(sources.data, vocabulary_of(sources))
+
+    def calibration(self, sources: Sources) -> tuple[DataSet, Sequence[int]]:
+        """A data set, and which of its samples int8 ranges are taken from. Raises InputError.
+
+        `sources.calibration` is a list for the data that are served (MLPerf's window numbers of all
+        of SQuAD's dev set, or its question ids), or a SQuAD file of its own; None takes some of the
+        windows that are served.
+        """
+        if sources.data is None:
+            from models.squad.synthetic import CALIBRATED, SyntheticData
+
+            return SyntheticData(seed=1, count=CALIBRATED), range(CALIBRATED)
+        listing = sources.calibration
+        if listing is not None and listing.suffix.lower() in (".json", ".gz"):
+            other = QuestionData(listing, vocabulary_of(sources))
+            return other, calibration_windows(other, None)
+        data = QuestionData(sources.data, vocabulary_of(sources))
+        return data, calibration_windows(data, listing)
 
     def graph(self, part: str, weights: Path | None) -> torch.nn.Module:
         """The network in float32. Raises WeightsError."""

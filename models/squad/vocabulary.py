@@ -31,12 +31,17 @@ class Vocabulary:
     @property
     def cls(self) -> int:
         """The id of what every sequence begins with."""
-        return int(self._tokenizer.token_to_id("[CLS]"))
+        return self._id("[CLS]")
 
     @property
     def sep(self) -> int:
         """The id of what ends the question, and the paragraph."""
-        return int(self._tokenizer.token_to_id("[SEP]"))
+        return self._id("[SEP]")
+
+    def _id(self, piece: str) -> int:
+        found = self._tokenizer.token_to_id(piece)
+        assert found is not None  # `read_vocabulary` has seen to it
+        return found
 
     def ids(self, text: str) -> tuple[int, ...]:
         """Ids of a text's word pieces."""
@@ -54,7 +59,7 @@ class Vocabulary:
 
     def text(self, ids: Iterable[int]) -> str:
         """The pieces put together again to words, in lower case and without accents."""
-        joined = " ".join(self._tokenizer.id_to_token(int(i)) for i in ids)
+        joined = " ".join(self._tokenizer.id_to_token(int(i)) or "[UNK]" for i in ids)
         return " ".join(joined.replace(" ##", "").replace("##", "").split())
 
     def basic(self, text: str) -> str:

@@ -71,7 +71,8 @@ def load_network(path: Path) -> QuestionAnswering:
     network.load_state_dict(
         {name: read.state[name].float() for name in own}, strict=True, assign=True
     )
-    return network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
+    return network
 
 
 def _renamed(name: str) -> str:

@@ -25,7 +25,9 @@ State = dict[str, Tensor]
 @pytest.fixture(scope="module")
 def network() -> QuestionAnswering:
     torch.manual_seed(5)
-    return QuestionAnswering(SIZES).eval().requires_grad_(False)
+    made = QuestionAnswering(SIZES)
+    made.eval().requires_grad_(False)
+    return made
 
 
 def logits(network: Any) -> Tensor:
@@ -229,7 +231,7 @@ def onnx_of(onnx: Any, network: QuestionAnswering, quantised: bool) -> Any:
         return outside
 
     for number, name in enumerate(weights):
-        linear, source = name.removesuffix(".weight"), f"x{number}"
+        bias, source = f"{name.removesuffix('.weight')}.bias", f"x{number}"
         if quantised:
             tensors.append(to_tensor(state[name], f"{number}.w"))
             source = quantise(source, "in_scale")
@@ -241,7 +243,7 @@ def onnx_of(onnx: Any, network: QuestionAnswering, quantised: bool) -> Any:
             weight = str(1000 + number)
             tensors.append(to_tensor(np.ascontiguousarray(state[name].T), weight))
         nodes.append(helper.make_node("MatMul", [source, weight], [f"{number}.p"]))
-        nodes.append(helper.make_node("Add", [f"{number}.p", f"{linear}.bias"], [f"y{number}"]))
+        nodes.append(helper.make_node("Add", [f"{number}.p", bias], [f"y{number}"]))
     graph = helper.make_graph(nodes, "bert", [], [], tensors)
     return helper.make_model(graph)
 

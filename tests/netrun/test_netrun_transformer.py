@@ -19,13 +19,14 @@ from models.squad.network import QuestionAnswering
 from models.squad.sizes import Sizes
 from models.squad.synthetic import SyntheticData, seeded_network
 from models.squad.task import stream
+from netrun.engines.amx.assembler import Mem, Reg, Tmm, Zmm
 from netrun.engines.amx.routine import AMX_BITS, aligned, permitted
 from netrun.engines.onednn import library as dnn
 from netrun.engines.transformer import artifact
 from netrun.engines.transformer.attention import KEYS, Attention
 from netrun.engines.transformer.engine import EncoderRun, has_tiles
 from netrun.engines.transformer.executor import Shape, groups
-from netrun.engines.transformer.instructions import Mem, Reg, Tmm, Vectors, Zmm
+from netrun.engines.transformer.instructions import Vectors
 from netrun.engines.transformer.normalise import Normalise
 from netrun.engines.transformer.product import KINDS, WIDTH, Product
 
@@ -116,7 +117,8 @@ def floats(values: NDArray[np.uint16]) -> NDArray[np.float32]:
 
 
 def gelu(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values * 0.5 * (1 + np.vectorize(math.erf)(values / math.sqrt(2)))
+    error: NDArray[np.float64] = np.vectorize(math.erf)(values / math.sqrt(2))
+    return values * 0.5 * (1 + error)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
