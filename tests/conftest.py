@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from classifiers import CLASSIFIERS
 
 import models
 from launch.build.assets import ArtifactConfig, Assets, BuildConfig
@@ -42,7 +43,7 @@ def synthetic_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def synthetic(synthetic_cache: Path) -> dict[str, SyntheticAssets]:
-    return {name: build(models.get(name), synthetic_cache) for name in models.names()}
+    return {name: build(models.get(name), synthetic_cache) for name in CLASSIFIERS}
 
 
 @pytest.fixture(scope="session")
@@ -64,5 +65,5 @@ def synthetic_programs(synthetic_cache: Path) -> dict[str, Assets]:
             lambda stage, done, total: None,
             print,
         )
-        for name in models.names()
+        for name in CLASSIFIERS
     }

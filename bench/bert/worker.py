@@ -16,8 +16,8 @@ import torch
 
 from bench.bert.padded import INPUTS, Padded, padded
 from models.squad.sizes import LARGE
+from models.squad.stream import stream
 from models.squad.synthetic import QUANTILES, SyntheticData, seeded_network
-from models.squad.task import stream
 
 Infer = Callable[[Sequence[int]], None]
 CALIBRATED = 12

@@ -123,7 +123,7 @@ class SyntheticData:
     def _answers(self, progress: Progress) -> list[tuple[int, int]]:
         import torch
 
-        from models.squad.task import stream
+        from models.squad.stream import stream
 
         network = seeded_network(self._sizes)
         answers: list[tuple[int, int]] = [(0, 0)] * self._count

@@ -5,7 +5,7 @@ A part's rows are tokens, those of all sequences of a batch one behind the other
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,14 @@ import numpy as np
 
 from models.published import PublishedFile
 from models.squad.dataset import FIELDS, QuestionData, calibration_windows, vocabulary_of
+from models.squad.stream import stream
 from models.squad.windows import LONGEST
 from models.task import (
     ENCODER,
     Array,
     Batch,
     Benchmark,
+    Chosen,
     DataSet,
     Field,
     Part,
@@ -50,22 +52,6 @@ def _benchmark(name: str, share: float) -> Benchmark:
         server_ms=130.0,
         audits=("TEST01",),
     )
-
-
-def stream(ids: Sequence[Array], seconds: Sequence[int]) -> dict[str, Array]:
-    """Sequences as the network takes them: their tokens one behind the other, without padding.
-
-    `ids` are the word pieces of each, `seconds` where its second segment begins.
-    """
-    lengths = np.array([len(one) for one in ids])
-    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    positions = np.arange(len(starts)) - starts
-    types = positions >= np.repeat(seconds, lengths)
-    return {
-        "input_ids": np.concatenate(ids),
-        "positions": positions.astype(np.int32),
-        "types": types.astype(np.int32),
-    }
 
 
 class Squad(Task):
@@ -101,23 +87,30 @@ class Squad(Task):
             return SyntheticData(sources.cache)
         return QuestionData(sources.data, vocabulary_of(sources))
 
-    def calibration(self, sources: Sources) -> tuple[DataSet, Sequence[int]]:
-        """A data set, and which of its samples int8 ranges are taken from. Raises InputError.
+    def calibration(self, sources: Sources) -> DataSet:
+        """The windows that int8 ranges are taken from. Raises InputError.
 
         `sources.calibration` is a list for the data that are served (MLPerf's window numbers of all
-        of SQuAD's dev set, or its question ids), or a SQuAD file of its own; None takes some of the
-        windows that are served.
+        of SQuAD's dev set, or its question ids), or a SQuAD file of its own; None takes some of
+        the windows that are served.
         """
         if sources.data is None:
             from models.squad.synthetic import CALIBRATED, SyntheticData
 
-            return SyntheticData(seed=1, count=CALIBRATED), range(CALIBRATED)
+            return SyntheticData(seed=1, count=CALIBRATED)
         listing = sources.calibration
         if listing is not None and listing.suffix.lower() in (".json", ".gz"):
             other = QuestionData(listing, vocabulary_of(sources))
-            return other, calibration_windows(other, None)
+            return Chosen(other, tuple(calibration_windows(other, None)))
         data = QuestionData(sources.data, vocabulary_of(sources))
-        return data, calibration_windows(data, listing)
+        return Chosen(data, tuple(calibration_windows(data, listing)))
+
+    def embed(self, sources: Sources, progress: Callable[[int, int], None]) -> None:
+        """Have the seeded network answer the seeded sequences, which is their truth."""
+        if sources.data is None and sources.weights is None:
+            from models.squad.synthetic import SyntheticData
+
+            SyntheticData(sources.cache).spans(progress)
 
     def graph(self, part: str, weights: Path | None) -> torch.nn.Module:
         """The network in float32. Raises WeightsError."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from classifiers import CLASSIFIERS
 from PIL import Image
 
 import models
@@ -58,7 +59,7 @@ class Cli:
     def _prepared(self) -> Path:
         """A cache with these images, whose names and contents are always the same."""
         cache = self.directory.parent / "prepared"
-        for name in models.names():
+        for name in CLASSIFIERS:
             prepare_samples(models.get(name), image_folder(self.images), cache)
         return cache
 

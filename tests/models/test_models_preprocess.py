@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from classifiers import CLASSIFIERS
 from PIL import Image
 
 import models
@@ -154,7 +155,7 @@ def test_pillow_widens_its_filter_when_it_scales_down() -> None:
     assert np.abs(square.astype(int) - 127.5).max() < 3
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", CLASSIFIERS)
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "P", "RGBA"])
 def test_images_of_every_mode_become_samples(tmp_path: Path, name: str, mode: str) -> None:
     path = tmp_path / ("image.jpg" if mode in ("RGB", "L", "CMYK") else "image.png")
@@ -165,7 +166,7 @@ def test_images_of_every_mode_become_samples(tmp_path: Path, name: str, mode: st
     assert sample.shape == model.sample.shape
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_of_16_bits_the_upper_8_count(tmp_path: Path, name: str) -> None:
     """As cv2.imread gives them; 0x12FF is 0x12, not cut off at 255."""
     path = tmp_path / "deep.png"
@@ -174,7 +175,7 @@ def test_of_16_bits_the_upper_8_count(tmp_path: Path, name: str) -> None:
     assert (model.sample.interior(model.preprocess(path)) == 0x12).all()
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_single_pixel_is_an_image(tmp_path: Path, name: str) -> None:
     path = tmp_path / "pixel.png"
     Image.new("RGB", (1, 1), (9, 8, 7)).save(path)

@@ -8,7 +8,7 @@ import models
 
 
 def test_names_are_listed_without_aliases() -> None:
-    assert models.names() == ["resnet50", "mobilenet"]
+    assert models.names() == ["resnet50", "mobilenet", "bert"]
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_unknown_model_names_the_nearest() -> None:
         models.get("mobilnet")
     assert caught.value.nearest == "mobilenet"
     assert str(caught.value) == (
-        "unknown model 'mobilnet' (nearest: mobilenet; known: resnet50, mobilenet)"
+        "unknown model 'mobilnet' (nearest: mobilenet; known: resnet50, mobilenet, bert)"
     )
 
 

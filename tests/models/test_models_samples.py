@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from classifiers import CLASSIFIERS
 from PIL import Image
 
 import models
@@ -105,7 +106,7 @@ def prepared_once(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Pat
     return cache
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_samples_are_the_preprocessed_images(tmp_path: Path, images: Path, name: str) -> None:
     model, dataset = models.get(name), image_folder(images)
     calls: list[tuple[int, int]] = []

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from classifiers import CLASSIFIERS
 from torch import nn
 
 import models
@@ -84,7 +85,7 @@ def _top1(network: nn.Module, inputs: torch.Tensor, labels: list[int], offset: i
     return float((found == torch.tensor(labels)).float().mean())
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_accuracy_with_and_without_the_noise_of_int8(
     synthetic: dict[str, SyntheticAssets], name: str
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from base.errors import InputError
+from models.batch import Samples
 from models.squad.sizes import Sizes
+from models.squad.stream import stream
 from models.squad.synthetic import QUANTILES, SyntheticData, seeded_network
-from models.squad.task import SQUAD, stream
+from models.squad.task import SQUAD
 from models.task import Sources
 
 Sample = Mapping[str, NDArray[Any]]
 SIZES = Sizes(hidden=128, layers=3, heads=2, inner=256, pieces=1500)
-
-
-class _Batch:
-    def __init__(self, samples: Sequence[Sample]) -> None:
-        self._samples = samples
-        self.positions: Sequence[int] = range(len(samples))
-        self.indices: Sequence[int] = self.positions
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def views(self, field: str) -> list[NDArray[Any]]:
-        return [sample[field] for sample in self._samples]
-
-    def stacked(self, field: str) -> NDArray[Any]:
-        raise NotImplementedError
-
-    def padded(self, field: str, to: int, fill: int = 0) -> NDArray[Any]:
-        raise NotImplementedError
 
 
 def test_lengths_follow_squad_s() -> None:
@@ -70,7 +53,7 @@ def test_a_network_answers_its_own_truth_by_the_marks(tmp_path: Path) -> None:
         answers[index] = logits.numpy().tobytes()
     quality = data.judge(answers)
     assert (quality.exact_match, quality.f1, quality.questions) == (100.0, 100.0, 12)
-    spans = data.truth()
+    spans = data.spans()
     found = [int(window.ids[start]) for window, (start, _) in zip(data.windows, spans, strict=True)]
     assert sum(word >= SIZES.pieces - 64 for word in found) >= 10
     # The truth is kept, and wrong answers are seen.
@@ -91,7 +74,7 @@ def test_the_task_answers_a_batch_as_it_scores_it(tmp_path: Path) -> None:
             logits = network(**{name: torch.from_numpy(one) for name, one in inputs.items()})
         return {"logits": logits.numpy()}
 
-    answers = SQUAD.infer({"network": run}, _Batch([data.read(index) for index in range(5)]))
+    answers = SQUAD.infer({"network": run}, Samples([data.read(index) for index in range(5)]))
     for index, logits in enumerate(answers):
         assert logits.shape == (len(data.read(index)["input_ids"]), 2)
         assert logits.dtype == np.float32
@@ -102,6 +85,6 @@ def test_the_task_answers_a_batch_as_it_scores_it(tmp_path: Path) -> None:
 
 
 def test_calibration_of_the_default_is_not_what_is_served() -> None:
-    data, indices = SQUAD.calibration(Sources())
-    assert len(indices) == len(data) == 32
+    data = SQUAD.calibration(Sources())
+    assert len(data) == 32
     assert data.sha256 != SQUAD.data(Sources()).sha256

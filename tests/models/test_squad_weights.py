@@ -15,7 +15,8 @@ from torch import Tensor
 from models.errors import WeightsError
 from models.squad.network import QuestionAnswering
 from models.squad.sizes import LARGE, Sizes, read_config
-from models.squad.task import SQUAD, stream
+from models.squad.stream import stream
+from models.squad.task import SQUAD
 from models.squad.weights import load_network, read_weights
 
 SIZES = Sizes(hidden=128, layers=2, heads=2, inner=256, pieces=120, positions=64)

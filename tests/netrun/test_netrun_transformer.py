@@ -17,8 +17,8 @@ from models.artifact import ArtifactError
 from models.quantize.encoder import Input, quantise, quantise_linear
 from models.squad.network import QuestionAnswering
 from models.squad.sizes import Sizes
+from models.squad.stream import stream
 from models.squad.synthetic import SyntheticData, seeded_network
-from models.squad.task import stream
 from netrun.engines.amx.assembler import Mem, Reg, Tmm, Zmm
 from netrun.engines.amx.routine import AMX_BITS, aligned, permitted
 from netrun.engines.onednn import library as dnn
