@@ -14,7 +14,7 @@ import importlib
 
 from base.options import Option
 
-FOLDERS: tuple[str, ...] = ()
+FOLDERS: tuple[str, ...] = ("squad",)
 """Folders of models/ whose `options` declares some."""
 
 
