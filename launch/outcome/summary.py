@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import models
 from launch.options import RunOptions
 from launch.outcome.advice import advice, limit_share
 from launch.outcome.record.run import Record
@@ -137,7 +138,8 @@ def _accuracy(record: Record) -> Iterable[str]:
     if accuracy is None:
         if MODES[record.options.mode].accuracy:
             why = record.assets.labels_from or "no accuracy (cure: --labels)"
-            yield f"  note: the images have no labels: {why}"
+            task = models.get(record.options.model)
+            yield f"  note: the {task.items} have no {task.truths}: {why}"
         return
     for text in accuracy.doubts:
         yield f"  INVALID because the accuracy means nothing: {text}"
