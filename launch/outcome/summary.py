@@ -144,6 +144,12 @@ def _accuracy(record: Record) -> Iterable[str]:
     for text in accuracy.doubts:
         yield f"  INVALID because the accuracy means nothing: {text}"
     if accuracy.target is not None:
-        reached = "reached" if accuracy.value >= accuracy.target else "missed"
-        yield f"  MLPerf's accuracy target of {100 * accuracy.target:.3f}%: {reached}"
+        yield f"  {target_line(accuracy.metric, 100 * accuracy.value, 100 * accuracy.target)}"
     yield accuracy.text
+
+
+def target_line(metric: str, value: float, target: float) -> str:
+    """Whether a metric reached its target; both in percent."""
+    return (
+        f"MLPerf's {metric} target of {target:.3f}%: {'reached' if value >= target else 'missed'}"
+    )
