@@ -124,7 +124,8 @@ def _check(submission: Submission, terminal: Terminal) -> ExitCode:
         terminal.line("not checked: --checker DIR names a checkout of mlcommons/inference")
         return ExitCode.OK
     log = checker_log(submission.layout)
-    found = check(submission.checker, submission.layout, log)
+    names = list(dict.fromkeys(options.model for options in submission.runs))
+    found = check(submission.checker, submission.layout, log, names)
     for complaint in found.complaints:
         more = f" (and {complaint.places - 1} like it)" if complaint.places > 1 else ""
         terminal.line(f"checker: {complaint.text}{more}")
