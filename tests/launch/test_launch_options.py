@@ -9,14 +9,14 @@ import re
 import sys
 import types
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from ragged import RAGGED, Ragged
+from toys import Toy
 
 import models
 import models.options
@@ -174,20 +174,15 @@ def test_what_is_no_option_cannot_be_asked_for() -> None:
         RunOptions.asking(batchsize=3)
 
 
-class Toy(Ragged):
-    name = "toy"
-    benchmarks = (
-        replace(RAGGED.benchmarks[0], name="toy-99"),
-        replace(RAGGED.benchmarks[0], name="toy-99.9"),
-    )
+class Foldered(Toy):
+    __module__ = "models.toy"
 
 
 @pytest.fixture
 def task(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """A task in a folder of models/ that declares three options."""
-    Toy.__module__ = "models.toy"
     folder = types.ModuleType("models.toy")
-    folder.TOY = Toy()  # type: ignore[attr-defined]
+    folder.TOY = Foldered()  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "models.toy", folder)
     monkeypatch.setitem(models.TASKS, "toy", "models.toy:TOY")
     module = types.ModuleType("models.toy.options")

@@ -647,7 +647,7 @@ def test_a_checker_that_ends_half_way_leaves_what_it_said(tmp_path: Path, result
     script, log = tmp_path / "checker.py", tmp_path / "checker.log"
     script.write_text("print('so far'); raise ValueError('odd tree')")
     with pytest.raises(RunError, match="did not come to an end: ValueError: odd tree"):
-        check(script, layout, log)
+        check(script, layout, log, ["resnet50"])
     assert log.read_text().startswith("so far")
 
 
