@@ -33,6 +33,7 @@ COMMANDS = (
     "tune",
     "find-qps",
     "report",
+    "models",
     "doctor",
     "clean",
     "completion",
@@ -52,8 +53,9 @@ examples:
 exit codes: 0 VALID, or done; 2 bad usage, configuration or input; 3 completed and INVALID, or
 something was found; 4 failed, logs are kept; 130 interrupted.
 
-environment: LOADRUN_WEIGHTS, LOADRUN_IMAGES, LOADRUN_LABELS and LOADRUN_CALIBRATION stand for the
-options of these names, LOADRUN_CACHE is where what was built is kept (~/.cache/loadrun).
+environment: LOADRUN_WEIGHTS, LOADRUN_DATA, LOADRUN_IMAGES, LOADRUN_LABELS and LOADRUN_CALIBRATION
+stand for the options of these names, LOADRUN_CACHE is where what was built is kept
+(~/.cache/loadrun).
 """
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import models
 from base.checked import read
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError, TooLongError
-from base.errors import InputError as ImageError
 from launch.build.assets import Assets
 from launch.build.engine import check_engine
 from launch.build.prepare import prepare, task_sources
@@ -98,10 +97,10 @@ def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
 
 def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
     terminal = Terminal.silent() if options.quiet else outlet
-    model = models.get(options.model)
+    task = models.get(options.model)
     if options.user_conf is not None:
         try:
-            parse_user_conf(options.user_conf, models=(model.mlperf_name,))
+            parse_user_conf(options.user_conf, models=(task.benchmark(options.model).conf,))
         except UserConfError as error:
             raise InputError(str(error)) from None
     check_engine(options.engine)
@@ -110,7 +109,7 @@ def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
     pinning = find_pinning(topology)
     _need_room(options, plan)
     _tidy_up(options.results, terminal)
-    announce(options, model, plan, pinning, terminal)
+    announce(options, task, plan, pinning, terminal)
     need_space(options.results, results_bytes(0, 0), RESULTS, CHOOSE)
     kills = kills_for_memory()
     run_id = new_run_id()
@@ -165,7 +164,7 @@ def asked(options: RunOptions) -> Asked:
     """What the user gave that decides the length and the load of a test."""
     settings: dict[str, float] = {}
     if options.user_conf is not None:
-        name = models.get(options.model).mlperf_name
+        name = models.benchmark(options.model).conf
         conf = parse_user_conf(options.user_conf, models=(name,))
         found = conf.settings(name, options.scenario)
         settings = {key: entry.value for key, entry in found.items()}
@@ -277,7 +276,8 @@ class _Test:
     def _supervise(self, assets: Assets) -> None:
         options, directory = self._options, self._directory
         if options.audit:
-            (directory / "audit.config").write_text(audit_config(options.audit), encoding="utf-8")
+            text = audit_config(options.audit, models.benchmark(options.model))
+            (directory / "audit.config").write_text(text, encoding="utf-8")
         loadrun = self._write(
             "loadrun.config.json",
             loadrun_config(options, self._plan, assets, self._run_id, directory).to_json(),
@@ -340,9 +340,9 @@ class _Test:
                 self._recorder.engines(self._engine_reports())
 
     def _files_of(self, samples: Sequence[int]) -> list[str | None]:
-        """Name the images of sample indices; None for synthetic ones, and where they are gone."""
+        """Name the items of sample indices; None for synthetic ones, and where they are gone."""
         data: DataSet | None = None
-        with contextlib.suppress(ImageError, OSError):
+        with contextlib.suppress(InputError, OSError):
             data = self._data()
         if not isinstance(data, Itemised) or data.synthetic:
             return [None] * len(samples)
@@ -399,12 +399,12 @@ def _arena_bytes(options: RunOptions, assets: Assets | None) -> int:
     if assets is None:
         return 0
     samples = Prepared.open(Path(assets.samples.path))
-    benchmark = models.get(options.model).benchmark(options.model)
+    benchmark = models.benchmark(options.model)
     return arena_layout(samples, benchmark.in_memory(len(samples))).size
 
 
 def _judged(assets: Assets) -> bool:
-    """Whether accuracy is to mean something: it is computed, of images that belong to the weights.
+    """Whether accuracy is to mean something: it is computed, of data that belong to the weights.
 
     Where it is not, that was announced.
     """

@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING
 from models.errors import UnknownModel, WeightsError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from models.task import Benchmark, Task
 
-    from models.model import Model
-
-__all__ = ["UnknownModel", "WeightsError", "for_weights", "get", "names"]
+__all__ = [
+    "UnknownModel",
+    "WeightsError",
+    "benchmark",
+    "canonical",
+    "choices",
+    "get",
+    "names",
+    "title",
+]
 
 TASKS = {
     "resnet50": "models.resnet50:RESNET50",
@@ -35,7 +42,15 @@ def names() -> list[str]:
     return list(TASKS)
 
 
-def get(name: str) -> Model:
+def choices() -> list[str]:
+    """Return every name that a user may choose by, without aliases: tasks and their benchmarks."""
+    found = dict.fromkeys(names())
+    for place in TASKS.values():
+        found |= dict.fromkeys(benchmark.name for benchmark in _load(place).benchmarks)
+    return list(found)
+
+
+def get(name: str) -> Task:
     """Return the task of this name, alias or benchmark, in any capitalisation, or the variant.
 
     Raises UnknownModel, whose message and `nearest` attribute name the nearest task.
@@ -55,17 +70,26 @@ def get(name: str) -> Model:
     raise UnknownModel(name, known[close[0]].name, names())
 
 
-def for_weights(model: Model, weights: Path) -> Model:
-    """Return the variant of the model that fits the origin of a weights file.
+def canonical(name: str) -> str:
+    """Return the one name of what a user chose: a benchmark, a task or an alias.
 
-    Variants differ in their preprocessing, whose version is part of the key of cached samples, and
-    in their outputs. Raises WeightsError where the file cannot be read.
+    It names a benchmark, the first one of a task that was chosen as such, and the task itself where
+    that has only one. Raises UnknownModel.
     """
-    fitting: Model = model.fitting(weights)  # type: ignore[assignment]
-    return fitting
+    return get(name).called(name)
 
 
-def _load(place: str) -> Model:
+def benchmark(name: str) -> Benchmark:
+    """Return the benchmark that a name means. Raises UnknownModel."""
+    return get(name).benchmark(name)
+
+
+def title(name: str) -> str:
+    """Return what people call what a name means. Raises UnknownModel."""
+    return get(name).titled(name)
+
+
+def _load(place: str) -> Task:
     module, _, instance = place.partition(":")
-    task: Model = getattr(importlib.import_module(module), instance)
+    task: Task = getattr(importlib.import_module(module), instance)
     return task

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import models
 from bench.data import CALIBRATION, VALIDATION, WEIGHTS, images
 from bench.engines.contestants import Contestant, contestants
+from models.imagenet.classifier import classifier
 from models.imagenet.labels import read_labels
 from models.task import Task
 from netrun.engines import PRECISIONS, registry
@@ -81,7 +81,7 @@ def main() -> None:
 
 def measure(name: str, data: Path, cache: Path, chosen: list[Contestant]) -> Iterator[Row]:
     """PyTorch's fp32 and the chosen engines, over all labelled images."""
-    model, task = models.get(name), models.get(name)
+    model, task = classifier(name), classifier(name)
     folder = data / VALIDATION
     entries = read_labels(folder / "val_map.txt")
     samples = np.stack([model.preprocess(folder / file) for file, _ in entries])

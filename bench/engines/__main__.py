@@ -26,12 +26,12 @@ from typing import IO, Any
 
 import numpy as np
 
-import models
 from bench.data import CALIBRATION, VALIDATION, WEIGHTS, images
 from bench.engines.contestants import Contestant, Setting, contestants
 from bench.engines.curves import curves, draw
 from bench.host import host
 from launch.supervise.environment import instance_environment
+from models.imagenet.classifier import classifier
 from netrun.engines import PRECISIONS
 
 BASELINE = "onednn int8"
@@ -151,7 +151,7 @@ def batch_sizes(text: str) -> list[int]:
 
 
 def _shared(model: str, data: Path, cache: Path) -> dict[str, str]:
-    chosen = models.get(model)
+    chosen = classifier(model)
     for name, folder, most in (
         ("samples", VALIDATION, 256),
         ("calibration", CALIBRATION, 200),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import models
 from launch.build.assets import ArtifactConfig, Assets, CacheFile
 from launch.build.engine import check_engine
 from launch.build.prepare import build, wanted
@@ -81,13 +82,14 @@ def file_lines(assets: Assets, precision: str) -> list[str]:
 
 
 def source_lines(assets: Assets) -> list[str]:
-    """Weights and calibration images as lines for a person."""
+    """Weights and calibration data as lines for a person."""
     assert assets.weights is not None
     weights, calibration = assets.weights, assets.calibration
     synthetic = weights.synthetic or (calibration is not None and calibration.data.synthetic)
     lines = [f"weights: {weights.name}  sha256 {weights.sha256}{'  synthetic' * synthetic}"]
     if calibration is not None:
-        lines.append(f"calibration images: {calibration.count} of {calibration.data.name}")
+        items = models.get(assets.model).items
+        lines.append(f"calibration {items}: {calibration.count} of {calibration.data.name}")
     return lines
 
 

@@ -26,13 +26,15 @@ def add_like_run(parser: argparse.ArgumentParser, group: str, *names: str, **oth
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add the model's name."""
+    """Add the name of the task or benchmark."""
     add_like_run(parser, "", "model")
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """Add where weights and data come from."""
-    add(parser, Sources.options())
+def add_data(parser: argparse.ArgumentParser, *left_out: str, **helps: str) -> None:
+    """Add where weights and data come from, but for what is `left_out`; `helps` replace others."""
+    for name, option in Sources.options().items():
+        if name not in left_out:
+            add(parser, {name: replace(option, help=helps.get(name, option.help))})
 
 
 def scenario_of(arguments: argparse.Namespace) -> str:

@@ -83,8 +83,8 @@ def read_options(arguments: argparse.Namespace) -> ArtifactOptions:
     if engine in WITHOUT_ARTIFACT:
         raise InputError(f"--engine {engine}: computes nothing, so that nothing is built for it")
     return ArtifactOptions(
-        model=models.get(arguments.model).name,
-        sources=sources_of(arguments),
+        model=models.canonical(arguments.model),
+        sources=sources_of(arguments, models.get(arguments.model)),
         engine=engine,
         precision=precision,
         batch_size=arguments.batch_size,
@@ -95,13 +95,13 @@ def read_options(arguments: argparse.Namespace) -> ArtifactOptions:
 def announcement(options: ArtifactOptions, engine: str) -> list[str]:
     """The coming build, as lines for a person; `engine` is the line about the engine."""
     lines = [
-        f"{models.get(options.model).title}  {options.precision}",
+        f"{models.title(options.model)}  {options.precision}",
         f"  weights: {options.sources.weights or 'synthetic'}",
     ]
     if options.precision == "int8":
         # As a run chooses them.
         sources = options.sources
-        served = sources.images if sources.weights else None
+        served = sources.served if sources.weights else None
         lines.append(f"  calibration: {sources.calibration or served or 'synthetic'}")
     return [*lines, engine]
 

@@ -103,8 +103,8 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
         if picture.suffix != PICTURE:
             raise InputError(f"--picture {arguments.picture}: give a name that ends in {PICTURE}")
     options = RooflineOptions(
-        model=models.get(arguments.model).name,
-        sources=sources_of(arguments),
+        model=models.canonical(arguments.model),
+        sources=sources_of(arguments, models.get(arguments.model)),
         batch_size=arguments.batch_size or (LARGEST_SIZE if arguments.sizes else BATCH_SIZE),
         cores=arguments.cores,
         seconds=arguments.time or SECONDS,

@@ -52,9 +52,9 @@ def read_options(arguments: argparse.Namespace) -> TuneOptions:
         raise InputError(f"--max-latency is Server's limit; {scenario} has none")
     engine, precision = engine_of(arguments)
     found = {
-        "model": models.get(arguments.model).name,
+        "model": models.canonical(arguments.model),
         "scenario": scenario,
-        "sources": sources_of(arguments),
+        "sources": sources_of(arguments, models.get(arguments.model)),
         "engine": engine,
         "precision": precision,
         "user_conf": find_user_conf(arguments.user_conf),

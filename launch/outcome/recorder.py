@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import models
 from base.checked import read
 from launch.build.assets import Assets
 from launch.machine.doctor.finding import Finding
@@ -62,6 +63,8 @@ class Recorder:
             command=options.command,
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             options=options_record(options),
+            task=models.get(options.model).name,
+            benchmark=models.benchmark(options.model).name,
             plan=PlanRecord(**vars(plan)),
             pinning=PinningRecord(pinning.method, pinning.memory),
             host=host(topology),

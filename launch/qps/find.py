@@ -29,12 +29,13 @@ HOPELESS = 0.05
 class QpsOptions:
     """A search as the user asked for it; `words` are the options that every run is given.
 
-    `durations` in s, the last one confirms; `precision` a share; `start` None: the rate that the
-    warm-up of the first run gives. `keep` False writes nothing into user.conf.
+    `conf` is the benchmark's key in user.conf. `durations` in s, the last one confirms; `precision`
+    a share; `start` None: the rate that the warm-up of the first run gives. `keep` False writes
+    nothing into user.conf.
     """
 
     model: str
-    mlperf_name: str
+    conf: str
     sources: Sources
     words: tuple[str, ...]
     durations: tuple[float, ...]
@@ -56,7 +57,7 @@ def find_qps(options: QpsOptions) -> ExitCode:
     terminal = Terminal()
     if options.user_conf.exists():
         try:
-            parse_user_conf(options.user_conf, models=(options.mlperf_name,))
+            parse_user_conf(options.user_conf, models=(options.conf,))
         except UserConfError as error:
             raise InputError(str(error)) from None
     if options.keep:
@@ -73,7 +74,7 @@ def find_qps(options: QpsOptions) -> ExitCode:
 
 
 def _key(options: QpsOptions) -> str:
-    return f"{options.mlperf_name}.Server.target_qps"
+    return f"{options.conf}.Server.target_qps"
 
 
 def _other_limit(options: QpsOptions) -> str:
@@ -97,9 +98,7 @@ class _Finder:
         self._signals = signals
         self._interrupted: InterruptedRunError | None = None
         self._known: dict[float, bool] = {}
-        self._conf = without_targets(
-            options.user_conf, options.mlperf_name, SERVER.name, options.home
-        )
+        self._conf = without_targets(options.user_conf, options.conf, SERVER.name, options.home)
 
     def search(self) -> ExitCode:
         """Bracketing, bisection, confirmations."""

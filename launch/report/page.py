@@ -96,7 +96,7 @@ def badge(record: Record) -> Markup:
 def model_title(name: str) -> str:
     """A model's name for people; that of one which is not here any more stays as it is."""
     try:
-        return models.get(name).title
+        return models.title(name)
     except models.UnknownModel:
         return name
 

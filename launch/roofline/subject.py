@@ -44,7 +44,7 @@ def announced(options: RooflineOptions, heading: str, terminal: Terminal) -> Sub
 
 def title(options: RooflineOptions) -> str:
     """The model as a heading names it."""
-    return f"{models.get(options.model).title}, {options.precision}"
+    return f"{models.title(options.model)}, {options.precision}"
 
 
 def synthetic(assets: Assets) -> bool:

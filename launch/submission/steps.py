@@ -77,16 +77,16 @@ def find_steps(options: RunOptions, tests: tuple[str, ...]) -> list[Step]:
     return steps
 
 
-def estimate_s(step: Step, rate: float | None, images: int | None) -> float | None:
+def estimate_s(step: Step, rate: float | None, samples: int | None) -> float | None:
     """Return how long a run takes, in s; None where it cannot be estimated.
 
-    `rate` is samples/s of the model on this machine and `images` the size of the data set, as far
+    `rate` is samples/s of the model on this machine and `samples` the size of the data set, as far
     as they are known.
     """
     if step.missing == NOT_JUDGED:
         return 0.0
     if step.options.mode == ACCURACY:
-        return None if rate is None or images is None else AROUND_S + images / rate
+        return None if rate is None or samples is None else AROUND_S + samples / rate
     changed = overrides(step.options)
     if changed.min_duration_s == 0:
         count = changed.min_query_count

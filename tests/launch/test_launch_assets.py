@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 
 import models
+import models.imagenet.classifier
 from base import unchanged
 from base.errors import InputError
 from launch.build.assets import ArtifactConfig, Assets, BuildConfig
 from launch.build.child import cache_trouble, main
 from launch.build.make import make
-from models.imagenet import classifier
+from models.imagenet.classifier import classifier
 from netrun.engines import EngineError, registry
 from netrun.engines.order import Order
 
@@ -60,7 +61,7 @@ def test_calibration_images_are_chosen_before_they_are_preprocessed(
         return tmp_path / "artifact"
 
     monkeypatch.setattr(registry, "build", build)
-    monkeypatch.setattr(classifier, "CALIBRATION_SAMPLES", 4)
+    monkeypatch.setattr(models.imagenet.classifier, "CALIBRATION_SAMPLES", 4)
     config = config_of(tmp_path, images, calibration if own else None)
     built: set[tuple[str, int]] = set()
     assets = make(config, lambda stage, done, total: built.add((stage, total)), print)
@@ -72,7 +73,7 @@ def test_calibration_images_are_chosen_before_they_are_preprocessed(
     assert assets.calibration is not None
     assert assets.calibration.data.name == ("calibration" if own else "val")
     (samples,) = given
-    interior = models.get("mobilenet").sample.interior(samples.column("pixels"))
+    interior = classifier("mobilenet").sample.interior(samples.column("pixels"))
     assert interior[:, 0, 0, 0].tolist() == ([0, 6, 12, 18] if own else [0, 3, 6, 9])
 
 
@@ -108,7 +109,7 @@ def test_weights_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         artifact=ArtifactConfig("pytorch", "fp32", 1, 1, []),
     )
     weights = tmp_path / "weights.pth"
-    torch.save(models.get("mobilenet").network().state_dict(), weights)
+    torch.save(classifier("mobilenet").network().state_dict(), weights)
     assets = make(config, lambda stage, done, total: None, print)
     assert hashed == [weights]
     assert assets.weights is not None

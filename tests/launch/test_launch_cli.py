@@ -191,17 +191,30 @@ def test_sources_from_options_and_environment(tmp_path: Path) -> None:
     labels.touch()
     images.mkdir()
     environment = {"LOADRUN_WEIGHTS": str(weights), "LOADRUN_IMAGES": str(images)}
-    sources = find_sources(None, None, str(labels), None, environment)
-    assert (sources.weights, sources.images, sources.labels) == (weights, images, labels)
+    resnet50 = models.get("resnet50")
+    sources = find_sources(resnet50, {"labels": str(labels)}, environment)
+    assert (sources.weights, sources.images, sources.task["labels"]) == (weights, images, labels)
+    assert sources.served == images
     with pytest.raises(InputError, match="LOADRUN_WEIGHTS /gone: no such file"):
-        find_sources(None, None, None, None, {"LOADRUN_WEIGHTS": "/gone"})
+        find_sources(resnet50, {}, {"LOADRUN_WEIGHTS": "/gone"})
 
 
 def test_labels_of_the_environment_belong_to_its_images(tmp_path: Path) -> None:
     (tmp_path / "map.txt").touch()
     environment = {"LOADRUN_LABELS": str(tmp_path / "map.txt")}
-    sources = find_sources(None, str(tmp_path), None, None, environment)
-    assert (sources.images, sources.labels) == (tmp_path, None)
+    sources = find_sources(models.get("resnet50"), {"images": str(tmp_path)}, environment)
+    assert (sources.images, sources.task["labels"]) == (tmp_path, None)
+
+
+def test_data_go_by_two_names(tmp_path: Path) -> None:
+    task, file = models.get("resnet50"), tmp_path / "data.json"
+    file.touch()
+    environment = {"LOADRUN_DATA": str(file), "LOADRUN_IMAGES": "/gone"}
+    assert find_sources(task, {}, environment).served == file
+    assert find_sources(task, {"data": str(file)}, {"LOADRUN_IMAGES": "/gone"}).served == file
+    assert find_sources(task, {"images": str(tmp_path)}, environment).served == tmp_path
+    with pytest.raises(InputError, match=r"--data a and --images exclude each other"):
+        find_sources(task, {"data": "a", "images": "b"}, {})
 
 
 def test_the_user_conf_of_the_repository_sets_nothing() -> None:
@@ -221,12 +234,12 @@ def test_audits_are_read_by_loadgen(tmp_path: Path) -> None:
     import mlperf_loadgen as lg
 
     path = tmp_path / "audit.config"
-    path.write_text(audit_config("test04"))
+    path.write_text(audit_config("test04", models.benchmark("resnet50")))
     settings = lg.TestSettings()
     assert settings.FromConfig(str(path), "*", "Offline", 2) == 0
     assert settings.performance_issue_same
     assert settings.performance_issue_same_index == 3
-    path.write_text(audit_config("TEST01"))
+    path.write_text(audit_config("TEST01", models.benchmark("resnet50")))
     assert settings.FromConfig(str(path), "*", "Offline", 2) == 0
     assert settings.accuracy_log_sampling_target == 4096
 

@@ -86,7 +86,7 @@ def test_a_user_conf_that_takes_effect_is_named(tmp_path: Path) -> None:
     add_arguments(parser)
     words = ["resnet50", "--engine", "sim", "--no-tuned", "--user-conf", str(path)]
     path.write_text("# nothing\nresnet50.Server.target_qps = 7\n")
-    options, model = read_options(parser.parse_args(words)), models.get("resnet50")
+    options, model = read_options(parser.parse_args(words)), models.benchmark("resnet50")
     assert user_conf_settings(options, model) == []
     path.write_text("*.Offline.target_qps = 26000\nresnet50.*.min_duration = 1000\n")
     (line,) = user_conf_settings(options, model)

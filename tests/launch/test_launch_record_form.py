@@ -91,7 +91,9 @@ def whole_run() -> dict[str, Any]:
                 "late": [[5, 9]],
             }
         ],
-        accuracy=records.accuracy(doubts=["it is odd"]),
+        accuracy=records.accuracy(doubts=["it is odd"], metric="accuracy"),
+        task="resnet50",
+        benchmark="resnet50",
     )
     earlier = Record.from_json({**run, "history": None})
     run["history"] = [json.loads(json.dumps(vars(facts(earlier))))]
@@ -122,7 +124,18 @@ def test_values_not_known_yet_are_not_written() -> None:
     assert at_first == {
         *("schema", "run_id", "status", "error", "command", "started", "model", "scenario"),
         *("mode", "audit", "round", "engine", "precision", "batch_size", "in_flight", "policy"),
-        *("in_process", "tuned", "label", "plan", "pinning", "host", "environment", "preloaded"),
+        *(
+            "in_process",
+            "tuned",
+            "label",
+            "task",
+            "benchmark",
+            "plan",
+            "pinning",
+            "host",
+            "environment",
+            "preloaded",
+        ),
         *("topology", "versions", "timings_s"),
     }
     data = DataFacts("images", "ab", synthetic=False)

@@ -15,6 +15,7 @@ import pytest
 import records
 from cli_process import Cli
 
+import models
 from base.errors import InputError, RunError
 from launch.cli import main
 from launch.commands import run as run_command
@@ -34,6 +35,8 @@ from models.imagenet.content import content_of
 from models.imagenet.dataset import image_folder
 
 ROUND = "v5.0"
+RESNET50 = models.benchmark("resnet50")
+TESTS = RESNET50.audits
 TARGETS = {
     "single_stream_expected_latency_ns": 12.5e6,
     "multi_stream_expected_latency_ns": 80e6,
@@ -115,7 +118,7 @@ class Results:
         for scenario in scenarios:
             self.run(scenario)
             self.run(scenario, "AccuracyOnly")
-            for test in rules.TESTS:
+            for test in TESTS:
                 self.run(scenario, audit=test)
                 self.folder(scenario, test)
 
@@ -123,7 +126,7 @@ class Results:
         """Write a tree of them beside, and what speaks against submitting it."""
         layout = Layout(self.directory.with_name("out"), round, "closed", "Acme", "box")
         runs = list(asked) or [options(self.directory)]
-        return layout, write_tree(layout, {"submitter": "Acme"}, runs, rules.TESTS)
+        return layout, write_tree(layout, {"submitter": "Acme"}, runs)
 
 
 @pytest.fixture
@@ -133,12 +136,12 @@ def results(tmp_path: Path) -> Results:
 
 def missing(results: Results, *words: str) -> dict[str, str]:
     asked = options(results.directory, "Offline", *words)
-    return {step.name: step.missing for step in find_steps(asked, rules.TESTS) if step.missing}
+    return {step.name: step.missing for step in find_steps(asked, TESTS) if step.missing}
 
 
 def test_everything_is_missing_at_first_and_nothing_at_last(results: Results) -> None:
     assert missing(results) == dict.fromkeys(
-        ("PerformanceOnly", "AccuracyOnly", *rules.TESTS), "not there"
+        ("PerformanceOnly", "AccuracyOnly", *TESTS), "not there"
     )
     results.complete("Offline")
     assert missing(results) == {}
@@ -174,7 +177,7 @@ def test_an_unfit_run_is_repeated(results: Results, changes: dict[str, Any], why
     found = missing(results)
     assert found["PerformanceOnly"].startswith(why)
     # What was compared with it has to be compared anew.
-    assert set(rules.TESTS) <= set(found)
+    assert set(TESTS) <= set(found)
 
 
 def test_reasons_that_another_run_would_not_cure_are_none_to_run_again(results: Results) -> None:
@@ -186,7 +189,7 @@ def test_reasons_that_another_run_would_not_cure_are_none_to_run_again(results: 
 def test_a_short_run_does_where_a_short_one_is_asked_for(results: Results) -> None:
     results.complete("Offline")
     results.run("Offline", unofficial_reasons=["--fast", "minimum duration 60 s, below 600 s"])
-    assert set(missing(results)) == {"PerformanceOnly", *rules.TESTS}
+    assert set(missing(results)) == {"PerformanceOnly", *TESTS}
     assert missing(results, "--fast") == {}
 
 
@@ -197,7 +200,7 @@ def test_an_audit_outlives_neither_its_reference_nor_its_verdict(results: Result
     results.folder("Offline", "TEST04")
     for mode in ("PerformanceOnly", "AccuracyOnly"):
         results.run("Offline", mode, started="2026-01-02T00:00:00+00:00")
-    assert missing(results) == dict.fromkeys(rules.TESTS, "older than what it is compared with")
+    assert missing(results) == dict.fromkeys(TESTS, "older than what it is compared with")
     results.complete("Offline")
     results.run("Offline", "AccuracyOnly", started="2026-01-02T00:00:00+00:00")
     assert missing(results) == {"TEST01": "older than what it is compared with"}
@@ -211,7 +214,7 @@ def test_a_verdict_on_other_logs_is_none(results: Results) -> None:
     results.folder("Offline", "TEST01")
     (results.directory / "offline/resnet50/TEST04/performance/run_1" / LOGS[0]).write_text("new")
     assert missing(results) == {"TEST04": "not judged"}
-    step = find_steps(options(results.directory), rules.TESTS)[-1]
+    step = find_steps(options(results.directory), TESTS)[-1]
     assert estimate_s(step, 100.0, None) == 0
 
 
@@ -288,13 +291,13 @@ def test_memory_distinguishes_machines_beyond_what_a_kernel_keeps(
 
 
 def test_estimates_follow_durations_and_the_known_rate(results: Results) -> None:
-    performance, accuracy, *_ = find_steps(options(results.directory), rules.TESTS)
+    performance, accuracy, *_ = find_steps(options(results.directory), TESTS)
     assert estimate_s(performance, None, None) == 610
     assert estimate_s(accuracy, 100.0, 50_000) == 510
     assert estimate_s(accuracy, None, 50_000) is None
-    fast, *_ = find_steps(options(results.directory, "Offline", "--fast"), rules.TESTS)
+    fast, *_ = find_steps(options(results.directory, "Offline", "--fast"), TESTS)
     assert estimate_s(fast, None, None) == 70
-    counted, *_ = find_steps(options(results.directory, "Offline", "--count=500"), rules.TESTS)
+    counted, *_ = find_steps(options(results.directory, "Offline", "--count=500"), TESTS)
     assert estimate_s(counted, 100.0, None) == 15
     assert estimate_s(counted, None, None) is None
 
@@ -307,7 +310,7 @@ def test_a_record_that_is_damaged_costs_an_estimate_and_no_more(results: Results
     (results.directory / "offline/resnet50/performance/run_1/run.json").write_text("{")
     assert known_rate(asked) == 100.0
     with pytest.raises(InputError, match=r"offline/.*run\.json: not JSON"):
-        find_steps(asked, rules.TESTS)
+        find_steps(asked, TESTS)
 
 
 OLD = """\
@@ -449,7 +452,7 @@ def test_a_system_may_be_called_as_its_submitter(results: Results) -> None:
     runs = [options(results.directory)]
     for system in ("other", "Acme", "results"):
         layout = Layout(results.directory.with_name("out"), ROUND, "closed", "Acme", system)
-        write_tree(layout, {"submitter": "Acme"}, runs, rules.TESTS)
+        write_tree(layout, {"submitter": "Acme"}, runs)
     for system in ("other", "Acme", "results"):
         assert (layout.home / "systems" / f"{system}.json").exists()
         assert (layout.home / "results" / system / "resnet50/Offline/accuracy").is_dir()
@@ -462,7 +465,7 @@ def test_systems_share_the_documents_of_a_tree(results: Results) -> None:
         layout = Layout(results.directory.with_name("out"), ROUND, "open", "Acme", system)
         if system == "two":
             (layout.home / "model_mapping.json").write_text('{"mobilenet": "resnet"}')
-        write_tree(layout, {"submitter": "Acme"}, runs, ())
+        write_tree(layout, {"submitter": "Acme"}, runs)
     mapping = json.loads((layout.home / "model_mapping.json").read_text())
     assert mapping == {"mobilenet": "resnet", "resnet50": "resnet"}
     document = layout.calibration.read_text()
@@ -505,14 +508,14 @@ def test_a_truncated_log_keeps_its_ends(tmp_path: Path, size: int) -> None:
     ],
 )
 def test_scenarios_of_a_category(system_type: str, round: str, wanted: tuple[str, ...]) -> None:
-    rules.check_category(system_type, round)
-    assert rules.scenarios(system_type) == wanted
+    rules.check_category(system_type, round, RESNET50)
+    assert rules.scenarios(system_type, RESNET50) == wanted
 
 
 @pytest.mark.parametrize("system_type", ["datacenter", "edge,datacenter"])
 def test_later_rounds_have_no_datacenter_resnet50(system_type: str) -> None:
-    with pytest.raises(InputError, match=r"round v5\.1 has ResNet-50 in the edge category only"):
-        rules.check_category(system_type, "v5.1")
+    with pytest.raises(InputError, match=r"round v5\.1 has resnet50 in the edge category only"):
+        rules.check_category(system_type, "v5.1", RESNET50)
 
 
 def filled(path: Path, **changes: Any) -> Path:
@@ -642,7 +645,7 @@ def test_a_checker_that_ends_half_way_leaves_its_output(tmp_path: Path, results:
     script, log = tmp_path / "checker.py", tmp_path / "checker.log"
     script.write_text("print('so far'); raise ValueError('odd tree')")
     with pytest.raises(RunError, match="did not come to an end: ValueError: odd tree"):
-        check(script, layout, log)
+        check(script, layout, log, ["resnet50"])
     assert log.read_text().startswith("so far")
 
 

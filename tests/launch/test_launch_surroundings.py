@@ -17,6 +17,7 @@ import refused_call
 from cli_process import Cli
 from private_shm import in_private_shm
 
+import models
 from base.errors import InputError
 from base.text import printable, read_given
 from launch.build.cache import cache_directory, expanded
@@ -242,7 +243,7 @@ def test_without_a_home_the_cache_has_no_place(
     assert cache_directory({"LOADRUN_CACHE": "/x"}) == Path("/x")
     assert cache_directory({"XDG_CACHE_HOME": "/x"}) == Path("/x/loadrun")
     with pytest.raises(InputError, match="--weights ~no-such-user-here"):
-        find_sources("~no-such-user-here/w.pth", None, None, None, {})
+        find_sources(models.get("resnet50"), {"weights": "~no-such-user-here/w.pth"}, {})
     assert expanded("a", "--x").is_absolute()
 
 

@@ -68,7 +68,7 @@ def test_find_qps_looks_before_it_searches(
 ) -> None:
     options = QpsOptions(
         model="resnet50",
-        mlperf_name="resnet50",
+        conf="resnet50",
         sources=Sources(None, None, None, None),
         words=("--engine=sim",),
         durations=(1.0,),
