@@ -101,7 +101,7 @@ def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
     model = models.get(options.model)
     if options.user_conf is not None:
         try:
-            parse_user_conf(options.user_conf, models=(model.mlperf_name,))
+            parse_user_conf(options.user_conf, models=(model.benchmark(options.model).conf,))
         except UserConfError as error:
             raise InputError(str(error)) from None
     check_engine(options.engine)
@@ -165,7 +165,7 @@ def asked(options: RunOptions) -> Asked:
     """What the user gave that decides the length and the load of a test."""
     settings: dict[str, float] = {}
     if options.user_conf is not None:
-        name = models.get(options.model).mlperf_name
+        name = models.get(options.model).benchmark(options.model).conf
         conf = parse_user_conf(options.user_conf, models=(name,))
         found = conf.settings(name, options.scenario)
         settings = {key: entry.value for key, entry in found.items()}

@@ -10,6 +10,7 @@ import difflib
 import importlib
 from typing import TYPE_CHECKING
 
+from base.text import slug
 from models.errors import UnknownModel, WeightsError
 
 if TYPE_CHECKING:
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
 
     from models.model import Model
 
-__all__ = ["UnknownModel", "WeightsError", "for_weights", "get", "names"]
+__all__ = [
+    "UnknownModel",
+    "WeightsError",
+    "canonical",
+    "for_weights",
+    "get",
+    "is_own",
+    "label",
+    "names",
+]
 
 TASKS = {
     "resnet50": "models.resnet50:RESNET50",
@@ -37,8 +47,11 @@ def names() -> list[str]:
 def get(name: str) -> Model:
     """Return the task of this name, alias or benchmark, in any capitalisation, or the variant.
 
-    Raises UnknownModel, whose message and `nearest` attribute name the nearest task.
+    Or a user's own: of `my_net.py:TASK`, or the network `net.onnx:resnet50`. Raises UnknownModel,
+    whose message and `nearest` attribute name the nearest task; InputError for a user's file.
     """
+    if is_own(name):
+        return _own(name)
     place = TASKS.get(name) or VARIANTS.get(name)
     if place is not None:
         return _load(place)
@@ -54,6 +67,38 @@ def get(name: str) -> Model:
     raise UnknownModel(name, known[close[0]].name, names())
 
 
+def canonical(name: str, task: str | None = None, like: str | None = None) -> str:
+    """Return the name by which every process gets the task that is meant by `name`.
+
+    The task's own name; of a user's file its absolute path, and what of it is meant. `task` and
+    `like` say what an ONNX file is a network for. Raises what `get` raises.
+    """
+    from base.errors import InputError
+    from models.own import names as own
+
+    found = own.parse(name)
+    if found is not None:
+        absolute = str(own.canonical(found, task, like))
+        get(absolute)
+        return absolute
+    for option, value in (("--task", task), ("--like", like)):
+        if value is not None:
+            raise InputError(f"{option} {value}: is for a network of your own, FILE.onnx")
+    return get(name).name
+
+
+def is_own(name: str) -> bool:
+    """Return whether a name is of a user's file, without opening it."""
+    from models.own.names import parse
+
+    return parse(name) is not None
+
+
+def label(name: str) -> str:
+    """Return what folders and files are called by a task's canonical name."""
+    return slug(get(name).name) if is_own(name) else name
+
+
 def for_weights(model: Model, weights: Path) -> Model:
     """Return the variant of the model that fits the origin of a weights file.
 
@@ -62,6 +107,24 @@ def for_weights(model: Model, weights: Path) -> Model:
     """
     fitting: Model = model.fitting(weights)  # type: ignore[assignment]
     return fitting
+
+
+def _own(name: str) -> Model:
+    from models.own import names
+
+    found = names.parse(name)
+    assert found is not None
+    found = names.canonical(found)
+    taken = (*TASKS, *VARIANTS)
+    if found.onnx:
+        from models.own import onnx
+
+        task = onnx.load(found, get(found.meant), taken)
+    else:
+        from models.own import file
+
+        task = file.load(found, taken)
+    return task  # type: ignore[return-value]
 
 
 def _load(place: str) -> Model:

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING
 import models
 from base.errors import InputError
 from base.options import count
-from launch.commands.arguments import EXIT_CODES, add_data, add_like_run, add_model, engine_of
+from launch.commands.arguments import (
+    EXIT_CODES,
+    add_data,
+    add_like_run,
+    add_model,
+    engine_of,
+    model_of,
+)
 from launch.options.declare import group
 from launch.options.sources import sources_of
+from launch.screen.announcement import weights_of
 from loadrun.durations import took
 from loadrun.scenarios import OFFLINE
 
@@ -83,7 +91,7 @@ def read_options(arguments: argparse.Namespace) -> ArtifactOptions:
     if engine in WITHOUT_ARTIFACT:
         raise InputError(f"--engine {engine}: computes nothing, so that nothing is built for it")
     return ArtifactOptions(
-        model=models.get(arguments.model).name,
+        model=model_of(arguments),
         sources=sources_of(arguments),
         engine=engine,
         precision=precision,
@@ -96,7 +104,7 @@ def announcement(options: ArtifactOptions, engine: str) -> list[str]:
     """What is going to be built, as lines for a person; `engine` is the one about that."""
     lines = [
         f"{models.get(options.model).title}  {options.precision}",
-        f"  weights: {options.sources.weights or 'synthetic'}",
+        f"  weights: {weights_of(options.model, options.sources.weights)}",
     ]
     if options.precision == "int8":
         # As a run chooses them.

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import models
 from base.errors import InputError
 from base.options import count
-from launch.commands.arguments import EXIT_CODES, add_model, one_of
+from launch.commands.arguments import EXIT_CODES, add_model, model_of, one_of
 from launch.options import CalibrateOptions, Sources, find_path
 from launch.options.declare import offer
+from launch.screen.announcement import embedded, weights_of
 from loadrun.durations import took
 from loadrun.scenarios import OFFLINE
 
@@ -107,7 +108,7 @@ def read_options(arguments: argparse.Namespace) -> CalibrateOptions:
     if names is not None and images is None:
         raise InputError(f"--list {names}: the folder of images is missing (give --images DIR)")
     return CalibrateOptions(
-        model=models.get(arguments.model).name,
+        model=model_of(arguments),
         weights=weights,
         images=images,
         names=names,
@@ -121,8 +122,8 @@ def announcement(options: CalibrateOptions, engine: str) -> list[str]:
     """What is going to be calibrated, as lines for a person; `engine` is the one about that."""
     lines = [
         f"{models.get(options.model).title}  int8 calibration",
-        f"  weights: {options.weights or 'synthetic'}",
-        f"  calibration images: {options.images or 'synthetic'}",
+        f"  weights: {weights_of(options.model, options.weights)}",
+        f"  calibration images: {options.images or embedded(options.model)}",
         engine,
     ]
     if options.images and not options.weights:

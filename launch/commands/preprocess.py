@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import models
 from base.errors import InputError
-from launch.commands.arguments import EXIT_CODES, add_model
+from launch.commands.arguments import EXIT_CODES, add_model, model_of
 from launch.options import find_sources
 from loadrun.durations import took
 
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Preprocess, and say where the samples stand."""
-    name = models.get(arguments.model).name
+    name = model_of(arguments)
     sources = find_sources(arguments.weights, arguments.images, arguments.labels, None)
     if sources.images is None:
         raise InputError("--images is missing: give the folder of images (or set LOADRUN_IMAGES)")

@@ -6,11 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-import models
 from base.errors import InputError
 from base.options import count, positive
 from launch.build.cache import expanded
-from launch.commands.arguments import EXIT_CODES, add_data, add_like_run, add_model
+from launch.commands.arguments import EXIT_CODES, add_data, add_like_run, add_model, model_of
 from launch.options.declare import group
 from launch.options.run import OUTPUT
 from launch.options.sources import sources_of
@@ -103,7 +102,7 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
         if picture.suffix != PICTURE:
             raise InputError(f"--picture {arguments.picture}: give a name that ends in {PICTURE}")
     options = RooflineOptions(
-        model=models.get(arguments.model).name,
+        model=model_of(arguments),
         sources=sources_of(arguments),
         batch_size=arguments.batch_size or (LARGEST_SIZE if arguments.sizes else BATCH_SIZE),
         cores=arguments.cores,

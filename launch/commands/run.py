@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import models
 from base.errors import InputError
-from launch.commands.arguments import engine_of, one_of, round_of, scenario_of
+from launch.commands.arguments import engine_of, model_of, one_of, round_of, scenario_of
 from launch.options import IN_FLIGHT, RunOptions, TunedUse, find_user_conf
 from launch.options.declare import add, given
 from launch.options.run import PLANNED
@@ -69,7 +68,7 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         mode = parse_mode(arguments.mode)
     except UnknownNameError as error:
         raise InputError(str(error)) from None
-    model = models.get(arguments.model)
+    model = model_of(arguments)
     if MODES[mode].searches and not known.scheduled:
         raise InputError(f"--mode {mode} exists for --scenario Server only, not {scenario}")
     if arguments.through_ring and not known.one_sample:
@@ -87,14 +86,17 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         if mode != PERFORMANCE_ONLY.name:
             raise InputError(f"--audit {arguments.audit} runs in PerformanceOnly, not {mode}")
     engine, precision = engine_of(arguments)
-    choice, tuned = _find_tuned(arguments, model.name, scenario, engine, precision)
+    choice, tuned = _find_tuned(arguments, model, scenario, engine, precision)
     asked = given(RunOptions, arguments)
     for name, value in (choice.options() if choice else {}).items():
         # Of what is tuned, only policy and depth can be given beside it.
         asked[name] = asked[name] or value
     policy = asked["policy"] or known.policy
     found = {
-        "model": model.name,
+        "model": model,
+        # The model's name says what they ask for.
+        "task": None,
+        "like": None,
         "scenario": scenario,
         "mode": mode,
         "tuned": tuned,

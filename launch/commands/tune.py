@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import models
 from base.errors import InputError
-from launch.commands.arguments import EXIT_CODES, engine_of, scenario_of
+from launch.commands.arguments import EXIT_CODES, engine_of, model_of, scenario_of
 from launch.options import find_user_conf
 from launch.options.declare import add, given
 from launch.options.sources import sources_of
@@ -52,7 +51,7 @@ def read_options(arguments: argparse.Namespace) -> TuneOptions:
         raise InputError(f"--max-latency is Server's limit; {scenario} has none")
     engine, precision = engine_of(arguments)
     found = {
-        "model": models.get(arguments.model).name,
+        "model": model_of(arguments),
         "scenario": scenario,
         "sources": sources_of(arguments),
         "engine": engine,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import models
 from launch.build.assets import WITHOUT_ARTIFACT
 from launch.machine.instructions import read_instruction_set
 from launch.machine.pinning import Pinning
@@ -13,6 +16,7 @@ from launch.supervise.environment import preloaded
 from loadrun.user_conf import parse_user_conf
 from models.model import Model
 
+SYNTHETIC = "synthetic"
 SERVED_IMAGES = "calibrated on the served images"
 """Why a result is not official whose int8 ranges come from the images that are served."""
 
@@ -24,8 +28,8 @@ def announce(
     sources = options.sources
     terminal.line(f"{model.title}  {options.scenario}  {options.mode}")
     if options.engine not in WITHOUT_ARTIFACT:
-        terminal.line(f"  weights: {sources.weights or 'synthetic'}")
-    terminal.line(f"  data: {sources.images or 'synthetic'}")
+        terminal.line(f"  weights: {weights_of(options.model, sources.weights)}")
+    terminal.line(f"  data: {sources.images or embedded(options.model)}")
     terminal.line(
         f"  engine: {options.engine}, {options.precision}, batch size {options.batch_size},"
         f" policy {options.policy}"
@@ -47,6 +51,17 @@ def announce(
     terminal.lines(f"  note: {text}" for text in data_notices(options))
 
 
+def weights_of(model: str, given: Path | None) -> str:
+    """Where a model's weights come from."""
+    return str(given or models.get(model).network_file or embedded(model))
+
+
+def embedded(model: str) -> str:
+    """What is served where nothing is given."""
+    own = models.is_own(model) and models.get(model).network_file is None
+    return "the task's own" if own else SYNTHETIC
+
+
 def user_conf_settings(options: RunOptions, model: Model) -> list[str]:
     """What user.conf, given or found, sets for this test, in one line; none where it sets nothing.
 
@@ -54,8 +69,9 @@ def user_conf_settings(options: RunOptions, model: Model) -> list[str]:
     """
     if options.user_conf is None:
         return []
-    conf = parse_user_conf(options.user_conf, models=(model.mlperf_name,))
-    found = conf.settings(model.mlperf_name, options.scenario)
+    name = model.benchmark(options.model).conf
+    conf = parse_user_conf(options.user_conf, models=(name,))
+    found = conf.settings(name, options.scenario)
     if not found:
         return []
     settings = ", ".join(f"{key} = {entry.value:.10g}" for key, entry in found.items())
@@ -74,8 +90,10 @@ def data_notices(options: RunOptions) -> list[str]:
     sources, notices = options.sources, []
     if options.engine in WITHOUT_ARTIFACT:
         return [f"engine {options.engine} computes nothing: its answers and accuracy mean nothing"]
-    if (sources.weights is None) != (sources.images is None):
-        which = "weights are" if sources.weights is None else "images are"
+    weights = weights_of(options.model, sources.weights)
+    synthetic = [text == SYNTHETIC for text in (weights, sources.images or embedded(options.model))]
+    if any(synthetic) and not all(synthetic):
+        which = "weights are" if synthetic[0] else "images are"
         notices.append(f"only the {which} synthetic: the rate is real, accuracy means nothing")
     if calibrates_on_served_images(options):
         notices.append("no --calibration: int8 ranges are taken from served images")
@@ -87,7 +105,7 @@ def calibrates_on_served_images(options: RunOptions) -> bool:
     return (
         options.engine not in WITHOUT_ARTIFACT
         and options.precision == "int8"
-        and options.sources.weights is not None
+        and bool(options.sources.weights or models.get(options.model).network_file)
         and options.sources.calibration is None
     )
 
@@ -105,6 +123,8 @@ def unofficial_reasons(
     reasons += reported
     if options.engine in WITHOUT_ARTIFACT:
         reasons.append(f"engine {options.engine}")
+    if models.is_own(options.model):
+        reasons.append("a network of your own")
     if synthetic:
         reasons.append("synthetic weights or data")
     if calibrates_on_served_images(options):

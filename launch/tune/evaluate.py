@@ -27,7 +27,7 @@ class RunEvaluator:
         self._options = options
         self._directory = directory
         self._signals = signals
-        model = models.get(options.model).mlperf_name
+        model = models.get(options.model).benchmark(options.model).conf
         self._conf = without_targets(options.user_conf, model, options.scenario, directory)
         self._peaks: dict[Choice, float] = {}
         self.runs = 0

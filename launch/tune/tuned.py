@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import models
 from base.configs import Config
 from base.errors import ConfigError, InputError
 from base.files import write_text
@@ -61,7 +62,7 @@ def machine_key(topology: Topology) -> str:
 
 def tuned_path(model: str, scenario: str, engine: str, precision: str) -> Path:
     """Where the tuned configuration stands."""
-    name = f"{model}.{scenario}.{engine}.{precision}.json".lower()
+    name = f"{models.label(model)}.{scenario}.{engine}.{precision}.json".lower()
     return cache_directory() / "tuned" / name
 
 
