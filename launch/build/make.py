@@ -45,7 +45,7 @@ def make(config: BuildConfig, progress: Callable[[str, int, int], None], notice:
     )
     task = variant(config.model, sources.weights, notice)
     sources = replace(sources, reading=stage(f"reading {task.items}"))
-    if config.embedded:
+    if _embeds(config, task):
         task.embed(sources, stage(f"{SYNTHETIC} and {task.items}"))
     served: SampleFacts | None = None
     truth = ""
@@ -112,6 +112,14 @@ def variant(name: str, weights: Path | None, notice: Notice) -> Task:
     if fitting.name != task.name:
         notice(f"the weights are {fitting.origin}: {fitting.items} are preprocessed for them")
     return fitting
+
+
+def _embeds(config: BuildConfig, task: Task) -> bool:
+    """Whether a part of the embedded default is needed: of a file's network its data alone."""
+    if task.network_file is None:
+        return config.embedded
+    calibrates = config.artifact is not None and config.artifact.precision == "int8"
+    return config.data is None and (config.samples or calibrates)
 
 
 def _synthetic(config: BuildConfig, task: Task, served: SampleFacts | None) -> bool:
