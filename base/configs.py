@@ -22,7 +22,7 @@ from base.errors import ConfigError
 
 @dataclass(frozen=True)
 class Config:
-    """Base of configurations; a subclass may check more when it is made (`__post_init__`)."""
+    """Base of configurations; a subclass may check more when created (`__post_init__`)."""
 
     def to_json(self) -> str:
         """The configuration as JSON text."""

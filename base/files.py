@@ -159,7 +159,7 @@ def reserve(file: Path, size: int, target: Path) -> None:
     """Claim `size` bytes for `file`, which will become `target`, before they are written.
 
     Raises InputError with the needed and the available size: a mapped file that finds the disk
-    full ends its process, and a half-written one tells no sizes.
+    full ends its process, and a half-written one names no sizes.
     """
     with file.open("r+b") as opened:
         try:

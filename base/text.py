@@ -17,7 +17,7 @@ FOREIGN = "surrogateescape"
 def read_given(path: Path) -> str:
     """Return the text of a file that a person wrote, without a byte order mark.
 
-    Raises OSError, and ValueError for what is no text in UTF-8, with the cure.
+    Raises OSError, and ValueError for bytes that are not UTF-8, with the cure.
     """
     data = path.read_bytes()
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -28,7 +28,7 @@ Facts = tuple[int, int, int, int]
 
 
 def facts_of(file: Path) -> Facts | None:
-    """Return what tells two states of a file apart, None of what is no file that can be read."""
+    """Return what distinguishes two states of a file; None if it is not a readable file."""
     try:
         found = file.stat()
     except OSError:
@@ -45,7 +45,7 @@ def settled(facts: Facts, now_ns: int) -> bool:
 
 
 def file_digest(file: Path) -> bytes:
-    """Return the SHA-256 of a file's bytes. Raises OSError, also for what is no regular file."""
+    """Return the SHA-256 of a file's bytes. Raises OSError, also if it is not a regular file."""
     if trouble := why_not_regular(file):
         raise OSError(errno.EINVAL, trouble, str(file))
     with file.open("rb") as opened:
@@ -74,7 +74,7 @@ class OncePerFile(Generic[Result]):
         return result
 
     def forget(self) -> None:
-        """Let go of what is kept, which may be large."""
+        """Drop the kept values, which may be large."""
         self._kept = None
 
 

@@ -94,7 +94,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
     served = outcome.report["instances"]
     batches = sum(instance["batches"] for instance in served)
     samples = sum(instance["samples"] for instance in served)
-    # Each instance works from the start on, so that what is missing to the busiest is the tail.
+    # Each instance works from the start on, so that the gap to the busiest is the tail.
     busy = [instance["busy_s"] for instance in served]
     return {
         "others": outcome.others,

@@ -36,7 +36,7 @@ def overrides(options: RunOptions) -> Overrides:
 
     --fast asks for 60 s and no number of queries; --time, --count and the others are more
     specific and win over it. --count alone asks for no duration: LoadGen then makes that many
-    queries, and needs no bound, whose reaching it would log as an error. The images of
+    queries, and needs no bound, whose reaching it would log as an error. The samples of
     AccuracyOnly are counted in `sample_count`.
     """
     count = None if options.accuracy_only else options.count
@@ -87,9 +87,8 @@ def instance_spin_us(spins: bool, oversubscribed: bool) -> float:
 def loadrun_config(
     options: RunOptions, plan: Plan, assets: Assets, run_id: str, directory: Path
 ) -> LoadrunConfig:
-    """What the loadrun process is told."""
-    task = models.get(options.model)
-    benchmark = task.benchmark(options.model)
+    """The configuration of the loadrun process."""
+    task, benchmark = models.get(options.model), models.benchmark(options.model)
     samples = assets.samples.count
     if options.accuracy_only and options.count is not None:
         samples = min(samples, options.count)
@@ -134,7 +133,7 @@ def netrun_config(
     run_id: str,
     directory: Path,
 ) -> NetrunConfig:
-    """What one instance is told."""
+    """The configuration of one instance."""
     return NetrunConfig(
         run_id=run_id,
         instance=instance.index,

@@ -13,7 +13,6 @@ from pathlib import Path
 import models
 from base.checked import read
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError, TooLongError
-from base.errors import InputError as ImageError
 from launch.build.assets import Assets
 from launch.build.engine import check_engine
 from launch.build.prepare import prepare, task_sources
@@ -50,7 +49,7 @@ from launch.outcome.results import (
     file_abandoned,
     places,
 )
-from launch.outcome.room import need_space, results_bytes, told
+from launch.outcome.room import describe_error, need_space, results_bytes
 from launch.outcome.summary import summary
 from launch.outcome.timekeeping import judge
 from launch.report.sources import write_report
@@ -67,7 +66,7 @@ from loadrun.library import arena_layout
 from loadrun.logs import LogError, parse_result
 from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.user_conf import UserConfError, parse_user_conf
-from loadrun.verdict import Asked, Serving, explain
+from loadrun.verdict import Asked, Served, explain
 from models.accuracy_log import LoggedAnswers
 from models.samples import Itemised, Prepared
 from models.task import DataSet, Task
@@ -98,10 +97,10 @@ def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
 
 def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
     terminal = Terminal.silent() if options.quiet else outlet
-    model = models.get(options.model)
+    task = models.get(options.model)
     if options.user_conf is not None:
         try:
-            parse_user_conf(options.user_conf, models=(model.benchmark(options.model).conf,))
+            parse_user_conf(options.user_conf, models=(task.benchmark(options.model).conf,))
         except UserConfError as error:
             raise InputError(str(error)) from None
     check_engine(options.engine)
@@ -110,7 +109,7 @@ def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
     pinning = find_pinning(topology)
     _need_room(options, plan)
     _tidy_up(options.results, terminal)
-    announce(options, model, plan, pinning, terminal)
+    announce(options, task, plan, pinning, terminal)
     need_space(options.results, results_bytes(0, 0), RESULTS, CHOOSE)
     kills = kills_for_memory()
     run_id = new_run_id()
@@ -138,7 +137,7 @@ def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
             error = with_memory_named(error, kills)
             _keep(error, recorder, staging, outlet)
             if isinstance(error, OSError):
-                raise RunError(told(error)) from error
+                raise RunError(describe_error(error)) from error
             raise error
     if options.json:
         print((published[0] / RUN_JSON).read_text(encoding="utf-8"), end="")
@@ -165,7 +164,7 @@ def asked(options: RunOptions) -> Asked:
     """What the user gave that decides the length and the load of a test."""
     settings: dict[str, float] = {}
     if options.user_conf is not None:
-        name = models.get(options.model).benchmark(options.model).conf
+        name = models.benchmark(options.model).conf
         conf = parse_user_conf(options.user_conf, models=(name,))
         found = conf.settings(name, options.scenario)
         settings = {key: entry.value for key, entry in found.items()}
@@ -256,7 +255,7 @@ class _Test:
             result = parse_result(self._directory)
         except LogError as error:
             raise RunError(str(error)) from None
-        serving = Serving(
+        served = Served(
             report.measured_rate or 0.0,
             len(self._plan.instances),
             self._plan.cores_per_instance,
@@ -265,7 +264,7 @@ class _Test:
         phases = [read(Phase, phase) for phase in report.clock]
         kept = judge(phases, self._late, result.perf_constraints_met is False)
         recorder.timekeeping(kept, phases)
-        recorder.result(result, explain(result, asked(options), serving, kept.spoils), kept)
+        recorder.result(result, explain(result, asked(options), served, kept.spoils), kept)
         if measures_accuracy:
             self._measure_accuracy(assets)
         record = recorder.record
@@ -277,7 +276,8 @@ class _Test:
     def _supervise(self, assets: Assets) -> None:
         options, directory = self._options, self._directory
         if options.audit:
-            (directory / "audit.config").write_text(audit_config(options.audit), encoding="utf-8")
+            text = audit_config(options.audit, models.benchmark(options.model))
+            (directory / "audit.config").write_text(text, encoding="utf-8")
         loadrun = self._write(
             "loadrun.config.json",
             loadrun_config(options, self._plan, assets, self._run_id, directory).to_json(),
@@ -340,9 +340,9 @@ class _Test:
                 self._recorder.engines(self._engine_reports())
 
     def _files_of(self, samples: Sequence[int]) -> list[str | None]:
-        """Name the images of sample indices; None for synthetic ones, and where they are gone."""
+        """Name the items of sample indices; None for synthetic ones, and where they are gone."""
         data: DataSet | None = None
-        with contextlib.suppress(ImageError, OSError):
+        with contextlib.suppress(InputError, OSError):
             data = self._data()
         if not isinstance(data, Itemised) or data.synthetic:
             return [None] * len(samples)
@@ -399,12 +399,12 @@ def _arena_bytes(options: RunOptions, assets: Assets | None) -> int:
     if assets is None:
         return 0
     samples = Prepared.open(Path(assets.samples.path))
-    benchmark = models.get(options.model).benchmark(options.model)
+    benchmark = models.benchmark(options.model)
     return arena_layout(samples, benchmark.in_memory(len(samples))).size
 
 
 def _judged(assets: Assets) -> bool:
-    """Whether accuracy is to mean something: it is computed, of images that belong to the weights.
+    """Whether accuracy is to mean something: it is computed, of data that belong to the weights.
 
     Where it is not, that was announced.
     """
@@ -412,7 +412,7 @@ def _judged(assets: Assets) -> bool:
 
 
 def _check(topology: Topology, pinning: Pinning, terminal: Terminal) -> list[Finding]:
-    """Look at the machine; what matters is told now, before the test."""
+    """Check the machine; findings that matter are shown now, before the test."""
     findings = [*check_machine(topology), *check_system(topology, pinning)]
     for finding in findings:
         if finding.level is Level.MATTERS and finding.check != ANNOUNCED:
@@ -431,7 +431,7 @@ def _tidy_up(results: Path, terminal: Terminal) -> None:
 
 
 def _keep(error: Exception, recorder: Recorder, staging: Staging, terminal: Terminal) -> None:
-    """Keep the logs of a run that failed; input that was refused made no run."""
+    """Keep the logs of a run that failed; refused input started no run."""
     if isinstance(error, InputError):
         return
     status = INTERRUPTED if isinstance(error, InterruptedRunError) else FAILED
@@ -440,4 +440,4 @@ def _keep(error: Exception, recorder: Recorder, staging: Staging, terminal: Term
         staging.write_record(recorder.record.as_json())
         terminal.line(f"logs and run.json: {staging.keep_failed()}")
     except OSError as trouble:
-        terminal.line(f"  note: logs and run.json could not be kept: {told(trouble)}")
+        terminal.line(f"  note: logs and run.json could not be kept: {describe_error(trouble)}")

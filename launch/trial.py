@@ -21,7 +21,7 @@ from loadrun.user_conf import UserConfError, parse_user_conf
 
 POLL_S = 0.5
 TRIES = 3
-"""A test whose clock was set, or that stood still, is no answer: it is made again."""
+"""A test whose clock was set, or that stood still, is no answer: it is repeated."""
 LEAVE_S = 15.0
 
 
@@ -35,9 +35,9 @@ def run_once(
 ) -> Record:
     """Run a test below `directory` (emptied before) and return its record.
 
-    VALID or not, a test that completed is an answer, unless its times do not count: then it is made
-    again, and RunError in the end. InterruptedRunError when the user ended it, InputError and
-    RunError with what the run said.
+    VALID or not, a test that completed is an answer, unless its times do not count: then it is
+    repeated, and RunError in the end. InterruptedRunError when the user ended it, InputError and
+    RunError with the run's last lines.
     """
     for _ in range(TRIES):
         record = _run(model, scenario, words, directory, signals, mode)
@@ -73,11 +73,11 @@ def _run(
         raise InterruptedRunError(f"interrupted by {signals.ending.name}")
     code = child.ended()
     if code not in (ExitCode.OK, ExitCode.INVALID):
-        said = child.last_words()
+        last_words = child.last_words()
         if code == ExitCode.USAGE:
-            raise InputError(error_line(said) or said)
+            raise InputError(error_line(last_words) or last_words)
         raise RunError(
-            f"{' '.join(command[2:])} {describe_end(code or 0)}; its last lines:\n{said}"
+            f"{' '.join(command[2:])} {describe_end(code or 0)}; its last lines:\n{last_words}"
         )
     (place, *_) = places(home(results, scenario, model), mode)
     return load(place / RUN_JSON, "run again")

@@ -26,10 +26,10 @@ WAIT_S = 0.05
 """Longest wait for an answer: the instances are looked after in between."""
 _WATCH_S = 0.02
 """How often the states of the instances are looked at."""
-TELL_S = 0.5
-"""How often the latencies so far are told."""
-TOLD = (0.5, 0.9, 0.99)
-"""Which: see `shm.control`."""
+LATENCIES_S = 0.5
+"""How often the latencies so far are shared."""
+PERCENTILES = (0.5, 0.9, 0.99)
+"""Which percentiles of them: see `shm.control`."""
 _NAP_S = 5e-3
 _TOGETHER = 16
 """Instances whose answers go to LoadGen in one call, which costs as much as many a sample; more
@@ -45,7 +45,7 @@ class NoInstanceError(RuntimeError):
 class Collector:
     """Hands unread answers to LoadGen and the freed instances new batches; one thread at a time.
 
-    Threads that share one take `turn` for it. `indices` tells which samples lie at arena positions.
+    Threads that share one take `turn` for it. `indices` are the samples at arena positions.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Collector:
         self._indices = indices
         self._absent: set[int] = set()
         self._watch_at = 0.0
-        self._tell_at = 0.0
+        self._latencies_at = 0.0
 
     def collect(self) -> None:
         """Take the oldest unread answer of each instance."""
@@ -140,9 +140,9 @@ class Collector:
         dispatcher = self._dispatcher
         dispatcher.poll()
         self._timeline.look(dispatcher.answered, dispatcher.outstanding, dispatcher.issued_ns)
-        if self._timeline.timed and now >= self._tell_at:
-            self._tell_at = now + TELL_S
-            self._control.latencies_ns = self._timeline.percentiles_ns(TOLD)
+        if self._timeline.timed and now >= self._latencies_at:
+            self._latencies_at = now + LATENCIES_S
+            self._control.latencies_ns = self._timeline.percentiles_ns(PERCENTILES)
         if dispatcher.alive == 0 and self._control.run_state == RunState.STOPPING:
             raise NoInstanceError("no instance is left to answer")
 

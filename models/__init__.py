@@ -14,24 +14,25 @@ from base.text import slug
 from models.errors import UnknownModel, WeightsError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from models.model import Model
+    from models.task import Benchmark, Task
 
 __all__ = [
     "UnknownModel",
     "WeightsError",
+    "benchmark",
     "canonical",
-    "for_weights",
+    "choices",
     "get",
     "is_own",
     "label",
     "names",
+    "title",
 ]
 
 TASKS = {
     "resnet50": "models.resnet50:RESNET50",
     "mobilenet": "models.mobilenet:MOBILENET",
+    "bert": "models.squad.task:SQUAD",
 }
 """The tasks by name: the module that holds each, and what it is called there."""
 
@@ -44,7 +45,15 @@ def names() -> list[str]:
     return list(TASKS)
 
 
-def get(name: str) -> Model:
+def choices() -> list[str]:
+    """Return every name that a user may choose by, without aliases: tasks and their benchmarks."""
+    found = dict.fromkeys(names())
+    for place in TASKS.values():
+        found |= dict.fromkeys(benchmark.name for benchmark in _load(place).benchmarks)
+    return list(found)
+
+
+def get(name: str) -> Task:
     """Return the task of this name, alias or benchmark, in any capitalisation, or the variant.
 
     Or a user's own: of `my_net.py:TASK`, or the network `net.onnx:resnet50`. Raises UnknownModel,
@@ -68,9 +77,10 @@ def get(name: str) -> Model:
 
 
 def canonical(name: str, task: str | None = None, like: str | None = None) -> str:
-    """Return the name by which every process gets the task that is meant by `name`.
+    """Return the one name of what a user chose, by which every process gets it.
 
-    The task's own name; of a user's file its absolute path, and what of it is meant. `task` and
+    It names a benchmark, the first one of a task that was chosen as such, and the task itself where
+    that has only one; a user's file by its absolute path, and what of it is meant. `task` and
     `like` say what an ONNX file is a network for. Raises what `get` raises.
     """
     from base.errors import InputError
@@ -84,7 +94,7 @@ def canonical(name: str, task: str | None = None, like: str | None = None) -> st
     for option, value in (("--task", task), ("--like", like)):
         if value is not None:
             raise InputError(f"{option} {value}: is for a network of your own, FILE.onnx")
-    return get(name).name
+    return get(name).called(name)
 
 
 def is_own(name: str) -> bool:
@@ -95,39 +105,34 @@ def is_own(name: str) -> bool:
 
 
 def label(name: str) -> str:
-    """Return what folders and files are called by a task's canonical name."""
+    """Return what folders and files are called by a canonical name."""
     return slug(get(name).name) if is_own(name) else name
 
 
-def for_weights(model: Model, weights: Path) -> Model:
-    """Return the variant of the model that fits the origin of a weights file.
-
-    Variants differ in their preprocessing, whose version is part of the key of cached samples, and
-    in their outputs. Raises WeightsError where the file cannot be read.
-    """
-    fitting: Model = model.fitting(weights)  # type: ignore[assignment]
-    return fitting
+def benchmark(name: str) -> Benchmark:
+    """Return the benchmark that a name means, of a user's task the first; raises as `get`."""
+    return get(name).benchmark(name)
 
 
-def _own(name: str) -> Model:
+def title(name: str) -> str:
+    """Return what people call what a name means. Raises what `get` raises."""
+    return get(name).titled(name)
+
+
+def _own(name: str) -> Task:
     from models.own import names
 
     found = names.parse(name)
     assert found is not None
     found = names.canonical(found)
-    taken = (*TASKS, *VARIANTS)
-    if found.onnx:
-        from models.own import onnx
-
-        task = onnx.load(found, get(found.meant), taken)
-    else:
-        from models.own import file
-
-        task = file.load(found, taken)
-    return task  # type: ignore[return-value]
+    taken = (*choices(), *VARIANTS)
+    # By its name, as they import modules that import this one.
+    own = importlib.import_module(f"models.own.{'onnx' if found.onnx else 'file'}")
+    task: Task = own.load(found, *([get(found.meant)] if found.onnx else []), taken)
+    return task
 
 
-def _load(place: str) -> Model:
+def _load(place: str) -> Task:
     module, _, instance = place.partition(":")
-    task: Model = getattr(importlib.import_module(module), instance)
+    task: Task = getattr(importlib.import_module(module), instance)
     return task

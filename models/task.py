@@ -28,6 +28,9 @@ module, too."""
 CALIBRATION_SAMPLES = 200
 """As many at most, unless a task chooses others."""
 
+NETWORK, ENCODER = "network", "encoder"
+"""Forms of parts."""
+
 Array = npt.NDArray[Any]
 Run = Callable[..., Mapping[str, Array]]
 """A part on an engine: inputs and outputs by field name, each [n, ...]; an input may also be given
@@ -83,12 +86,31 @@ class Benchmark:
     server_ms: float | None = None
     """Latency limit in Server; None where that scenario is not official."""
     audits: tuple[str, ...] = ()
-    """Compliance tests: `TEST01`, `TEST04`."""
+    """Compliance tests of the closed division: `TEST01`, `TEST04`."""
+    audit_samples: int = 4096
+    """Answers that TEST01 logs, about (its accuracy_log_sampling_target)."""
+    edge: str = ""
+    """Last round with it in the closed division's category edge: `v6.1`; "" where none has."""
+    datacenter: str = ""
+    """The same of the category datacenter."""
+    official: str = ""
+    """What the submission checker calls it, where that is not `name`."""
 
     @property
     def target(self) -> float:
         """What a submission must reach, in percent."""
         return self.reference * self.share
+
+    @property
+    def categories(self) -> dict[str, str]:
+        """The categories of systems that the closed division has it in, with the last round."""
+        found = {"edge": self.edge, "datacenter": self.datacenter}
+        return {category: last for category, last in found.items() if last}
+
+    @property
+    def checker_name(self) -> str:
+        """What the submission checker calls it."""
+        return self.official or self.name
 
     def in_memory(self, samples: int) -> int:
         """Samples of a data set of so many that are in memory at once."""
@@ -214,6 +236,14 @@ class Part:
     outputs: tuple[Field, ...]
     buckets: tuple[int, ...] = ()
     """Lengths of a varying dimension that an engine may prepare itself for."""
+    form: str = NETWORK
+    """What int8 makes of it: a program of convolutions, or with ENCODER a transformer encoder over
+    streams of tokens (`models.quantize.encoder`)."""
+
+
+def spelled(name: str) -> str:
+    """A name as tasks and benchmarks write theirs."""
+    return name.lower().replace("_", "-")
 
 
 def spread(data: DataSet, most: int) -> DataSet:
@@ -318,11 +348,25 @@ class Task(ABC):
     """Weights that their makers publish; the first is MLPerf's reference."""
     network_file: Path | None = None
     """The file that is the network, and its weights, where the task is for just one."""
+    like: Task | None = None
+    """The task whose data and options it then has."""
 
     def benchmark(self, name: str) -> Benchmark:
-        """The benchmark of that name; the first one where none is called so."""
-        named = (one for one in self.benchmarks if one.name == name)
+        """The benchmark of that name, in any spelling; the first one where none is called so."""
+        named = (one for one in self.benchmarks if one.name == spelled(name))
         return next(named, self.benchmarks[0])
+
+    def called(self, name: str) -> str:
+        """What stands for the benchmark that `name` means, of all tasks' names and benchmarks.
+
+        The task's own name where it has one benchmark, else the benchmark's.
+        """
+        return self.name if len(self.benchmarks) == 1 else self.benchmark(name).name
+
+    def titled(self, name: str) -> str:
+        """The title, with the benchmark that `name` means where there are several."""
+        one = len(self.benchmarks) == 1
+        return self.title if one else f"{self.title}, {self.benchmark(name).name}"
 
     @abstractmethod
     def data(self, sources: Sources) -> DataSet:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import models
 from launch.build.assets import ArtifactConfig, Assets, BuildConfig
 from launch.build.make import make
+from models.imagenet.classifier import classifier, classifiers
 from models.synthetic import SyntheticAssets, build
 
 # Started in the background or under nohup, this process ignores them, and so would what it starts.
@@ -42,7 +42,7 @@ def synthetic_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def synthetic(synthetic_cache: Path) -> dict[str, SyntheticAssets]:
-    return {name: build(models.get(name), synthetic_cache) for name in models.names()}
+    return {name: build(classifier(name), synthetic_cache) for name in classifiers()}
 
 
 @pytest.fixture(scope="session")
@@ -64,5 +64,5 @@ def synthetic_programs(synthetic_cache: Path) -> dict[str, Assets]:
             lambda stage, done, total: None,
             print,
         )
-        for name in models.names()
+        for name in classifiers()
     }

@@ -2,7 +2,7 @@
 
 DATA holds weights, a folder of labelled validation images and one of calibration images. Besides
 the counts of right answers (top 1 and top 5) it prints the squared error of the outputs in parts of
-their variance, which tells two ways of quantising apart long before the counts do. Both are
+their variance, which separates two ways of quantising long before the counts do. Both are
 against fp32 by PyTorch.
 """
 
@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import models
 from bench.data import CALIBRATION, VALIDATION, WEIGHTS, images
 from bench.engines.contestants import Contestant, contestants
+from models.imagenet.classifier import classifier
 from models.imagenet.labels import read_labels
 from models.task import Task
 from netrun.engines import PRECISIONS, registry
@@ -81,7 +81,7 @@ def main() -> None:
 
 def measure(name: str, data: Path, cache: Path, chosen: list[Contestant]) -> Iterator[Row]:
     """PyTorch's fp32 and the chosen engines, over all labelled images."""
-    model, task = models.get(name), models.get(name)
+    model, task = classifier(name), classifier(name)
     folder = data / VALIDATION
     entries = read_labels(folder / "val_map.txt")
     samples = np.stack([model.preprocess(folder / file) for file, _ in entries])
@@ -114,7 +114,10 @@ def outputs(
     cache: Path,
     samples: NDArray[np.uint8],
 ) -> NDArray[np.float32]:
-    """The logits of an engine, calibrated on `calibration`."""
+    """Return an engine's logits of `samples`, float32 [n, classes].
+
+    `samples` and `calibration`, which int8 ranges come from, are uint8 [n, h, w, 3].
+    """
     (part,) = task.parts
     (pixels,), (logits,) = part.inputs, part.outputs
     order = Order(
@@ -132,7 +135,7 @@ def outputs(
 
 
 def _right(outputs: NDArray[np.float32], labels: NDArray[np.int64], most: int) -> int:
-    """How many images have their label among the `most` largest outputs."""
+    """Count images with their label among the `most` largest of `outputs`, float32 [n, classes]."""
     best = np.argsort(-outputs, axis=1)[:, :most]
     return int((best == labels[:, None]).any(1).sum())
 

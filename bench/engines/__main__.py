@@ -1,7 +1,7 @@
 """``python -m bench.engines --data DIR``: engines side by side, in alternating rounds.
 
-With several batch sizes (``--batches 1..16``) each engine's time of a sample is also told as a
-curve over them, and drawn by ``--picture FILE.svg``.
+With several batch sizes (``--batches 1..16``) each engine's time of a sample is also printed
+as a curve over them, and drawn by ``--picture FILE.svg``.
 
 All contestants of a row are loaded, each in a process pinned to the same cores; then they take
 turns for a few seconds each, several rounds, so that a machine that changes its speed changes it
@@ -26,12 +26,12 @@ from typing import IO, Any
 
 import numpy as np
 
-import models
 from bench.data import CALIBRATION, VALIDATION, WEIGHTS, images
 from bench.engines.contestants import Contestant, Setting, contestants
 from bench.engines.curves import curves, draw
 from bench.host import host
 from launch.supervise.environment import instance_environment
+from models.imagenet.classifier import classifier
 from netrun.engines import PRECISIONS
 
 BASELINE = "onednn int8"
@@ -151,7 +151,7 @@ def batch_sizes(text: str) -> list[int]:
 
 
 def _shared(model: str, data: Path, cache: Path) -> dict[str, str]:
-    chosen = models.get(model)
+    chosen = classifier(model)
     for name, folder, most in (
         ("samples", VALIDATION, 256),
         ("calibration", CALIBRATION, 200),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import models
+from models.imagenet.classifier import classifier
 from models.task import Array
 from netrun.engines import ENGINES, PRECISIONS, EngineError, registry
 from netrun.engines.engine import Answering, Engine, EngineSpec, answers
@@ -38,7 +38,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all contestants share. `samples` and `calibration` are files of uint8 (n, H, W, C)."""
+    """What all contestants share. `samples` and `calibration` are files of uint8 [n, h, w, c]."""
 
     model: str
     weights: str
@@ -63,7 +63,7 @@ def contestants(precisions: Iterable[str] = PRECISIONS) -> list[Contestant]:
 
 def artifact_of(contestant: Contestant, setting: Setting) -> Path:
     """What the contestant executes, built unless it is there."""
-    task = models.get(setting.model)
+    task = classifier(setting.model)
     (pixels,) = task.parts[0].inputs
     calibration = np.load(setting.calibration, mmap_mode="r")
     order = Order(
@@ -85,7 +85,7 @@ def load(contestant: Contestant, setting: Setting, artifact: Path) -> Engine | A
     return registry.load(
         contestant.engine,
         EngineSpec(
-            models.get(setting.model),
+            classifier(setting.model),
             contestant.precision,
             artifact,
             setting.batch,
@@ -96,7 +96,7 @@ def load(contestant: Contestant, setting: Setting, artifact: Path) -> Engine | A
 
 def infer(contestant: Contestant, setting: Setting, artifact: Path) -> Infer:
     """What infers the contestant's i-th batch."""
-    task, engine = models.get(setting.model), load(contestant, setting, artifact)
+    task, engine = classifier(setting.model), load(contestant, setting, artifact)
     answer = answers(task, engine)
     samples = np.load(setting.samples)
     count = len(samples)
@@ -108,7 +108,7 @@ def infer(contestant: Contestant, setting: Setting, artifact: Path) -> Infer:
 
 
 class _Scattered:
-    """A batch of an arena with one field."""
+    """A batch of an arena with one field: `samples` are uint8 [count, h, w, c]."""
 
     def __init__(self, samples: NDArray[Any], positions: Sequence[int]) -> None:
         self._samples = samples

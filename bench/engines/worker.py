@@ -1,4 +1,4 @@
-"""One contestant in its own process: loads, then runs for as long as it is told, again and again.
+"""One contestant in its own process: loads, then runs for as long as asked, again and again.
 
 ``python -m bench.engines.worker ENGINE PRECISION SETTING build`` builds what it executes and prints
 the path, ``... SETTING run PATH`` runs it. Protocol of `run` on stdin / stdout, a JSON value a

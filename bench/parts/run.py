@@ -1,7 +1,7 @@
 """One LoadGen test as a benchmark runs it: the real processes, without the user's side.
 
 loadrun and its instances are started as launch starts them (same modules, configuration files and
-plan of processors); what is left out is the building of models, the supervision and the results.
+plan of processors); it leaves out the building of models, the supervision and the results.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FIELD = Field("pixels", "|u1", SAMPLE_SHAPE)
 TIMEOUT_S = 300.0
 DISTURBED = 0.05
 ATTEMPTS = 2
-"""A test during which other processes took more of the machine is made again once."""
+"""A test during which other processes took more of the machine is repeated once."""
 
 
 @dataclass(frozen=True)
@@ -278,9 +278,9 @@ class _Run:
 
     def _give_up(self, processes: list[subprocess.Popen[bytes]]) -> None:
         codes = [process.returncode for process in processes]
-        said = [
+        logs = [
             f"{log.name}: {log.read_text(encoding='utf-8')[-1000:]}"
             for log in sorted(self._directory.glob("*.log"))
             if log.stat().st_size
         ]
-        sys.exit("\n".join([f"a process failed (exit codes {codes})", *said[:5]]))
+        sys.exit("\n".join([f"a process failed (exit codes {codes})", *logs[:5]]))

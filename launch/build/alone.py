@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import models
 from launch.build.assets import ArtifactConfig, Assets, CacheFile
 from launch.build.engine import check_engine
 from launch.build.prepare import build, wanted
@@ -39,9 +40,9 @@ def build_alone(
     announcement: Callable[[str], Sequence[str]],
     summary: Callable[[Assets, float], Sequence[str]],
 ) -> None:
-    """Build what is not in the cache yet.
+    """Build the files that the cache does not have yet.
 
-    The `announcement` is made around a line about the engine, the `summary` of what was built and
+    The `announcement` is built around a line about the engine, the `summary` of what was built and
     of the seconds that it took. Raises LoadrunError.
     """
     check_engine(options.engine)
@@ -74,20 +75,21 @@ def engine_line(options: ArtifactOptions, threads: int) -> str:
 
 
 def file_lines(assets: Assets, precision: str) -> list[str]:
-    """Files and keys as lines for a person: what is of the weights alone, then what is compiled."""
+    """Files and keys as lines for a person: those of the weights alone, then compiled ones."""
     first = "int8 program" if precision == "int8" else f"{precision} network"
     names = (first, "compiled for this machine")
     return [line for what, f in zip(names, assets.files, strict=False) for line in _file(what, f)]
 
 
 def source_lines(assets: Assets) -> list[str]:
-    """Weights and calibration images as lines for a person."""
+    """Weights and calibration data as lines for a person."""
     assert assets.weights is not None
     weights, calibration = assets.weights, assets.calibration
     synthetic = weights.synthetic or (calibration is not None and calibration.data.synthetic)
     lines = [f"weights: {weights.name}  sha256 {weights.sha256}{'  synthetic' * synthetic}"]
     if calibration is not None:
-        lines.append(f"calibration images: {calibration.count} of {calibration.data.name}")
+        items = models.get(assets.model).items
+        lines.append(f"calibration {items}: {calibration.count} of {calibration.data.name}")
     return lines
 
 

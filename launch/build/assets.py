@@ -1,4 +1,4 @@
-"""What is to be built, and what was: the records that building is given and that it gives back."""
+"""The request for a build and its result."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class ArtifactConfig:
 
 @dataclass(frozen=True)
 class BuildConfig(Config):
-    """What is wanted of a model: the samples of its data set, an engine's artifact, or both.
+    """The wanted files of a model: the samples of its data set, an engine's artifact, or both.
 
-    Paths are absolute; None is the embedded synthetic default. `data` is what is served, `options`
-    what else is said of it (`labels`), `calibration` what int8 ranges are taken from.
+    Paths are absolute; None is the embedded synthetic default. `data` is served, `options` are
+    further facts of it (`labels`), int8 ranges are taken from `calibration`.
     """
 
     model: str
@@ -61,11 +61,11 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class SampleFacts:
-    """Prepared samples: where they are, how many, how many of them were made now, and of what."""
+    """Prepared samples: where they are, how many, how many are new, and of which data."""
 
     path: str
     count: int
-    made: int
+    prepared: int
     data: DataFacts
 
 
@@ -88,7 +88,7 @@ class Assets(Config):
 
     `model` is the variant of the model that the weights are for (see models.for_weights). `files`
     lead to the `artifact`, the first file of what an engine executes. `truth` says where the labels
-    come from, or why there are none, with the cure. `notices` are what the user was told meanwhile.
+    come from, or why there are none, with the cure. `notices` are the lines that the user saw.
     """
 
     model: str

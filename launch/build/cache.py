@@ -35,7 +35,7 @@ def cache_directory(environment: Mapping[str, str] | None = None) -> Path:
 
 
 def writable_cache() -> Path:
-    """The cache directory, made if it is missing; raises InputError where that is impossible."""
+    """The cache directory, created if it is missing; raises InputError where that is impossible."""
     cache = cache_directory()
     try:
         cache.mkdir(parents=True, exist_ok=True)

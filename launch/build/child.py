@@ -46,18 +46,18 @@ def main(arguments: Sequence[str]) -> ExitCode:
         # Only now: what it imports may be what cannot be loaded.
         from launch.build.make import make
 
-        made = make(config, _Stages(), notice)
+        assets = make(config, _Stages(), notice)
     except (LoadrunError, EngineError) as error:
         return _refused(str(error))
     except Exception as error:
         if reason := cannot_load(error) or no_memory(error):
             return _refused(reason)
-        if isinstance(error, OSError) and (told := cache_trouble(error, Path(config.cache))):
-            return _refused(told)
+        if isinstance(error, OSError) and (trouble := cache_trouble(error, Path(config.cache))):
+            return _refused(trouble)
         traceback.print_exc()
         print(f"error: {type(error).__name__}: {error}", flush=True)
         return ExitCode.FAILED
-    write_text(result, replace(made, notices=notices).to_json())
+    write_text(result, replace(assets, notices=notices).to_json())
     return ExitCode.OK
 
 
@@ -69,7 +69,7 @@ class _Stages:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         if stage not in self._begun:
-            # Only now: what is there already needs neither memory nor torch.
+            # Only now: finding files in the cache needs neither memory nor torch.
             self._begun.add(stage)
             self._begin(stage)
         print(json.dumps({"stage": stage, "done": done, "total": total}), flush=True)
@@ -81,7 +81,7 @@ class _Stages:
         with_torch = stage == COMPILING or stage.startswith(SYNTHETIC)
         check(need_for_build(with_torch), f"building ({stage})")
         if with_torch:
-            # Where it cannot be loaded, that is said before minutes of work.
+            # Where it cannot be loaded, the error comes before minutes of work.
             import_module("torch")
 
 
@@ -91,7 +91,7 @@ def _refused(why: str) -> ExitCode:
 
 
 def cache_trouble(error: OSError, cache: Path) -> str | None:
-    """What is wrong with the cache, and the cure; None for an error that has another cause."""
+    """Describe an error of the cache, with the cure; None for an error with another cause."""
     at = error.filename2 or error.filename
     inside = isinstance(at, str) and Path(at).is_relative_to(cache)
     if error.errno == errno.EFBIG:

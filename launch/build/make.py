@@ -1,4 +1,4 @@
-"""Makes what is wanted of a task, or finds it in the cache: in the building process alone."""
+"""Builds what is wanted of a task, or finds it in the cache: in the building process alone."""
 
 from __future__ import annotations
 
@@ -131,18 +131,18 @@ def _synthetic(config: BuildConfig, task: Task, served: SampleFacts | None) -> b
 
 def _prepared(data: DataSet, sources: Sources, progress: Progress) -> tuple[SampleFacts, Prepared]:
     """The samples, and what is recorded of them."""
-    made = 0
+    new = 0
 
     def note(done: int, total: int) -> None:
-        nonlocal made
+        nonlocal new
         # The first call says how many there were already.
-        made = made or total - done
+        new = new or total - done
         progress(done, total)
 
     assert sources.cache is not None
     samples = prepare(data, sources.cache, note)
     facts = DataFacts(data.name, data.sha256, data.synthetic)
-    return SampleFacts(str(samples.path), len(samples), made, facts), samples
+    return SampleFacts(str(samples.path), len(samples), new, facts), samples
 
 
 def _path(text: str | None) -> Path | None:

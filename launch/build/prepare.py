@@ -1,4 +1,4 @@
-"""Has what is missing built by a process of its own, with progress for the user."""
+"""Has missing files built by a process of its own, with progress for the user."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Needs(Protocol):
 
     @property
     def model(self) -> str:
-        """The model's name."""
+        """The name of the task, or of a benchmark of it."""
 
     @property
     def sources(self) -> Sources:
-        """Weights, images, calibration images."""
+        """Weights, data, calibration data."""
 
     @property
     def engine(self) -> str:
@@ -73,7 +73,7 @@ def prepare(
 def task_sources(sources: Sources) -> TaskSources:
     """Where a task finds its data and weights, from the options."""
     return TaskSources(
-        data=sources.images,
+        data=sources.served,
         weights=sources.weights,
         calibration=sources.calibration,
         cache=cache_directory(),
@@ -83,17 +83,16 @@ def task_sources(sources: Sources) -> TaskSources:
 
 def _described(sources: Sources) -> dict[str, str]:
     """What else the options say of a data set, by name."""
-    values = {"labels": sources.labels, **sources.task}
-    return {name: str(value) for name, value in values.items() if value is not None}
+    return {name: str(v) for name, v in sources.task.items() if v is not None and v is not False}
 
 
 def wanted(
     model: str, sources: Sources, *, samples: bool = False, artifact: ArtifactConfig | None = None
 ) -> BuildConfig:
-    """What is to be built, in the cache; raises InputError where that cannot be."""
+    """The files to build, in the cache; raises InputError where that cannot be."""
     return BuildConfig(
         model=model,
-        data=_text(sources.images),
+        data=_text(sources.served),
         weights=_text(sources.weights),
         calibration=_text(sources.calibration),
         options=_described(sources),
@@ -104,11 +103,11 @@ def wanted(
 
 
 def build(config: BuildConfig, directory: Path, terminal: Terminal, signals: Signals) -> Assets:
-    """Have a process build what is wanted, or find it built, and show its progress.
+    """Have a process build the wanted files, or find them built, and show its progress.
 
     Its log, configuration and result go to `directory`.
 
-    Raises InputError for weights or images that cannot be used, RunError when building fails,
+    Raises InputError for weights or data that cannot be used, RunError when building fails,
     InterruptedRunError on an ending signal (what was half-built is gone then).
     """
     config_path, result = directory / "assets.config.json", directory / "assets.json"
@@ -132,8 +131,8 @@ def build(config: BuildConfig, directory: Path, terminal: Terminal, signals: Sig
     if code == InputError.code:
         raise InputError(error_line(words) or words)
     assert code is not None
-    said = f"; its last lines:\n{words}" if words else ""
-    error = RunError(f"preparing {config.model} {describe_end(code)}{said}")
+    ending = f"; its last lines:\n{words}" if words else ""
+    error = RunError(f"preparing {config.model} {describe_end(code)}{ending}")
     raise with_memory_named(error, kills)
 
 

@@ -27,19 +27,21 @@ def add_like_run(parser: argparse.ArgumentParser, group: str, *names: str, **oth
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add the model's name."""
+    """Add the name of the task or benchmark."""
     add_like_run(parser, "", "model")
 
 
 def model_of(arguments: argparse.Namespace) -> str:
-    """The name by which all processes get the model that is meant; InputError as models.get."""
+    """The name by which all processes get what is meant; InputError as models.get."""
     asked = (getattr(arguments, name, None) for name in ("task", "like"))
     return models.canonical(arguments.model, *asked)
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """Add where weights and data come from."""
-    add(parser, Sources.options())
+def add_data(parser: argparse.ArgumentParser, *left_out: str, **helps: str) -> None:
+    """Add where weights and data come from, but for what is `left_out`; `helps` replace others."""
+    for name, option in Sources.options().items():
+        if name not in left_out:
+            add(parser, {name: replace(option, help=helps.get(name, option.help))})
 
 
 def scenario_of(arguments: argparse.Namespace) -> str:

@@ -18,7 +18,6 @@ from launch.commands.arguments import (
 )
 from launch.options.declare import group
 from launch.options.sources import sources_of
-from launch.screen.announcement import weights_of
 from loadrun.durations import took
 from loadrun.scenarios import OFFLINE
 
@@ -69,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Build what is not in the cache yet, and say where it stands."""
+    """Build the files that the cache does not have yet, and print where they are."""
     options = read_options(arguments)
     # Only now, so that a wrong option is answered at once.
     from launch.build.alone import build_alone
@@ -90,9 +89,10 @@ def read_options(arguments: argparse.Namespace) -> ArtifactOptions:
     engine, precision = engine_of(arguments)
     if engine in WITHOUT_ARTIFACT:
         raise InputError(f"--engine {engine}: computes nothing, so that nothing is built for it")
+    model = model_of(arguments)
     return ArtifactOptions(
-        model=model_of(arguments),
-        sources=sources_of(arguments),
+        model=model,
+        sources=sources_of(arguments, models.get(model)),
         engine=engine,
         precision=precision,
         batch_size=arguments.batch_size,
@@ -101,15 +101,17 @@ def read_options(arguments: argparse.Namespace) -> ArtifactOptions:
 
 
 def announcement(options: ArtifactOptions, engine: str) -> list[str]:
-    """What is going to be built, as lines for a person; `engine` is the one about that."""
+    """The coming build, as lines for a person; `engine` is the line about the engine."""
+    from launch.screen.announcement import weights_of
+
     lines = [
-        f"{models.get(options.model).title}  {options.precision}",
+        f"{models.title(options.model)}  {options.precision}",
         f"  weights: {weights_of(options.model, options.sources.weights)}",
     ]
     if options.precision == "int8":
         # As a run chooses them.
         sources = options.sources
-        served = sources.images if sources.weights else None
+        served = sources.served if sources.weights else None
         lines.append(f"  calibration: {sources.calibration or served or 'synthetic'}")
     return [*lines, engine]
 

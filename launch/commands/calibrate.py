@@ -1,18 +1,20 @@
-"""`loadrun calibrate MODEL`: make the int8 model of weights and calibration images, and keep it."""
+"""`loadrun calibrate MODEL`: make the int8 model of weights and calibration data, and keep it."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import models
+import models.options
 from base.errors import InputError
-from base.options import count
+from base.options import Option, count
 from launch.commands.arguments import EXIT_CODES, add_model, model_of, one_of
-from launch.options import CalibrateOptions, Sources, find_path
-from launch.options.declare import offer
-from launch.screen.announcement import embedded, weights_of
+from launch.options import CalibrateOptions, Sources, find_path, find_sources
+from launch.options.declare import add, offer
+from launch.options.sources import data_option
 from loadrun.durations import took
 from loadrun.scenarios import OFFLINE
 
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
 
 SUMMARY = "calibrate a model for int8 and keep the result for later runs"
 DESCRIPTION = """\
-Takes int8 ranges from calibration images, quantises MODEL with them and compiles the result for
-this machine. A later run with the same weights and --calibration finds it and starts at once.
-Without --weights and --images the embedded synthetic model and images are used.
+Takes int8 ranges from calibration images (or questions, or whatever MODEL has), quantises MODEL
+with them and compiles the result for this machine. A later run with the same weights and
+--calibration finds it and starts at once. Without --weights and --images the embedded synthetic
+model and images are used.
 """
 EPILOG = f"""\
 examples:
@@ -43,9 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--weights", metavar="FILE", help="fp32 weights [LOADRUN_WEIGHTS]")
     data.add_argument(
         "--images",
+        "--data",
         "--calibration",
-        metavar="DIR",
-        help="images that int8 ranges are taken from [LOADRUN_CALIBRATION]",
+        dest="data",
+        metavar="PATH",
+        help="images, or other data, that int8 ranges are taken from [LOADRUN_CALIBRATION]",
     )
     data.add_argument(
         "--list",
@@ -53,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take the images of DIR that FILE names, one a line, as MLPerf's"
         " cal_image_list_option_1.txt; else up to 200, evenly spread",
     )
+    add(parser, _task_options())
     engine = parser.add_argument_group("engine")
     compiled_for = engine.add_argument(
         "--engine",
@@ -77,20 +83,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Calibrate and compile what is not in the cache yet, and say where it stands."""
+    """Calibrate and compile what the cache does not have yet, and print where it is."""
     options = read_options(arguments)
     # Only now, so that a wrong option is answered at once.
     from launch.build.alone import ArtifactOptions, build_alone
 
-    sources = Sources(
-        weights=options.weights,
-        images=options.images if options.names else None,
-        labels=None,
-        calibration=options.names or options.images,
-    )
     build_alone(
         ArtifactOptions(
-            options.model, sources, options.engine, "int8", options.batch_size, options.threads
+            options.model,
+            options.sources,
+            options.engine,
+            "int8",
+            options.batch_size,
+            options.threads,
         ),
         lambda engine: announcement(options, engine),
         summary,
@@ -98,20 +103,33 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _task_options() -> dict[str, Option]:
+    """What tasks declare, but for the truth: ranges are taken of what there is to answer."""
+    own = {option.name for option in models.options.declared()}
+    options = Sources.options().items()
+    return {name: option for name, option in options if name in own and not option.of_data}
+
+
 def read_options(arguments: argparse.Namespace) -> CalibrateOptions:
     """The checked options; InputError names the option, its value and the cure."""
-    weights = find_path("--weights", arguments.weights, "LOADRUN_WEIGHTS", os.environ, "file")
-    images = find_path("--images", arguments.images, "LOADRUN_CALIBRATION", os.environ, "directory")
-    if weights is not None and images is None:
-        raise InputError(f"--weights {weights}: calibration images are missing (give --images DIR)")
+    model = model_of(arguments)
+    task = models.get(model)
+    flag, _, _ = (usage := data_option(task)).partition(" ")
+    places = {Sources.options()[name].variable for name in ("data", "images", "calibration")}
+    given = {name: getattr(arguments, name) for name in ("weights", *_task_options())}
+    sources = find_sources(task, given, {k: v for k, v in os.environ.items() if k not in places})
+    wanted = "directory" if task.items == "images" else "directory or file"
+    data = find_path(flag, arguments.data, "LOADRUN_CALIBRATION", os.environ, wanted)
+    if sources.weights is not None and data is None:
+        raise InputError(
+            f"--weights {sources.weights}: calibration {task.items} are missing (give {usage})"
+        )
     names = find_path("--list", arguments.list, "", {}, "file")
-    if names is not None and images is None:
-        raise InputError(f"--list {names}: the folder of images is missing (give --images DIR)")
+    if names is not None and data is None:
+        raise InputError(f"--list {names}: the folder of {task.items} is missing (give {usage})")
     return CalibrateOptions(
-        model=model_of(arguments),
-        weights=weights,
-        images=images,
-        names=names,
+        model=model,
+        sources=replace(sources, data=data if names else None, calibration=names or data),
         engine=one_of("--engine", arguments.engine, ENGINES),
         batch_size=arguments.batch_size,
         threads=arguments.threads,
@@ -119,14 +137,18 @@ def read_options(arguments: argparse.Namespace) -> CalibrateOptions:
 
 
 def announcement(options: CalibrateOptions, engine: str) -> list[str]:
-    """What is going to be calibrated, as lines for a person; `engine` is the one about that."""
+    """The coming calibration, as lines for a person; `engine` is the line about the engine."""
+    from launch.screen.announcement import embedded, weights_of
+
+    sources = options.sources
+    data = sources.data or sources.calibration
     lines = [
-        f"{models.get(options.model).title}  int8 calibration",
-        f"  weights: {weights_of(options.model, options.weights)}",
-        f"  calibration images: {options.images or embedded(options.model)}",
+        f"{models.title(options.model)}  int8 calibration",
+        f"  weights: {weights_of(options.model, sources.weights)}",
+        f"  calibration {models.get(options.model).items}: {data or embedded(options.model)}",
         engine,
     ]
-    if options.images and not options.weights:
+    if data and not sources.weights:
         lines.append("  note: only the weights are synthetic: accuracy means nothing")
     return lines
 

@@ -75,6 +75,9 @@ def execute(arguments: argparse.Namespace) -> int:
     from launch.qps.find import QpsOptions, find_qps
 
     model = model_of(arguments)
+    task, benchmark = models.get(model), models.benchmark(model)
+    if benchmark.server_ms is None and arguments.max_latency_ms is None:
+        raise InputError(f"{benchmark.name} has no Server scenario: give --max-latency MS")
     durations = tuple(arguments.durations)
     if list(durations) != sorted(set(durations)):
         raise InputError(f"--durations {' '.join(f'{d:g}' for d in durations)}: must grow")
@@ -86,8 +89,8 @@ def execute(arguments: argparse.Namespace) -> int:
     return find_qps(
         QpsOptions(
             model=model,
-            mlperf_name=models.get(model).benchmark(model).conf,
-            sources=sources_of(arguments),
+            conf=benchmark.conf,
+            sources=sources_of(arguments, task),
             words=tuple(RunOptions.asking(**passed)),
             durations=durations,
             precision=arguments.precision / 100,

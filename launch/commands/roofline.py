@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import models
 from base.errors import InputError
 from base.options import count, positive
 from launch.build.cache import expanded
@@ -101,9 +102,10 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
         picture = expanded(arguments.picture, "--picture")
         if picture.suffix != PICTURE:
             raise InputError(f"--picture {arguments.picture}: give a name that ends in {PICTURE}")
+    model = model_of(arguments)
     options = RooflineOptions(
-        model=model_of(arguments),
-        sources=sources_of(arguments),
+        model=model,
+        sources=sources_of(arguments, models.get(model)),
         batch_size=arguments.batch_size or (LARGEST_SIZE if arguments.sizes else BATCH_SIZE),
         cores=arguments.cores,
         seconds=arguments.time or SECONDS,

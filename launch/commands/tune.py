@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import models
 from base.errors import InputError
 from launch.commands.arguments import EXIT_CODES, engine_of, model_of, scenario_of
 from launch.options import find_user_conf
@@ -50,10 +51,11 @@ def read_options(arguments: argparse.Namespace) -> TuneOptions:
     if arguments.max_latency_ms is not None and SCENARIOS[scenario].limit is None:
         raise InputError(f"--max-latency is Server's limit; {scenario} has none")
     engine, precision = engine_of(arguments)
+    model = model_of(arguments)
     found = {
-        "model": model_of(arguments),
+        "model": model,
         "scenario": scenario,
-        "sources": sources_of(arguments),
+        "sources": sources_of(arguments, models.get(model)),
         "engine": engine,
         "precision": precision,
         "user_conf": find_user_conf(arguments.user_conf),

@@ -22,7 +22,7 @@ from launch.compliance.rules import Verdict, verify_answers, verify_performance
 from launch.options import RunOptions
 from launch.outcome.record.run import Record
 from launch.outcome.results import ACCURACY_LOG, RESULTS, RUN_JSON
-from launch.outcome.room import told as told_of
+from launch.outcome.room import describe_error
 from launch.outcome.writable import try_folder
 from launch.run import run
 from launch.screen.terminal import Terminal
@@ -31,9 +31,9 @@ from loadrun.logs import LogError, parse_result
 
 
 def audit(options: RunOptions, tests: list[str]) -> ExitCode:
-    """Run what is missing, then each of `tests`; exit code 3 where one failed."""
-    told = Terminal()
-    terminal = Terminal.silent() if options.quiet else told
+    """Run what the tests lack, then each of `tests`; exit code 3 where one failed."""
+    results = Terminal()
+    terminal = Terminal.silent() if options.quiet else results
     _try_writing(options, tests)
     _run_references(options, tests, terminal)
     passed = {}
@@ -42,10 +42,10 @@ def audit(options: RunOptions, tests: list[str]) -> ExitCode:
         terminal.line(f"{test}:")
         audited = replace(options, audit=test)
         run(audited if options.qps else at_same_load(audited), terminal)
-        passed[test] = judge(options, test, terminal, told)
+        passed[test] = judge(options, test, terminal, results)
     terminal.line()
     for test, good in passed.items():
-        told.line(f"{test}: {'PASS' if good else 'FAIL'}")
+        results.line(f"{test}: {'PASS' if good else 'FAIL'}")
     return ExitCode.OK if all(passed.values()) else ExitCode.INVALID
 
 
@@ -57,7 +57,7 @@ def _run_references(options: RunOptions, tests: list[str], terminal: Terminal) -
         reference = find_reference(options, mode)
         if reference is None or unusable(options, mode):
             continue
-        if differs := present.made_otherwise(reference):
+        if differs := present.mismatch(reference):
             where = place(options, mode) / RUN_JSON
             raise InputError(f"{where}: that run is {differs}; {_anew(options, mode)}")
     for mode in modes:
@@ -79,7 +79,7 @@ def _verify_performance(
     reference: Record | None,
     audited: Record | None,
     where: Path,
-    made: Path,
+    measured: Path,
 ) -> Verdict:
     """Compare two runs by their logs, unless loadrun found their times false (run.json)."""
     for name, record in (("performance", reference), ("audit", audited)):
@@ -87,7 +87,7 @@ def _verify_performance(
             figure = f"the {name} run is INVALID: {_first_reason(record)}"
             return Verdict(False, figure, (f"{name} run: INVALID",))
     try:
-        results = parse_result(where), parse_result(made)
+        results = parse_result(where), parse_result(measured)
     except LogError as error:
         raise RunError(str(error)) from None
     return verify_performance(test, *results)
@@ -119,28 +119,28 @@ def _try_writing(options: RunOptions, tests: list[str]) -> None:
             try_folder(place(options, mode), RESULTS, cure)
 
 
-def judge(options: RunOptions, test: str, terminal: Terminal, told: Terminal) -> bool:
+def judge(options: RunOptions, test: str, terminal: Terminal, results: Terminal) -> bool:
     """Hold the audit run that is there against its references, and write the test's folder.
 
-    Returns whether it passed. `terminal` is told of the folder, `told` of the verdicts.
+    Returns whether it passed. `terminal` shows the folder, `results` the verdicts.
     """
     audit = replace(options, audit=test)
-    made, audited = place(audit, PERFORMANCE), find_reference(audit, PERFORMANCE)
+    measured, audited = place(audit, PERFORMANCE), find_reference(audit, PERFORMANCE)
     verdicts: dict[str, Verdict] = {}
     for mode in compared_with(test):
         where = place(options, mode)
         reference = find_reference(options, mode)
         check_same(reference, audited, where / RUN_JSON, _anew(options, mode))
         if mode == ACCURACY:
-            verdicts["accuracy"] = verify_answers(where / ACCURACY_LOG, made / ACCURACY_LOG)
+            verdicts["accuracy"] = verify_answers(where / ACCURACY_LOG, measured / ACCURACY_LOG)
         else:
-            verdicts["performance"] = _verify_performance(test, reference, audited, where, made)
+            verdicts["performance"] = _verify_performance(test, reference, audited, where, measured)
     names = (options.results, options.model, options.scenario)
     try:
-        folder = write_folder(*names, test, made, verdicts)
+        folder = write_folder(*names, test, measured, verdicts)
     except OSError as error:
-        raise RunError(told_of(error)) from error
+        raise RunError(describe_error(error)) from error
     for what, verdict in verdicts.items():
-        told.line(f"  {what}: {'PASS' if verdict.passed else 'FAIL'}: {verdict.figure}")
+        results.line(f"  {what}: {'PASS' if verdict.passed else 'FAIL'}: {verdict.figure}")
     terminal.line(f"  compliance folder: {folder}")
     return all(verdict.passed for verdict in verdicts.values())

@@ -2,7 +2,7 @@
 
 ::
 
-    <results>/compliance/<model>/<scenario>/TEST01/   (TEST04: without what is of accuracy)
+    <results>/compliance/<model>/<scenario>/TEST01/   (TEST04: without files of accuracy)
         verify_accuracy.txt
         verify_performance.txt
         accuracy/mlperf_log_accuracy.json

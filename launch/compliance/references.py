@@ -12,6 +12,7 @@ from pathlib import Path
 from base.errors import RunError
 from base.options import Goes
 from launch.compliance.folder import LOGS
+from launch.compliance.settings import ANSWERS_TEST
 from launch.options import RunOptions
 from launch.outcome.record.run import Record, load
 from launch.outcome.results import ACCURACY_LOG, COMPLETE, RUN_JSON, home, places
@@ -45,7 +46,7 @@ CURE = "choose another directory with --results, or move the file away"
 
 def compared_with(test: str) -> tuple[str, ...]:
     """Return the modes of the runs that a test is held against; TEST01 holds answers, too."""
-    return (PERFORMANCE, ACCURACY) if test == "TEST01" else (PERFORMANCE,)
+    return (PERFORMANCE, ACCURACY) if test == ANSWERS_TEST else (PERFORMANCE,)
 
 
 def find_reference(options: RunOptions, mode: str) -> Record | None:

@@ -1,4 +1,4 @@
-"""What to try next, told by the record of a finished run."""
+"""What to try next, from the record of a finished run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from launch.build.assets import WITHOUT_ARTIFACT
 from launch.machine.doctor.finding import Level
 from launch.options import Sources
 from launch.outcome.record.run import Record
-from launch.screen.announcement import SERVED_IMAGES
+from launch.screen.announcement import CALIBRATED_ON_SERVED
 from loadrun.scenarios import MODES
 
 MOST = 3
@@ -60,9 +60,11 @@ def _doctor(record: Record) -> list[str]:
 
 
 def _calibrate(record: Record) -> list[str]:
-    if SERVED_IMAGES not in (record.unofficial_reasons or ()):
-        return []
-    return ["--calibration DIR: int8 ranges from images that are not served"]
+    for reason in record.unofficial_reasons or ():
+        if reason.startswith(CALIBRATED_ON_SERVED):
+            items = reason.removeprefix(CALIBRATED_ON_SERVED)
+            return [f"--calibration DIR: int8 ranges from {items} that are not served"]
+    return []
 
 
 def _find_qps(record: Record) -> list[str]:

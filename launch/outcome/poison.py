@@ -1,4 +1,4 @@
-"""What is said of a run that ended because instances died of one of its samples."""
+"""The error of a run that ended because instances died of one of its samples."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Poison:
     def _last_words(self) -> str:
         # The log of an instance goes on after a restart: its later words hold the earlier ones.
         words = {death.instance: death.last_words for death in self.deaths}
-        said = [
+        parts = [
             f"; last lines of instance {instance}:\n{text}"
             for instance, text in words.items()
             if text
         ]
-        return "".join(said) or "; they printed nothing"
+        return "".join(parts) or "; they printed nothing"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import models
 from base.checked import read
 from launch.build.assets import Assets
 from launch.machine.doctor.finding import Finding
@@ -62,6 +63,8 @@ class Recorder:
             command=options.command,
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             options=options_record(options),
+            task=models.get(options.model).name,
+            benchmark=models.benchmark(options.model).name,
             plan=PlanRecord(**vars(plan)),
             pinning=PinningRecord(pinning.method, pinning.memory),
             host=host(topology),
@@ -81,7 +84,7 @@ class Recorder:
         self.record.compared_with = run_ids
 
     def prepared(self, assets: Assets) -> None:
-        """Weights and data, whether any of it is synthetic; what was told while it was built."""
+        """Weights and data, whether any of it is synthetic; the notices of building."""
         weights, calibration = assets.weights, assets.calibration
         self.record.assets = AssetsRecord(
             data=DataRecord(**asdict(assets.samples.data), samples=assets.samples.count),
@@ -96,7 +99,7 @@ class Recorder:
         self._time(prepared=self._since())
 
     def disturbance(self, seen: Disturbance | None) -> None:
-        """What others did while the run's processes ran; None where the system does not tell."""
+        """What others did while the run's processes ran; None where the system has no counters."""
         self._processes(disturbance=seen, not_quiet=tuple(seen.notices) if seen else ())
 
     def outcome(self, outcome: Outcome) -> None:
@@ -122,7 +125,7 @@ class Recorder:
         self._time(phases=outcome.phases_s)
 
     def engines(self, reports: Mapping[int, EngineRecord]) -> None:
-        """What each instance said of its engine when it was ready."""
+        """What each instance reported of its engine when it was ready."""
         self._processes(engines={str(i): report for i, report in sorted(reports.items())})
 
     def history(self, earlier: Record | None) -> None:
@@ -132,7 +135,7 @@ class Recorder:
     def report(self, report: Report) -> None:
         """What the loadrun process reported: settings, rates (samples/s), instances, timeline.
 
-        The engine `null` has no harness efficiency: its rate alone is beyond what is asked of it.
+        The engine `null` has no harness efficiency: its rate alone is beyond any target.
         """
         computes = self.record.options.engine != "null"
         self.record.measured = MeasuredRecord(

@@ -90,7 +90,7 @@ class Staging:
         self.path = self.home / f"{STAGING}{run_id}"
         self._lock: int | None = None
         above = (self.home, self.home.parent, results)
-        self._made = [directory for directory in above if not directory.exists()]
+        self._created = [directory for directory in above if not directory.exists()]
 
     def __enter__(self) -> Staging:
         try:
@@ -107,7 +107,7 @@ class Staging:
         if self._lock is not None:
             os.close(self._lock)
         shutil.rmtree(self.path, ignore_errors=True)
-        for directory in self._made:
+        for directory in self._created:
             # Gone again where nothing came of it.
             with contextlib.suppress(OSError):
                 directory.rmdir()
@@ -212,7 +212,7 @@ def _file(directory: Path) -> list[Path]:
 def _publish(directory: Path, mode: str, audit: str | None) -> list[Path]:
     home = directory.parent
     first, *others = found = places(home, mode, audit)
-    # Inside, so that what is half-copied shares the fate of its source.
+    # Inside, so that a half copy shares the fate of its source.
     copy = directory / COPY
     shutil.rmtree(copy, ignore_errors=True)
     for place in others:
@@ -259,7 +259,7 @@ def _locked(directory: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        # Without locks nobody can tell whether its run still lives: it is left alone.
+        # Without locks nobody knows whether its run still lives: it is left alone.
         yield lock(handle, directory.parent, wait=False)
     except BlockingIOError:
         yield False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import models
 from launch.options import RunOptions
 from launch.outcome.advice import advice, limit_share
 from launch.outcome.record.run import Record
@@ -137,11 +138,18 @@ def _accuracy(record: Record) -> Iterable[str]:
     if accuracy is None:
         if MODES[record.options.mode].accuracy:
             why = record.assets.labels_from or "no accuracy (cure: --labels)"
-            yield f"  note: the images have no labels: {why}"
+            task = models.get(record.options.model)
+            yield f"  note: the {task.items} have no {task.truths}: {why}"
         return
     for text in accuracy.doubts:
         yield f"  INVALID because the accuracy means nothing: {text}"
     if accuracy.target is not None:
-        reached = "reached" if accuracy.value >= accuracy.target else "missed"
-        yield f"  MLPerf's accuracy target of {100 * accuracy.target:.3f}%: {reached}"
+        yield f"  {target_line(accuracy.metric, 100 * accuracy.value, 100 * accuracy.target)}"
     yield accuracy.text
+
+
+def target_line(metric: str, value: float, target: float) -> str:
+    """Whether a metric reached its target; both in percent."""
+    return (
+        f"MLPerf's {metric} target of {target:.3f}%: {'reached' if value >= target else 'missed'}"
+    )

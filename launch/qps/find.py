@@ -30,12 +30,13 @@ HOPELESS = 0.05
 class QpsOptions:
     """A search as the user asked for it; `words` are the options that every run is given.
 
-    `durations` in s, the last one confirms; `precision` a share; `start` None: the rate that the
-    warm-up of the first run gives. `keep` False writes nothing into user.conf.
+    `conf` is the benchmark's key in user.conf. `durations` in s, the last one confirms; `precision`
+    a share; `start` None: the rate that the warm-up of the first run gives. `keep` False writes
+    nothing into user.conf.
     """
 
     model: str
-    mlperf_name: str
+    conf: str
     sources: Sources
     words: tuple[str, ...]
     durations: tuple[float, ...]
@@ -57,7 +58,7 @@ def find_qps(options: QpsOptions) -> ExitCode:
     terminal = Terminal()
     if options.user_conf.exists():
         try:
-            parse_user_conf(options.user_conf, models=(options.mlperf_name,))
+            parse_user_conf(options.user_conf, models=(options.conf,))
         except UserConfError as error:
             raise InputError(str(error)) from None
     if options.keep:
@@ -74,11 +75,11 @@ def find_qps(options: QpsOptions) -> ExitCode:
 
 
 def _key(options: QpsOptions) -> str:
-    return f"{options.mlperf_name}.Server.target_qps"
+    return f"{options.conf}.Server.target_qps"
 
 
 def _other_limit(options: QpsOptions) -> str:
-    """How the limit is made larger; "another limit" where the official one held."""
+    """How to raise the limit; "another limit" where the official one held."""
     given = _limit_words(options)
     if given:
         return f"or raise {given[0].replace('=', ' ')}"
@@ -98,9 +99,7 @@ class _Finder:
         self._signals = signals
         self._interrupted: InterruptedRunError | None = None
         self._known: dict[float, bool] = {}
-        self._conf = without_targets(
-            options.user_conf, options.mlperf_name, SERVER.name, options.home
-        )
+        self._conf = without_targets(options.user_conf, options.conf, SERVER.name, options.home)
 
     def search(self) -> ExitCode:
         """Bracketing, bisection, confirmations."""
@@ -220,7 +219,7 @@ class _Finder:
         if not options.keep:
             return
         key = _key(options)
-        # Rounded down: what is written is not more than what has held.
+        # Rounded down: the written rate is not more than the one that held.
         digits = 10 ** max(0, 3 - len(str(int(qps))))
         value = f"{int(qps * digits) / digits:g}"
         when = datetime.now(UTC).strftime("%Y-%m-%d")

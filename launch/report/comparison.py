@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
+from launch.charts.axes import Linear, Logarithmic, Nines, nanoseconds, number, percent
 from launch.charts.chart import Axis
 from launch.charts.lines import COLOURS, Series, line_chart, line_figure, series_colour
 from launch.charts.markup import Child, Markup, address, scroller, tag
@@ -109,7 +109,7 @@ def _figures(
     # There they only say how long the test took.
     for name in () if offline else PERCENTILES:
         found = [run.latencies_ns.get(name) for run in runs]
-        rows.append((f"{name} of latency", [duration(v) if v else "-" for v in found], False))
+        rows.append((f"{name} of latency", [nanoseconds(v) if v else "-" for v in found], False))
     for name, shares in (
         ("accuracy", [run.accuracy for run in runs]),
         ("harness efficiency", [run.harness_efficiency for run in runs]),
@@ -134,7 +134,9 @@ def _settings(runs: Sequence[RunFacts]) -> list[tuple[str, Sequence[Child], bool
         values = [setting_of(run, key) for run in runs]
         if any(value is not None for value in values):
             differs = any(value != values[0] for value in values)
-            rows.append((tables.plain(key), [tables.told(value) for value in values], differs))
+            rows.append(
+                (tables.plain(key), [tables.setting_text(value) for value in values], differs)
+            )
     return rows
 
 
@@ -171,12 +173,12 @@ def _latencies(sources: Sequence[Source], names: Sequence[str]) -> Markup | None
     x: Axis
     y: Axis
     if offline:
-        x = partial(Linear, 0.0, high, label=duration, count=4)
+        x = partial(Linear, 0.0, high, label=nanoseconds, count=4)
         y = partial(Linear, 0.0, 1.0, label=percent, count=4)
         found = [(at, run.even(FEW, high)) for at, run in found]
     else:
         low = min(run.edges[0] for _, run in found)
-        x = partial(Logarithmic, low, high, label=duration)
+        x = partial(Logarithmic, low, high, label=nanoseconds)
         y = partial(Nines, 3)
     series = [
         Series(

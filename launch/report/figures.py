@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
-from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
+from launch.charts.axes import Linear, Logarithmic, Nines, nanoseconds, number, percent
 from launch.charts.chart import Axis, Chart, figure
 from launch.charts.lines import line_figure
 from launch.charts.markup import Markup
@@ -19,7 +19,7 @@ from launch.sizes.figures import from_record
 from loadrun.report import InstanceReport
 
 COLOURS = 7
-"""Colours that tell instances apart; they come again after so many."""
+"""Colours that distinguish instances; they come again after so many."""
 TALL = 175.0
 """Height of each of the two charts of latency, which together are as high as two others."""
 BARS = 96
@@ -42,8 +42,8 @@ def latencies(record: Record) -> Markup | None:
     found = Histogram.of(timeline) if timeline else None
     if timeline is None or found is None:
         return None
-    told = record.result.latencies_ns if record.result else {}
-    percentiles = {name: told[name] for name in PERCENTILES if name in told}
+    measured = record.result.latencies_ns if record.result else {}
+    percentiles = {name: measured[name] for name in PERCENTILES if name in measured}
     source = "LoadGen's"
     if not percentiles:
         percentiles = {name: found.percentile(float(name[1:]) / 100) for name in PERCENTILES}
@@ -51,15 +51,15 @@ def latencies(record: Record) -> Markup | None:
     limit = limit_ns(record)
     scenario = record.scenario
     of = "query" if scenario.samples_per_query is not None else "sample"
-    marks = [(value, f"{name} {duration(value)}", "c3") for name, value in percentiles.items()]
+    marks = [(value, f"{name} {nanoseconds(value)}", "c3") for name, value in percentiles.items()]
     if limit:
-        marks.append((limit, f"limit {duration(limit)}", "c2"))
+        marks.append((limit, f"limit {nanoseconds(limit)}", "c2"))
     marks.sort()
     values = [value for value, *_ in marks]
     cumulative: Axis
     if scenario.at_once:
         end = max(found.percentile(1), *values)
-        x: Axis = partial(Linear, 0.0, end, label=duration, count=4)
+        x: Axis = partial(Linear, 0.0, end, label=nanoseconds, count=4)
         # More would show how batches fall into bars.
         batches = sum(batch_sizes(timeline).values())
         shown = found.even(max(min(FEW, batches // 5), 8), end)
@@ -71,7 +71,7 @@ def latencies(record: Record) -> Markup | None:
     else:
         shown = found.coarser(BARS)
         low, high = min(shown.edges[0], *values), max(shown.edges[-1], *values)
-        x = partial(Logarithmic, low, high * 1.04, label=duration)
+        x = partial(Logarithmic, low, high * 1.04, label=nanoseconds)
         cumulative = partial(Nines, min(max(math.log10(found.total), 1), 4))
         note = ""
     if limit:
@@ -91,7 +91,7 @@ def latencies(record: Record) -> Markup | None:
             start,
             end,
             count / shown.total,
-            f"{duration(start)} to {duration(end)}: {percent(count / shown.total)}",
+            f"{nanoseconds(start)} to {nanoseconds(end)}: {percent(count / shown.total)}",
         )
         for start, end, count in zip(shown.edges, shown.edges[1:], shown.counts, strict=False)
         if count
@@ -204,7 +204,7 @@ def latency_over_time(record: Record) -> Markup | None:
         "latency",
         "s since the first query",
         partial(Linear, 0.0, found[-1].end_s, count=6),
-        partial(Logarithmic, low / 1.15, high * 1.15, label=duration),
+        partial(Logarithmic, low / 1.15, high * 1.15, label=nanoseconds),
         _deaths(record, found[-1].end_s),
     )
     chart.line(longest, "c4")
@@ -213,10 +213,10 @@ def latency_over_time(record: Record) -> Markup | None:
         chart.level(limit)
     keys = [("c1", "mean"), ("c4", "longest")]
     if limit:
-        keys.append(("dashed c2", f"limit {duration(limit)}"))
+        keys.append(("dashed c2", f"limit {nanoseconds(limit)}"))
     return figure(
         "Latency over time",
-        chart.svg("Latency over time", f"The longest took {duration(high)}."),
+        chart.svg("Latency over time", f"The longest took {nanoseconds(high)}."),
         legend=keys,
     )
 
@@ -296,9 +296,9 @@ def batches(record: Record) -> Markup | None:
     drawn = []
     for group, count in sorted(bars.items()):
         first, last = group * together + 1, (group + 1) * together
-        told = str(first) if together == 1 else f"{first} to {last}"
-        told = f"{told} samples: {count:,} batches, {percent(count / total)}"
-        drawn.append((first - 0.42, last + 0.42, count / total, told))
+        label = str(first) if together == 1 else f"{first} to {last}"
+        label = f"{label} samples: {count:,} batches, {percent(count / total)}"
+        drawn.append((first - 0.42, last + 0.42, count / total, label))
     chart.bars(drawn)
     samples = sum(size * count for size, count in sizes.items())
     return figure(
@@ -358,14 +358,14 @@ def _by_instance(
     instances: Sequence[InstanceReport],
     values: Sequence[float],
     y: Axis,
-    told: Sequence[str],
+    labels: Sequence[str],
 ) -> Chart:
     count = len(instances)
     chart = Chart(
         unit, "instance", partial(Linear, -0.5, count - 0.5, count=10, whole=True), y, height=150
     )
     half = min(0.1 + 0.06 * count, 0.42)
-    for instance, value, text in zip(instances, values, told, strict=True):
+    for instance, value, text in zip(instances, values, labels, strict=True):
         at = instance.instance
         bar = (at - half, at + half, value, f"instance {at}: {text}")
         chart.bars([bar], instance_colour(at))

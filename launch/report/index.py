@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from launch.charts.axes import duration, number
+from launch.charts.axes import nanoseconds, number
 from launch.charts.chart import spark
 from launch.charts.markup import Child, Markup, address, scroller, tag
 from launch.options import RunOptions
@@ -96,17 +96,17 @@ def cells(source: Source, place: Path) -> list[Cell]:
     earlier = same_kind(record)
     p99 = run.latencies_ns.get("p99") if not record.scenario.at_once else None
     synthetic = ", synthetic" if run.synthetic else ""
-    made = f"{run.engine} {run.precision}{synthetic}"
+    built = f"{run.engine} {run.precision}{synthetic}"
     name = tag("a", model_title(options.model), href=link)
     figure, accuracy = run.figure, run.accuracy
     return [
-        (_above(name, made), f"{options.model} {made}"),
+        (_above(name, built), f"{options.model} {built}"),
         (_above(options.scenario, mode), f"{options.scenario} {mode}"),
         (badge(record), _rank(record)),
         (None if figure is None else f"{number(figure, 4)} {run.unit}", figure),
         _before(run, earlier),
         (_trend(run, earlier), None),
-        (None if p99 is None else duration(p99), p99),
+        (None if p99 is None else nanoseconds(p99), p99),
         (None if accuracy is None else f"{100 * accuracy:.2f}%", accuracy),
         (f"{run.instances} x {run.cores}", run.instances),
         (run.batch_size, run.batch_size),

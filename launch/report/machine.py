@@ -36,14 +36,14 @@ def machine(record: Record) -> Markup:
         )
         for socket, members in groupby(ordered, key=lambda p: p.socket)
     ]
-    told = "Where caches and nodes lie was not recorded. " if not rows else ""
+    unknown = "Where caches and nodes lie was not recorded. " if not rows else ""
     own = "shares its processors with the instances" if plan.shared else "has those marked L"
     return tag(
         "div",
         tag("div", *sockets, class_="machine"),
         tag(
             "p",
-            told,
+            unknown,
             "Large: the instance; small: the processor. loadrun ",
             own,
             ". Empty: idle; hatched: not allowed here.",
@@ -88,11 +88,11 @@ def _cell(processor: Processor, instances: list[str], loadrun: bool) -> Markup:
     if instances:
         more = f"+{len(instances) - 1}" if len(instances) > 1 else ""
         who, colour = instances[0] + more, instance_colour(int(instances[0]))
-        told = f"{where}: instance {', '.join(instances)}"
+        title = f"{where}: instance {', '.join(instances)}"
     elif loadrun:
-        who, colour, told = "L", "own", f"{where}: loadrun"
+        who, colour, title = "L", "own", f"{where}: loadrun"
     elif not processor.allowed:
-        who, colour, told = "", "barred", f"{where}: not allowed here"
+        who, colour, title = "", "barred", f"{where}: not allowed here"
     else:
-        who, colour, told = "", "idle", f"{where}: idle"
-    return tag("span", tag("b", who), tag("small", processor.id), title=told, class_=colour)
+        who, colour, title = "", "idle", f"{where}: idle"
+    return tag("span", tag("b", who), tag("small", processor.id), title=title, class_=colour)

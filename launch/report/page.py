@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import models
-from launch.charts.axes import duration, number, percent
+from launch.charts.axes import nanoseconds, number, percent
 from launch.charts.markup import Child, Markup, join, scroller, tag
 from launch.charts.picture import stylesheet
 from launch.machine.doctor.finding import Level
@@ -16,7 +16,7 @@ from launch.outcome.record.run import Record
 from launch.outcome.results import COMPLETE
 from launch.report import figures, tables
 from launch.report.machine import machine
-from loadrun.durations import duration as in_words
+from loadrun.durations import duration
 
 LOGS = ("run.json", "mlperf_log_summary.txt", "mlperf_log_detail.txt")
 VERDICTS = {True: "VALID", False: "INVALID"}
@@ -101,7 +101,7 @@ def model_title(name: str) -> str:
     if models.is_own(name):
         return Path(name).name
     try:
-        return models.get(name).title
+        return models.title(name)
     except models.UnknownModel:
         return name
 
@@ -176,7 +176,7 @@ def _verdict(record: Record) -> Markup:
 
 
 def _tiles(record: Record) -> Markup:
-    told = record.result.latencies_ns if record.result else {}
+    latencies = record.result.latencies_ns if record.result else {}
     plan, measured = record.plan.instances, record.measured
     answered = sum(instance.samples for instance in measured.instances)
     tiles: list[tuple[str, str, str]] = []
@@ -184,12 +184,14 @@ def _tiles(record: Record) -> Markup:
     scenario = record.scenario
     if not scenario.at_once:
         tiles = [
-            (f"{name} of latency", duration(told[name]), "") for name in PERCENTILES if name in told
+            (f"{name} of latency", nanoseconds(latencies[name]), "")
+            for name in PERCENTILES
+            if name in latencies
         ]
     limit = figures.limit_ns(record)
     if limit:
         share = measured.setting(scenario.percentile) or 0
-        tiles.append(("latency limit", duration(limit), f"for {percent(share)} of the queries"))
+        tiles.append(("latency limit", nanoseconds(limit), f"for {percent(share)} of the queries"))
     efficiency = measured.harness_efficiency
     if efficiency is not None:
         of = f"of {number(measured.standalone_rate or 0)} samples/s standalone"
@@ -210,8 +212,8 @@ def _tiles(record: Record) -> Markup:
         tiles.append(("time in the engine", percent(min(share, 1.0)), mean))
     if measured.duration_s:
         expected = measured.expected_duration_s
-        said = f"expected {in_words(expected)}" if expected else ""
-        tiles.append(("duration", in_words(measured.duration_s), said))
+        note = f"expected {duration(expected)}" if expected else ""
+        tiles.append(("duration", duration(measured.duration_s), note))
     tiles.append(("samples", f"{answered:,}", ""))
     cores = record.plan.cores_per_instance or 0
     each = f"x {cores} core{'s' * (cores != 1)}"
@@ -261,7 +263,7 @@ def _before(record: Record) -> Markup:
         return tag("p", "There is none of this kind to compare with.", class_="quiet")
     now, trend = facts(record), None
     values = [
-        (_when(run), run.figure, run.valid, _made(run))
+        (_when(run), run.figure, run.valid, _layout(run))
         for run in reversed(earlier)
         if run.figure is not None
     ]
@@ -308,5 +310,5 @@ def _when(run: RunFacts) -> str:
     return str(run.started or "").replace("T", " ")[:16]
 
 
-def _made(run: RunFacts) -> str:
+def _layout(run: RunFacts) -> str:
     return f"{run.instances} x {run.cores} cores, batch size {run.batch_size}"

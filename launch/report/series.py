@@ -33,7 +33,7 @@ class Window:
 
 
 def windows(timeline: TimelineRecord) -> list[Window]:
-    """The points of a timeline, joined to as many windows as can be told apart."""
+    """The points of a timeline, joined to as many windows as can be distinguished."""
     at_s, answered = timeline.at_s, timeline.answered
     if len(at_s) < 2:
         return []
@@ -41,7 +41,7 @@ def windows(timeline: TimelineRecord) -> list[Window]:
     wanted = max(min(WINDOWS, batches // BATCHES_A_WINDOW), 8)
     every = -(-(len(at_s) - 1) // wanted)
     ends = [*range(every, len(at_s), every)]
-    # What is left over at the end, often a fraction of a step, belongs to the window before it.
+    # The rest at the end, often a fraction of a step, belongs to the window before it.
     if not ends or ends[-1] != len(at_s) - 1:
         ends[-1:] = [len(at_s) - 1]
     if len(ends) > 1 and at_s[ends[-1]] - at_s[ends[-2]] < (at_s[ends[0]] - at_s[0]) / 2:

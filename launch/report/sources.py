@@ -64,7 +64,7 @@ def write_page(path: Path, page: str) -> None:
 def write_report(directory: Path, record: Record, terminal: Terminal) -> None:
     """Write the page of a run that has just ended; where that fails, the run counts all the same.
 
-    The fault is told in one line.
+    The fault is reported in one line.
     """
     from launch.report.page import run_page
 

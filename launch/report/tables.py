@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from launch.charts.axes import duration, number, percent
+from launch.charts.axes import nanoseconds, number, percent
 from launch.charts.markup import Child, Markup, scroller, tag
 from launch.options import RunOptions
 from launch.outcome.record.assets import WeightsRecord
@@ -65,8 +65,8 @@ def settings(record: Record) -> Markup:
 
 
 def _loadgen(scenario: Scenario, measured: MeasuredRecord) -> list[Row]:
-    """What LoadGen was told; a run that failed early has not told it anything."""
-    said = f" (set by: {measured.target_source})" if measured.target_source else ""
+    """LoadGen's settings; a run that failed early has none."""
+    source = f" (set by: {measured.target_source})" if measured.target_source else ""
 
     def given(name: str) -> float:
         return measured.setting(name) or 0
@@ -74,14 +74,14 @@ def _loadgen(scenario: Scenario, measured: MeasuredRecord) -> list[Row]:
     expected = given(scenario.target.setting)
     rows: list[Row]
     if scenario.scheduled:
-        rows = [("target rate", f"{number(expected)} queries/s{said}")]
+        rows = [("target rate", f"{number(expected)} queries/s{source}")]
     elif scenario.at_once:
-        rows = [("expected rate", f"{number(expected)} samples/s{said}")]
+        rows = [("expected rate", f"{number(expected)} samples/s{source}")]
     else:
-        rows = [("expected latency", f"{duration(expected)}{said}")]
+        rows = [("expected latency", f"{nanoseconds(expected)}{source}")]
     if scenario.limit is not None and scenario.percentile is not None:
         limit_ns, share = given(scenario.limit), given(scenario.percentile)
-        rows.append(("latency limit", f"{duration(limit_ns)} for {percent(share)}"))
+        rows.append(("latency limit", f"{nanoseconds(limit_ns)} for {percent(share)}"))
     return [
         *rows,
         ("least duration", f"{number(given('min_duration_ms') / 1e3)} s"),
@@ -188,7 +188,7 @@ def versus(record: Record, before: RunFacts) -> Markup:
         if value is not None and past is not None
     ]
     changed = [
-        f"{plain(key)}: {told(setting_of(before, key))} → {told(setting_of(now, key))}"
+        f"{plain(key)}: {_setting(before, key)} → {_setting(now, key)}"
         for key in SETTINGS
         if setting_of(before, key) != setting_of(now, key)
     ]
@@ -221,7 +221,7 @@ def _figures(
 def _compared(name: str, value: float, past: float, unit: str, higher: bool) -> list[Child]:
     def shown(figure: float) -> str:
         if unit == "ns":
-            return duration(figure)
+            return nanoseconds(figure)
         return percent(figure) if unit == "share" else f"{number(figure)} {unit}"
 
     return [name, shown(value), ratio(value, past, higher), shown(past)]
@@ -250,11 +250,15 @@ def plain(key: str) -> str:
     return _PLAIN.get(key, key)
 
 
-def told(value: object) -> str:
+def setting_text(value: object) -> str:
     """A setting, short."""
     if value is None:
         return "none"
     return number(value) if isinstance(value, float) else str(value)
+
+
+def _setting(run: RunFacts, key: str) -> str:
+    return setting_text(setting_of(run, key))
 
 
 def _count(number: int, noun: str) -> str:

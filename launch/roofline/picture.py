@@ -151,7 +151,7 @@ def _lost(roofline: Roofline, layer: Layer) -> float:
 
 
 def _label_slope(chart: Chart, text: str, start: Point, end: Point) -> None:
-    """Write along the memory's roof, at the middle of what is seen of it."""
+    """Write along the memory's roof, at the middle of its visible part."""
     right, down = chart.x(end[0]) - chart.x(start[0]), chart.y(end[1]) - chart.y(start[1])
     middle = (math.sqrt(start[0] * end[0]), math.sqrt(start[1] * end[1]))
     chart.text(middle, text, by=(0, -8), turn=math.degrees(math.atan2(down, right)))

@@ -1,4 +1,4 @@
-"""What is going to run, said before anything is built or started."""
+"""The coming run in words, before anything is built or started."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from launch.options import RunOptions
 from launch.screen.terminal import Terminal
 from launch.supervise.environment import preloaded
 from loadrun.user_conf import parse_user_conf
-from models.model import Model
+from models.task import Benchmark, Task
 
 SYNTHETIC = "synthetic"
-SERVED_IMAGES = "calibrated on the served images"
-"""Why a result is not official whose int8 ranges come from the images that are served."""
+CALIBRATED_ON_SERVED = "calibrated on the served "
+"""Begins why a result is not official whose int8 ranges come from the samples that are served."""
 
 
 def announce(
-    options: RunOptions, model: Model, plan: Plan, pinning: Pinning, terminal: Terminal
+    options: RunOptions, task: Task, plan: Plan, pinning: Pinning, terminal: Terminal
 ) -> None:
-    """Say what will run: model, data, engine, plan, and everything that needs notice."""
-    sources = options.sources
-    terminal.line(f"{model.title}  {options.scenario}  {options.mode}")
+    """Say what will run: task, data, engine, plan, and everything that needs notice."""
+    sources, benchmark = options.sources, task.benchmark(options.model)
+    terminal.line(f"{task.titled(options.model)}  {options.scenario}  {options.mode}")
     if options.engine not in WITHOUT_ARTIFACT:
         terminal.line(f"  weights: {weights_of(options.model, sources.weights)}")
-    terminal.line(f"  data: {sources.images or embedded(options.model)}")
+    terminal.line(f"  data: {sources.served or embedded(options.model)}")
     terminal.line(
         f"  engine: {options.engine}, {options.precision}, batch size {options.batch_size},"
         f" policy {options.policy}"
     )
-    terminal.lines(f"  user.conf: {text}" for text in user_conf_settings(options, model))
+    terminal.lines(f"  user.conf: {text}" for text in user_conf_settings(options, benchmark))
     if options.tuned.notice:
         terminal.line(f"  tuned: {options.tuned.notice}")
     own = "shared with the instances" if plan.shared else "of its own"
@@ -62,16 +62,15 @@ def embedded(model: str) -> str:
     return "the task's own" if own else SYNTHETIC
 
 
-def user_conf_settings(options: RunOptions, model: Model) -> list[str]:
+def user_conf_settings(options: RunOptions, benchmark: Benchmark) -> list[str]:
     """What user.conf, given or found, sets for this test, in one line; none where it sets nothing.
 
     Raises UserConfError for a file that LoadGen would misread.
     """
     if options.user_conf is None:
         return []
-    name = model.benchmark(options.model).conf
-    conf = parse_user_conf(options.user_conf, models=(name,))
-    found = conf.settings(name, options.scenario)
+    conf = parse_user_conf(options.user_conf, models=(benchmark.conf,))
+    found = conf.settings(benchmark.conf, options.scenario)
     if not found:
         return []
     settings = ", ".join(f"{key} = {entry.value:.10g}" for key, entry in found.items())
@@ -86,22 +85,22 @@ def announce_instructions(terminal: Terminal) -> None:
 
 
 def data_notices(options: RunOptions) -> list[str]:
-    """Where weights, images and calibration do not belong together, or accuracy is not measured."""
-    sources, notices = options.sources, []
+    """Where weights, data and calibration do not belong together, or accuracy is not measured."""
+    sources, items, notices = options.sources, models.get(options.model).items, []
     if options.engine in WITHOUT_ARTIFACT:
         return [f"engine {options.engine} computes nothing: its answers and accuracy mean nothing"]
     weights = weights_of(options.model, sources.weights)
-    synthetic = [text == SYNTHETIC for text in (weights, sources.images or embedded(options.model))]
+    synthetic = [text == SYNTHETIC for text in (weights, sources.served or embedded(options.model))]
     if any(synthetic) and not all(synthetic):
-        which = "weights are" if synthetic[0] else "images are"
+        which = "weights are" if synthetic[0] else f"{items} are"
         notices.append(f"only the {which} synthetic: the rate is real, accuracy means nothing")
     if calibrates_on_served_images(options):
-        notices.append("no --calibration: int8 ranges are taken from served images")
+        notices.append(f"no --calibration: int8 ranges are taken from served {items}")
     return notices
 
 
 def calibrates_on_served_images(options: RunOptions) -> bool:
-    """Whether int8 ranges come from the images that are served, for want of others."""
+    """Whether int8 ranges come from the samples that are served, for want of others."""
     return (
         options.engine not in WITHOUT_ARTIFACT
         and options.precision == "int8"
@@ -111,14 +110,18 @@ def calibrates_on_served_images(options: RunOptions) -> bool:
 
 
 def unofficial_reasons(
-    options: RunOptions, images: int, synthetic: bool, reported: list[str]
+    options: RunOptions, samples: int, synthetic: bool, reported: list[str]
 ) -> list[str]:
     """Why the result is not official: options, data, and what the settings' check `reported`.
 
-    `images` are in the data set.
+    `samples` are in the data set.
     """
+    task = models.get(options.model)
+    benchmark = task.benchmark(options.model)
     reasons = ["--fast"] if options.fast else []
-    if options.count is not None and not (options.accuracy_only and options.count >= images):
+    if options.scenario not in benchmark.scenarios:
+        reasons.append(f"{benchmark.name} has no {options.scenario}")
+    if options.count is not None and not (options.accuracy_only and options.count >= samples):
         reasons.append(f"--count {options.count}")
     reasons += reported
     if options.engine in WITHOUT_ARTIFACT:
@@ -128,7 +131,7 @@ def unofficial_reasons(
     if synthetic:
         reasons.append("synthetic weights or data")
     if calibrates_on_served_images(options):
-        reasons.append(SERVED_IMAGES)
+        reasons.append(f"{CALIBRATED_ON_SERVED}{task.items}")
     if options.audit:
         reasons.append(f"audit {options.audit}")
     return reasons

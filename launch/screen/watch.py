@@ -53,7 +53,7 @@ class Watched:
 
 
 class RunWatcher:
-    """Tells the user the phases of a run and draws its progress (supervisor.Listener).
+    """Shows the user the phases of a run and draws its progress (supervisor.Listener).
 
     A context manager; whatever it cannot find out, the run goes on.
     """
@@ -102,13 +102,13 @@ class RunWatcher:
                 self._meter = Meter(self._control, held, time.monotonic_ns())
 
     def _held(self) -> Callable[[int], int]:
-        """What tells how many batches an instance holds; raises ShmError."""
+        """A function from an instance to the batches that it holds; raises ShmError."""
         if self._run.in_process:
             return _asked_at_once
         return self._closing.enter_context(Rings.attach(self._run.run_id)).held
 
-    def loadrun_says(self, line: str) -> None:
-        """Pass on what is meant for people; its first words come when the test begins."""
+    def loadrun_printed(self, line: str) -> None:
+        """Pass on lines meant for people; the first comes when the test begins."""
         if not line.startswith(SAYING) or ": error: " in line:
             return
         self._terminal.line(line.removeprefix(SAYING))
@@ -172,14 +172,14 @@ class RunWatcher:
 
     def _latencies(self) -> Latencies | None:
         """Percentiles so far, where there are any; with Server's limit."""
-        told_ns = self._control.latencies_ns if self._control is not None else ()
-        if not any(told_ns):
+        percentiles_ns = self._control.latencies_ns if self._control is not None else ()
+        if not any(percentiles_ns):
             return None
         limit = SCENARIOS[self._run.scenario].limit
-        return Latencies(told_ns, (self._setting(limit) or 0) if limit is not None else 0)
+        return Latencies(percentiles_ns, (self._setting(limit) or 0) if limit is not None else 0)
 
     def _setting(self, name: str) -> Any:
-        """A setting of LoadGen, once loadrun has told them."""
+        """A setting of LoadGen, once loadrun has reported them."""
         return self._report.settings.get(name) if self._report else None
 
     def _title(self) -> str:

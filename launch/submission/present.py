@@ -1,4 +1,4 @@
-"""What a run made now would be made with, and why one that is there does not do instead."""
+"""What a run would use now, and why one that is there does not do instead."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from launch.options import RunOptions
 from launch.outcome.record.assets import WeightsRecord
 from launch.outcome.record.run import Record
 from launch.run import planned_record
-from launch.screen.announcement import SERVED_IMAGES
+from launch.screen.announcement import CALIBRATED_ON_SERVED
 from loadrun.scenarios import SCENARIOS
 from loadrun.user_conf import parse_user_conf
 from netrun.engines.order import weights_hash
@@ -28,7 +28,7 @@ CURABLE = ("--fast", "--count", "minimum ", "at most ")
 
 
 class Present:
-    """The runs of one model and scenario as they would be made now."""
+    """The runs of one model and scenario as they would be now."""
 
     def __init__(self, options: RunOptions) -> None:
         self._options = options
@@ -43,10 +43,10 @@ class Present:
         self._target = None if self._shortened else _asked_target(options)
 
     @functools.cached_property
-    def _images(self) -> str | None:
-        # Only where a run is there, after which the images need not be read anew.
+    def _data(self) -> str | None:
+        # Only where a run is there, after which the data need not be read anew.
         sources = self._options.sources
-        if sources.images is None:
+        if sources.served is None:
             return None
         return self._task.data(task_sources(sources)).sha256
 
@@ -61,10 +61,10 @@ class Present:
         """Return why a run of that mode does not do, "" where it does."""
         if record is None:
             return "not there"
-        return self.made_otherwise(record) or self._unfit(record, mode)
+        return self.mismatch(record) or self._unfit(record, mode)
 
     def other_target(self, record: Record | None) -> str:
-        """Return what a performance run was asked for, where it is not what is asked for now."""
+        """Return a performance run's target in words where it is not today's, "" where it is."""
         if record is None or self._target is None:
             return ""
         target = SCENARIOS[self._options.scenario].target
@@ -73,8 +73,8 @@ class Present:
             return ""
         return f"of another {target.key} ({had:.6g}, now {self._target:.6g})"
 
-    def made_otherwise(self, record: Record) -> str:
-        """Return in what a run differs from one made now, "" where in nothing."""
+    def mismatch(self, record: Record) -> str:
+        """Return in what a run differs from one of now, "" where in nothing."""
         planned = self._planned
         had, has, assets = record.options, planned.options, record.assets
         if had.round != has.round:
@@ -85,11 +85,11 @@ class Present:
             return f"of precision {had.precision}"
         if not _from(assets.weights, self._weights):
             return "of other weights"
-        if not _from(assets.data, self._images):
-            return "of other images or labels"
+        if not _from(assets.data, self._data):
+            return f"of other {self._task.items} or {self._task.truths}"
         used = assets.calibration
         if used is not None and self._calibration not in (None, assets.calibration_sha256):
-            return f"calibrated on other images ({used})"
+            return f"calibrated on other {self._task.items} ({used})"
         if other := _other_machine(record.host, planned.host):
             return f"of another machine, {other}"
         differs = difference(record, planned, PLANNED)
@@ -101,18 +101,20 @@ class Present:
         if record.result is not None and record.result.errors and not self._shortened:
             return "LoadGen logged an error"
         if mode == ACCURACY and record.accuracy is None:
-            return "made without labels"
+            return f"made without {self._task.truths}"
         if mode == ACCURACY and record.doubtful:
             return "INVALID: its accuracy means nothing"
         for reason in record.unofficial_reasons or ():
-            curable = not self._shortened and reason.startswith(CURABLE)
-            if curable or (reason == SERVED_IMAGES and self._options.sources.calibration):
+            curable = () if self._shortened else CURABLE
+            if self._options.sources.calibration:
+                curable = (*curable, CALIBRATED_ON_SERVED)
+            if reason.startswith(curable):
                 return reason
         return ""
 
 
 def _from(facts: WeightsRecord | None, sha256: str | None) -> bool:
-    """Whether weights or images have that content, None being the synthetic ones."""
+    """Whether weights or data have that content, None being the synthetic ones."""
     if facts is None:
         return True
     if sha256 is None:
@@ -121,7 +123,7 @@ def _from(facts: WeightsRecord | None, sha256: str | None) -> bool:
 
 
 def _other_machine(known: Host, here: Host) -> str:
-    """Return the first fact that tells two machines apart, "" where none does."""
+    """Return the first fact in which two machines differ, "" where there is none."""
     for name, had, has in (
         ("architecture", known.architecture, here.architecture),
         ("processor", known.processor, here.processor),
@@ -138,7 +140,7 @@ def _asked_target(options: RunOptions) -> float | None:
     """Return what user.conf sets as the expected rate or latency; None: the warm-up sets it."""
     if options.user_conf is None:
         return None
-    benchmark = models.get(options.model).mlperf_name
+    benchmark = models.benchmark(options.model).conf
     conf = parse_user_conf(Path(options.user_conf), models=(benchmark,))
     entry = conf.get(benchmark, options.scenario, SCENARIOS[options.scenario].target.key)
     return None if entry is None else float(entry.value)

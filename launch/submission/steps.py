@@ -36,7 +36,7 @@ NOT_JUDGED = "not judged"
 class Step:
     """One run; `options` are those of the test it is compared with where it is an audit.
 
-    `missing` says why it has to be made, "" where it is there.
+    `missing` says why it has to run, "" where it is there.
     """
 
     options: RunOptions
@@ -54,7 +54,7 @@ class Step:
 
 
 def find_steps(options: RunOptions, tests: tuple[str, ...]) -> list[Step]:
-    """Return the runs of one model and scenario, in the order in which they are to be made."""
+    """Return the runs of one model and scenario, in the order in which they are to run."""
     present = Present(options)
     performance = replace(options, mode=PERFORMANCE)
     reference = find_reference(performance, PERFORMANCE)
@@ -77,16 +77,16 @@ def find_steps(options: RunOptions, tests: tuple[str, ...]) -> list[Step]:
     return steps
 
 
-def estimate_s(step: Step, rate: float | None, images: int | None) -> float | None:
-    """Return how long a run takes, in s; None where it cannot be said.
+def estimate_s(step: Step, rate: float | None, samples: int | None) -> float | None:
+    """Return how long a run takes, in s; None where it cannot be estimated.
 
-    `rate` is samples/s of the model on this machine and `images` the size of the data set, as far
+    `rate` is samples/s of the model on this machine and `samples` the size of the data set, as far
     as they are known.
     """
     if step.missing == NOT_JUDGED:
         return 0.0
     if step.options.mode == ACCURACY:
-        return None if rate is None or images is None else AROUND_S + images / rate
+        return None if rate is None or samples is None else AROUND_S + samples / rate
     changed = overrides(step.options)
     if changed.min_duration_s == 0:
         count = changed.min_query_count
@@ -111,7 +111,7 @@ def _verdict(audit: RunOptions, references: list[Record | None], record: Record 
     """Return why an audit run does not stand for a test passed, "" where it does."""
     assert audit.audit is not None
     for reference in references:
-        if reference is None or record is None or _made_before(record, reference):
+        if reference is None or record is None or _precedes(record, reference):
             return "older than what it is compared with"
     folder = folder_of(audit.results, audit.model, audit.scenario, audit.audit)
     run = place(audit, PERFORMANCE)
@@ -130,10 +130,10 @@ def _verdict(audit: RunOptions, references: list[Record | None], record: Record 
     return "" if all(PASS in verdict for verdict in verdicts) else "FAIL"
 
 
-def _made_before(record: Record, reference: Record) -> bool:
-    """Whether an audit run was made without the run that it is now compared with.
+def _precedes(record: Record, reference: Record) -> bool:
+    """Whether an audit run came before the run that it is now compared with.
 
-    Run ids tell; records of earlier versions have the times alone, which a clock may have changed.
+    Run ids show it; records of earlier versions have the times alone, which a clock can change.
     """
     known = record.compared_with
     if known is not None:

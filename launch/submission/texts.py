@@ -6,12 +6,12 @@ import json
 import re
 import shlex
 
+import numpy as np
+
 import models
 from launch.outcome.record.run import Record
 from loadrun.scenarios import SCENARIOS
 
-INPUT_TYPE = "uint8"
-"""A sample in memory: raw pixels, whose normalisation is part of the first convolution."""
 TRANSFORMATIONS = {
     "int8": (
         "batch normalisation folded; int8 by post-training quantisation, weights per output channel"
@@ -25,7 +25,7 @@ TRANSFORMATIONS = {
 def user_conf(record: Record) -> str:
     """Return the settings that a person may choose, as LoadGen had them, in its format."""
     measured, scenario = record.measured, SCENARIOS[record.options.scenario]
-    benchmark = models.get(record.options.model).mlperf_name
+    benchmark = models.benchmark(record.options.model).conf
     values: dict[str, object] = {scenario.target.key: f"{measured.target(scenario):.6g}"}
     values["min_duration"] = measured.needed("min_duration_ms")
     values["min_query_count"] = measured.needed("min_query_count")
@@ -40,7 +40,7 @@ def facts(record: Record) -> str:
     """Return the JSON on weights and data types."""
     precision, weights = record.options.precision, record.assets.weights
     values = {
-        "input_data_types": INPUT_TYPE,
+        "input_data_types": ", ".join(_input_types(record)),
         "retraining": "No",
         "starting_weights_filename": weights.name if weights else "none",
         "weight_data_types": precision,
@@ -49,12 +49,19 @@ def facts(record: Record) -> str:
     return json.dumps(values, indent=2) + "\n"
 
 
+def _input_types(record: Record) -> list[str]:
+    """The types of the networks' inputs: of pixels, raw ones, which the network normalises."""
+    task = models.get(record.options.model)
+    inputs = (field for part in task.parts for field in part.inputs)
+    return list(dict.fromkeys(np.dtype(field.dtype).name for field in inputs))
+
+
 def readme(records: dict[str, Record]) -> str:
-    """Return how a result was made: the commands, by what ran, and the plan."""
+    """Return how a result came about: the commands, by what ran, and the plan."""
     first = next(iter(records.values()))
     options = first.options
     lines = [
-        f"# {models.get(options.model).title}, {options.scenario}",
+        f"# {models.title(options.model)}, {options.scenario}",
         "",
         f"loadrun {first.versions.get('loadrun', '')}: "
         f"{len(first.plan.instances)} instances, batch size {options.batch_size}, engine"
@@ -78,7 +85,7 @@ def code(record: Record) -> str:
         f"| {name} | {version} |\n" for name, version in sorted(record.versions.items())
     )
     return (
-        f"# {models.get(record.options.model).title} on loadrun\n\n"
+        f"# {models.title(record.options.model)} on loadrun\n\n"
         "LoadGen runs in one process; the network runs in instances of its own, each bound to its\n"
         "processors, with samples and answers in shared memory. `loadrun submit` made this tree;\n"
         "the commands of each result stand beside its measurements.\n\n"
@@ -94,12 +101,13 @@ def calibration(written: str, system: str, records: list[Record]) -> str:
     heading = f"# Calibration for {system}\n"
     sections = [part for part in re.split("(?m)^(?=# Calibration for )", written) if part.strip()]
     others = [part.strip() for part in sections if not part.startswith(heading)]
-    models_told = {record.options.model: _calibration(record) for record in reversed(records)}
-    return "\n\n".join([*others, heading, *models_told.values()]).strip() + "\n"
+    by_model = {record.options.model: _calibration(record) for record in reversed(records)}
+    return "\n\n".join([*others, heading, *by_model.values()]).strip() + "\n"
 
 
 def _calibration(record: Record) -> str:
-    title = f"## {models.get(record.options.model).title}\n\n"
+    title = f"## {models.title(record.options.model)}\n\n"
+    items = models.get(record.options.model).items
     assets, precision = record.assets, record.options.precision
     if precision != "int8":
         return f"{title}None: the network runs in {precision}."
@@ -108,12 +116,12 @@ def _calibration(record: Record) -> str:
     return (
         f"{title}"
         f"- weights: {name}, SHA-256 {sha256}; not retrained\n"
-        f"- images: {assets.calibration}, preprocessed as those that are served"
+        f"- {items}: {assets.calibration}, preprocessed as those that are served"
         f" ({data.name if data else 'none'})\n"
         f"- compiled network: {assets.artifact}\n\n"
         "Batch normalisation is folded into the convolutions. One pass of the fp32 network over\n"
-        "the images finds, per tensor, the range of activations that minimises the squared error\n"
-        "of their 8-bit values, and the covariance of the inputs of each layer. Weights are\n"
+        f"the {items} finds, per tensor, the range of activations that minimises the squared\n"
+        "error of their 8-bit values, and the covariance of the inputs of each layer. Weights are\n"
         "rounded to int8 with one scale per output channel; each rounding error is passed on to\n"
         "the weights still to be rounded, weighted by that covariance. Biases are corrected for\n"
         "the mean error that remains. Sums are int32; the first convolution takes the raw pixels,\n"

@@ -56,7 +56,7 @@ NOTED_STOP_S = 1.0
 LEAVE_S = 5.0
 """How long a process gets to leave by itself once the run is over."""
 PATIENCE_S = 2.0
-"""How long a process gets to leave when it is told to: loadrun, then the instances."""
+"""How long a process gets to leave when it is asked to: loadrun, then the instances."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Outcome:
 
 
 class Listener(Protocol):
-    """Who is told how the run goes."""
+    """Who follows how the run goes."""
 
     def attached(self, control: ControlBlock) -> None:
         """The run's control block is there; it is open as long as the supervisor runs."""
@@ -103,7 +103,7 @@ class Listener(Protocol):
     def notice(self, text: str) -> None:
         """Something happened that the user should know at once."""
 
-    def loadrun_says(self, line: str) -> None:
+    def loadrun_printed(self, line: str) -> None:
         """The loadrun process printed `line`."""
 
 
@@ -127,7 +127,7 @@ class Supervisor:
     the netrun processes, none for a scenario that runs in one process. Logs go to `directory`.
     `stall_limit_s` is how long a process may be stopped, `batch_size` what the rate of an instance
     is measured with, `start_timeout_s` how long one that is restarted may take to be ready.
-    `report` is what loadrun writes, `names_of` tells the files of samples. This process stays on
+    `report` is what loadrun writes, `names_of` names the files of samples. This process stays on
     `processors` meanwhile (none given: it may be anywhere).
     """
 
@@ -262,23 +262,25 @@ class Supervisor:
         if code == 0:
             return True
         words = self._loadrun.last_words()
-        said = error_line(words)
+        error = error_line(words)
         if code == InputError.code:
-            raise InputError(said or "loadrun refused its configuration")
+            raise InputError(error or "loadrun refused its configuration")
         self.outcome.poison = read_poison(
             loadrun_report(self._report), self.outcome.deaths, self._names_of
         )
         if self.outcome.poison is not None:
             raise RunError(str(self.outcome.poison))
         self._explain_from_instances()
-        told = f": {said}" if said else f"; its last lines:\n{words}" if words and code > 0 else ""
-        raise RunError(f"loadrun {describe_end(code)}{told}")
+        reason = (
+            f": {error}" if error else f"; its last lines:\n{words}" if words and code > 0 else ""
+        )
+        raise RunError(f"loadrun {describe_end(code)}{reason}")
 
     def _explain_from_instances(self) -> None:
         """An instance that ended badly is the cause when loadrun gave up because of it."""
         if RunState.RUNNING.name.lower() in self.outcome.phases_s:
             return
-        # The instance's end may be noticed a moment after loadrun's, which was told of it first.
+        # The instance's end may be noticed a moment after loadrun's, which noticed it first.
         wait_all([i.child for i in self._instances], self._signals, timeout_s=0.5)
         for instance in self._instances:
             code = instance.child.ended()
@@ -299,7 +301,7 @@ class Supervisor:
         if now < self._look_at:
             return
         self._look_at = now + WATCH_S
-        # loadrun has a thread that works whatever LoadGen does: only a stop tells.
+        # loadrun has a thread that works whatever LoadGen does: only a stop means something.
         verdict = self._loadrun_silence.look(now, None, None)
         if verdict is not None:
             raise RunError(f"loadrun {verdict}")
@@ -422,11 +424,11 @@ class Supervisor:
 
     def _forward_output(self) -> None:
         for line in self._output.lines():
-            self._listener.loadrun_says(line)
+            self._listener.loadrun_printed(line)
 
     def _clean_up(self) -> None:
         children = [i.child for i in self._instances]
-        # loadrun first: it is the one that unlinks its segments, and it tells the instances.
+        # loadrun first: it is the one that unlinks its segments, and it stops the instances.
         end_all([self._loadrun], self._signals, patience_s=PATIENCE_S)
         end_all(children, self._signals, patience_s=PATIENCE_S)
         if self._control is not None:

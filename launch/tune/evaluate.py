@@ -21,13 +21,13 @@ LONG_GROWTH, LONG_PRECISION, LONG_MOST = 1.06, 0.03, 5
 
 
 class RunEvaluator:
-    """Runs a choice; `runs` counts the tests made."""
+    """Runs a choice; `runs` counts the tests."""
 
     def __init__(self, options: TuneOptions, directory: Path, signals: Signals) -> None:
         self._options = options
         self._directory = directory
         self._signals = signals
-        model = models.get(options.model).benchmark(options.model).conf
+        model = models.benchmark(options.model).conf
         self._conf = without_targets(options.user_conf, model, options.scenario, directory)
         self._peaks: dict[Choice, float] = {}
         self.runs = 0

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+import models
 from base.errors import InputError
 from models.imagenet.accuracy import Accuracy, accuracy_of
 from models.imagenet.dataset import DataSet, image_folder, listed_images
@@ -37,7 +38,6 @@ from models.task import DataSet as TaskData
 if TYPE_CHECKING:
     import torch
 
-Logits = npt.NDArray[np.float32]
 NETWORK = "network"
 LOGITS = "logits"
 LABELS = "labels"
@@ -75,6 +75,10 @@ class Classifier(Task):
         pixels = Field(PIXELS, "|u1", self.sample.shape)
         return (Part(NETWORK, (pixels,), (Field(LOGITS, "<f4", (self.classes,)),)),)
 
+    def fitting(self, weights: Path) -> Classifier:
+        """There is one variant, unless a network says otherwise."""
+        return self
+
     @abstractmethod
     def network(self) -> torch.nn.Module:
         """Return the untrained fp32 network, in evaluation mode.
@@ -91,10 +95,6 @@ class Classifier(Task):
     def preprocess(self, path: Path) -> Pixels:
         """Return the sample uint8 [*sample.shape] of an image file. Raises InputError."""
         return self.sample.bordered(self.square(decode(path)))
-
-    def postprocess(self, logits: Logits) -> tuple[npt.NDArray[np.int32], int]:
-        """Return the class int32 [n] of logits float32 [n, classes], and the 4 bytes of each."""
-        return self.answers(logits), self.answer_bytes
 
     def answers(self, logits: Array) -> npt.NDArray[np.int32]:
         """Return the class int32 [n] of logits float32 [n, classes]."""
@@ -186,38 +186,6 @@ class Classifier(Task):
     def _pictures(self, images: DataSet, sources: Sources) -> Pictures:
         return pictures(self, images, _cache(sources), sources.reading)
 
-    # What is asked of a model until it is asked of its benchmarks.
-
-    @property
-    def mlperf_name(self) -> str:
-        """The name by which mlperf.conf and user.conf know the model."""
-        return self.benchmarks[0].conf
-
-    @property
-    def response_bytes(self) -> int:
-        """Longest response to one sample."""
-        return self.answer_bytes
-
-    @property
-    def fp32_accuracy(self) -> float:
-        """MLPerf's reference accuracy of the fp32 network on the whole data set, 0..1."""
-        return round(self.benchmarks[0].reference / 100, 9)
-
-    @property
-    def quality_target(self) -> float:
-        """Fraction of fp32_accuracy that a submission must reach."""
-        return self.benchmarks[0].share
-
-    @property
-    def performance_sample_count(self) -> int:
-        """Samples that LoadGen draws from in a performance run."""
-        return self.benchmarks[0].performance_samples
-
-    @property
-    def server_latency_ms(self) -> float | None:
-        """MLPerf's Server latency limit, for information: mlperf.conf and user.conf govern."""
-        return self.benchmarks[0].server_ms
-
 
 def _cache(sources: Sources) -> Path:
     assert sources.cache is not None
@@ -231,3 +199,16 @@ def as_class(index: int, answer: bytes) -> int:
             f"the answer to sample {index} has {len(answer)} bytes, which is not int32"
         )
     return int.from_bytes(answer, "little", signed=True)
+
+
+def classifier(name: str) -> Classifier:
+    """The classifier of this name or alias; raises InputError for a task that is none."""
+    task = models.get(name)
+    if not isinstance(task, Classifier):
+        raise InputError(f"{task.name}: no classifier of images")
+    return task
+
+
+def classifiers() -> list[str]:
+    """The names of all classifiers."""
+    return [name for name in models.names() if isinstance(models.get(name), Classifier)]

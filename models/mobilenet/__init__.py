@@ -39,6 +39,7 @@ MOBILENET = _MobileNet(
             performance_samples=1024,
             server_ms=10.0,
             audits=("TEST01", "TEST04"),
+            official="resnet",
         ),
     ),
     sample=SampleFormat(

@@ -25,6 +25,7 @@ class OnnxNetwork(Task):
 
     unit = "images"
     items = "images"
+    like: Classifier
     answer_bytes = Classifier.answer_bytes
 
     def __init__(self, file: Path, like: Classifier, name: str) -> None:

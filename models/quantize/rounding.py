@@ -45,7 +45,7 @@ def round_weights(exact: Tensor, covariance: Tensor | None) -> tuple[Tensor, Ten
         distance = matrix.shape[1] // exact.shape[1]
         sums = _pair_sums(exact.float())
         scales = torch.maximum(scales, sums / PAIR).clamp_(min=SMALLEST_SCALE)
-        stored = _feed_back(matrix / scales[:, None], covariance, distance)
+        stored = feed_back(matrix / scales[:, None], covariance, distance)
     return stored.to(torch.int8).reshape(exact.shape), scales
 
 
@@ -56,10 +56,11 @@ def _pair_sums(weight: Tensor) -> Tensor:
     return sums.abs().reshape(len(weight), -1).amax(1) if pairs else torch.zeros(len(weight))
 
 
-def _feed_back(target: Tensor, covariance: Tensor, distance: int) -> Tensor:
+def feed_back(target: Tensor, covariance: Tensor, distance: int | None) -> Tensor:
     """Round the columns of `target` (out, n) in turn; those to come make up for the error.
 
-    Column k belongs to input channel k // `distance`.
+    `covariance` (n, n) is that of the inputs that columns meet. Columns `distance` apart are pairs
+    whose sum is bounded; None where no kernel adds them in 16 bits.
     """
     rest = target.t().contiguous()  # a column each row: what is read and written lies together
     stored = torch.zeros_like(rest)
@@ -70,7 +71,7 @@ def _feed_back(target: Tensor, covariance: Tensor, distance: int) -> Tensor:
         errors = torch.zeros_like(block)
         for i, k in enumerate(range(begin, end)):
             column = torch.round(block[i]).clamp_(-LARGEST, LARGEST)
-            if k // distance % 2:
+            if distance is not None and k // distance % 2:
                 other = stored[k - distance]
                 column = torch.maximum(torch.minimum(column, PAIR - other), -PAIR - other)
             stored[k] = column

@@ -51,6 +51,9 @@ RESNET50 = _ResNet50(
             performance_samples=1024,
             server_ms=15.0,
             audits=("TEST01", "TEST04"),
+            edge="v6.1",
+            datacenter="v5.0",
+            official="resnet",
         ),
     ),
     sample=SampleFormat(

@@ -47,9 +47,9 @@ def _fill(network: torch.nn.Module, given: dict[str, torch.Tensor], path: Path) 
             if key in given and given[key].shape != tensor.shape
         ],
     }
-    told = [f"{what}: {_first_three(keys)}" for what, keys in differences.items() if keys]
-    if told:
-        raise WeightsError(f"{path}: does not fit {type(network).__name__} ({'; '.join(told)})")
+    problems = [f"{what}: {_first_three(keys)}" for what, keys in differences.items() if keys]
+    if problems:
+        raise WeightsError(f"{path}: does not fit {type(network).__name__} ({'; '.join(problems)})")
     strange = [k for k, v in given.items() if v.is_meta or v.is_quantized or not _is_dense(v)]
     if strange:
         raise WeightsError(f"{path}: not plain tensors of numbers: {_first_three(strange)}")

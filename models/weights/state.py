@@ -39,7 +39,7 @@ class _Found:
 
     @property
     def rank(self) -> tuple[int, bool]:
-        """Less for what is the network itself, and not a moving average or a teacher of it."""
+        """Less for the network itself than for a moving average or a teacher of it."""
         place = (
             WRAPPERS.index(self.at[-1]) if self.at and self.at[-1] in WRAPPERS else len(WRAPPERS)
         )
@@ -54,7 +54,7 @@ class _Found:
 def read_state(path: Path, kind: Kind, names: Collection[str]) -> State:
     """Return the tensors of a file by the network's `names` for them. Raises WeightsError.
 
-    What wrappers put in front of the names is removed, and what is beside the network left out. A
+    Prefixes that wrappers put in front of the names are removed, other tensors left out. A
     file in which the network's names are not all there gives its tensors as they are called.
     """
     states = {(): _safetensors(path)} if kind is Kind.SAFETENSORS else dict(_torch(path))

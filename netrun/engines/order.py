@@ -24,8 +24,10 @@ from base.unchanged import sha256_of
 from models import artifact, program
 from models.errors import WeightsError
 from models.own.sources import source_hash
+from models.task import ENCODER
 from netrun.engines import EngineError
 from netrun.engines.engine import part_file
+from netrun.engines.recorder import given_as_they_are, record
 
 if TYPE_CHECKING:
     import torch
@@ -138,9 +140,25 @@ class Order:
             raise EngineError(f"{graph}: engine {engine} runs no ONNX files; {cure}")
         return graph
 
-    def inputs(self, part: Part) -> Samples:
-        """What the part is given for the calibration samples."""
+    def samples(self) -> Samples:
+        """The calibration samples. Raises EngineError where there are none."""
         return self._calibration()
+
+    @property
+    def encoders(self) -> bool:
+        """Whether int8 runs the task's parts as transformer encoders."""
+        return all(part.form == ENCODER for part in self.task.parts)
+
+    def inputs(self, part: Part) -> Samples:
+        """What the part is given for the calibration samples, of one row each."""
+        return self._inputs[part.name]
+
+    @cached_property
+    def _inputs(self) -> Mapping[str, Samples]:
+        samples = self._calibration()
+        if given_as_they_are(self.task, samples):
+            return {self.task.parts[0].name: samples}
+        return record(self.task, samples, lambda part: self.module(part, "pytorch"), self.progress)
 
     def programs(self) -> Path:
         """The parts as int8 programs (`models.program`), which depend on no machine."""

@@ -74,7 +74,7 @@ def test_what_was_read_is_written_again() -> None:
     assert type(written(whole)["points"][0]["colour"]) is str
 
 
-def test_what_is_absent_has_its_default_and_is_written_where_it_says_something() -> None:
+def test_absent_fields_have_defaults_which_are_not_written() -> None:
     least = read(Whole, {"size": 3, "name": "a"})
     assert least == Whole(size=3, options=Options(name="a"))
     assert written(least) == {
@@ -91,7 +91,7 @@ def test_what_is_absent_has_its_default_and_is_written_where_it_says_something()
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         ({"size": None}, "size is None; expected int"),
         ({"name": 3}, "name is 3; expected str"),
@@ -106,13 +106,13 @@ def test_what_is_absent_has_its_default_and_is_written_where_it_says_something()
         ({"found": 3}, "found must be an object"),
     ],
 )
-def test_what_does_not_fit_is_named(change: dict[str, Any], said: str) -> None:
+def test_what_does_not_fit_is_named(change: dict[str, Any], expected: str) -> None:
     with pytest.raises(ShapeError) as caught:
         read(Whole, {**FULL, **change})
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(expected)
 
 
-def test_missing_keys_are_named_also_of_what_is_flat() -> None:
+def test_missing_keys_are_named_also_of_flattened_fields() -> None:
     with pytest.raises(ShapeError, match="missing key 'name'"):
         read(Whole, {"size": 3})
     with pytest.raises(ShapeError, match="the record must be an object"):

@@ -48,7 +48,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         ({"cuont": 1}, "unknown key 'cuont' (nearest: count)"),
         ({"zzzz": 1}, "unknown key 'zzzz'"),
@@ -70,17 +70,19 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         ({"words": {"labels": 3}}, "words is {'labels': 3}; expected "),
     ],
 )
-def test_a_wrong_key_or_value_is_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+def test_a_wrong_key_or_value_is_named(
+    tmp_path: Path, change: dict[str, Any], expected: str
+) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**json.loads(CONFIG.to_json()), **change}))
     with pytest.raises(ConfigError) as caught:
         SampleConfig.load(path)
-    assert str(caught.value).startswith(f"{path}: {said}")
+    assert str(caught.value).startswith(f"{path}: {expected}")
     assert caught.value.code is ExitCode.USAGE
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         (b"{", "not JSON, so not a sample configuration"),
         (b"[]", "the configuration must be an object"),
@@ -89,12 +91,12 @@ def test_a_wrong_key_or_value_is_named(tmp_path: Path, change: dict[str, Any], s
         (b"[" * 100_000, "not JSON"),
     ],
 )
-def test_a_file_that_holds_none_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_file_that_holds_none_is_named(tmp_path: Path, content: bytes, expected: str) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         SampleConfig.load(path)
-    assert str(caught.value).startswith(f"{path}: {said}")
+    assert str(caught.value).startswith(f"{path}: {expected}")
     path.unlink()
     with pytest.raises(ConfigError, match=f"cannot read {path}: No such file"):
         SampleConfig.load(path)

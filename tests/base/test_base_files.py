@@ -23,7 +23,7 @@ ELSEWHERE = {
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is asked of the system, in its order."""
+    """The calls to the system, in their order."""
     found: list[str] = []
     fsync, replace = os.fsync, Path.replace
 

@@ -14,9 +14,9 @@ import torch
 from integration_run import command, loadrun
 from PIL import Image
 
-import models
 from launch.machine.instructions import read_instruction_set
 from models import artifact
+from models.imagenet.classifier import classifier
 from netrun.engines.onednn.pack import KIND
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="oneDNN is for x86-64")
@@ -28,7 +28,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights, images to serve and to calibrate with, and a folder without programs."""
     home = tmp_path_factory.mktemp("home")
     torch.manual_seed(0)
-    torch.save(models.get("mobilenet").network().state_dict(), home / "weights.pth")
+    torch.save(classifier("mobilenet").network().state_dict(), home / "weights.pth")
     random = np.random.default_rng(5)
     for name, count in (("served", 16), ("calibration", CALIBRATION)):
         (home / name).mkdir()

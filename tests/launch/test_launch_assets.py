@@ -1,4 +1,4 @@
-"""What is built for a run, and from which images."""
+"""The files built for a run, and from which images."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ import torch
 from PIL import Image
 
 import models
+import models.imagenet.classifier
 from base import unchanged
 from base.errors import InputError
 from launch.build.assets import ArtifactConfig, Assets, BuildConfig
 from launch.build.child import cache_trouble, main
 from launch.build.make import make
-from models.imagenet import classifier
+from models.imagenet.classifier import classifier
 from netrun.engines import EngineError, registry
 from netrun.engines.order import Order
 
 
 def folder_of(directory: Path, name: str, count: int) -> Path:
-    """Images of one colour each, which tells them apart."""
+    """Images of one colour each, which distinguishes them."""
     folder = directory / name
     folder.mkdir()
     for number in range(count):
@@ -60,19 +61,19 @@ def test_calibration_images_are_chosen_before_they_are_preprocessed(
         return tmp_path / "artifact"
 
     monkeypatch.setattr(registry, "build", build)
-    monkeypatch.setattr(classifier, "CALIBRATION_SAMPLES", 4)
+    monkeypatch.setattr(models.imagenet.classifier, "CALIBRATION_SAMPLES", 4)
     config = config_of(tmp_path, images, calibration if own else None)
     built: set[tuple[str, int]] = set()
-    made = make(config, lambda stage, done, total: built.add((stage, total)), print)
+    assets = make(config, lambda stage, done, total: built.add((stage, total)), print)
     assert built == {
         ("preprocessing images", 12),
         ("preprocessing calibration images", 4),
         ("measuring batch sizes", 3),
     }
-    assert made.calibration is not None
-    assert made.calibration.data.name == ("calibration" if own else "val")
+    assert assets.calibration is not None
+    assert assets.calibration.data.name == ("calibration" if own else "val")
     (samples,) = given
-    interior = models.get("mobilenet").sample.interior(samples.column("pixels"))
+    interior = classifier("mobilenet").sample.interior(samples.column("pixels"))
     assert interior[:, 0, 0, 0].tolist() == ([0, 6, 12, 18] if own else [0, 3, 6, 9])
 
 
@@ -81,11 +82,15 @@ def test_samples_alone_need_no_engine(tmp_path: Path, monkeypatch: pytest.Monkey
     config = replace(
         config_of(tmp_path, folder_of(tmp_path, "val", 5), None), weights=None, artifact=None
     )
-    made = make(config, lambda stage, done, total: None, print)
-    assert (made.samples.count, made.samples.made, made.samples.data.name) == (5, 5, "val")
-    assert (made.weights, made.calibration, made.artifact) == (None, None, None)
-    assert Assets.from_json(made.to_json()) == made
-    assert make(config, lambda stage, done, total: None, print).samples.made == 0
+    assets = make(config, lambda stage, done, total: None, print)
+    assert (assets.samples.count, assets.samples.prepared, assets.samples.data.name) == (
+        5,
+        5,
+        "val",
+    )
+    assert (assets.weights, assets.calibration, assets.artifact) == (None, None, None)
+    assert Assets.from_json(assets.to_json()) == assets
+    assert make(config, lambda stage, done, total: None, print).samples.prepared == 0
 
 
 def test_weights_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,15 +109,15 @@ def test_weights_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         artifact=ArtifactConfig("pytorch", "fp32", 1, 1, []),
     )
     weights = tmp_path / "weights.pth"
-    torch.save(models.get("mobilenet").network().state_dict(), weights)
-    made = make(config, lambda stage, done, total: None, print)
+    torch.save(classifier("mobilenet").network().state_dict(), weights)
+    assets = make(config, lambda stage, done, total: None, print)
     assert hashed == [weights]
-    assert made.weights is not None
-    assert made.weights.sha256 == real(weights).hex()
-    (file,) = made.files
+    assert assets.weights is not None
+    assert assets.weights.sha256 == real(weights).hex()
+    (file,) = assets.files
     assert file.built
-    assert made.artifact == file.path
-    assert made.served is None
+    assert assets.artifact == file.path
+    assert assets.served is None
     again = make(config, lambda stage, done, total: None, print)
     assert [f.built for f in again.files] == [False]
     assert Assets.from_json(again.to_json()) == again
@@ -132,13 +137,13 @@ def test_what_the_user_chose_is_refused_in_one_line(
     path = tmp_path / "config.json"
     path.write_text(json.dumps(asdict(config_of(tmp_path, folder_of(tmp_path, "val", 1), None))))
     assert main([str(path), str(tmp_path / "result.json")]) == 2
-    told = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]
-    assert told == ["error: that will not do"]
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]
+    assert lines == ["error: that will not do"]
     assert not (tmp_path / "result.json").exists()
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected"),
     [
         (PermissionError(13, "Permission denied", "/cache/artifacts/.a.lock"), "/cache/artifacts/"),
         (OSError(30, "Read-only file system", "/x", None, "/cache/a"), "/cache/a: Read-only"),
@@ -147,16 +152,14 @@ def test_what_the_user_chose_is_refused_in_one_line(
         (OSError(5, "Input/output error"), None),
     ],
 )
-def test_what_is_wrong_with_the_cache_is_told_with_the_cure(
-    error: OSError, said: str | None
-) -> None:
-    told = cache_trouble(error, Path("/cache"))
-    if said is None:
-        assert told is None
+def test_an_error_of_the_cache_has_its_cure(error: OSError, expected: str | None) -> None:
+    trouble = cache_trouble(error, Path("/cache"))
+    if expected is None:
+        assert trouble is None
     else:
-        assert told is not None
-        assert told.startswith(said)
-        assert "LOADRUN_CACHE" in told
+        assert trouble is not None
+        assert trouble.startswith(expected)
+        assert "LOADRUN_CACHE" in trouble
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(
@@ -166,6 +169,6 @@ def test_a_cache_that_cannot_be_written_is_one_line(
     path = tmp_path / "config.json"
     path.write_text(json.dumps(asdict(config_of(tmp_path, folder_of(tmp_path, "val", 1), None))))
     assert main([str(path), str(tmp_path / "result.json")]) == 2
-    (told,) = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]
-    assert told.startswith(f"error: {tmp_path / 'cache'}")
-    assert "LOADRUN_CACHE" in told
+    (message,) = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]
+    assert message.startswith(f"error: {tmp_path / 'cache'}")
+    assert "LOADRUN_CACHE" in message

@@ -1,4 +1,4 @@
-"""Compliance tests: the rules on logs made here, and engines that cheat, caught in real runs."""
+"""Compliance tests: the rules on logs written here, and engines that cheat, caught in real runs."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class Audits:
         (self.images / "val_map.txt").write_text("".join(lines))
 
     def run(self, test: str, cheat: str = "", batch_size: int = 2) -> tuple[int, str]:
-        """Return exit code and output; what is missing of references is run, and kept."""
+        """Return exit code and output; missing references are run, and kept."""
         site = self.directory / "site"
         site.mkdir(exist_ok=True)
         patch = f"import netrun.engines.sim as sim\n{cheat}\nsim.SimulatedEngine.infer = infer\n"
@@ -236,15 +236,17 @@ def test_a_compliance_test_has_the_load_of_its_performance_run(
     assert (loaded.qps, loaded.reference_qps) == (None, qps)
 
 
-def test_runs_that_cannot_be_compared_are_named_before_any_is_made(audits: Audits) -> None:
+def test_runs_that_cannot_be_compared_are_named_before_any_starts(audits: Audits) -> None:
     references = audits.directory / "results" / "offline" / "mobilenet"
     if not references.exists():
         audits.run("TEST04")
     before = (references / "performance" / "run_1" / "run.json").read_text()
     code, output = audits.run("TEST04", batch_size=1)
     assert code == 2
-    said = "run_1/run.json: that run is of another batch size (2, now 1); make it anew: loadrun run"
-    assert said in output
+    message = (
+        "run_1/run.json: that run is of another batch size (2, now 1); make it anew: loadrun run"
+    )
+    assert message in output
     assert "--tests" not in output.splitlines()[-1]
     assert "warming up" not in output
     assert (references / "performance" / "run_1" / "run.json").read_text() == before
@@ -315,7 +317,7 @@ def test_the_command_that_makes_a_reference_is_the_audits(tmp_path: Path) -> Non
     assert command(given, PERFORMANCE) == "loadrun run resnet50 --scenario=Offline"
 
 
-def test_an_invalid_reference_is_made_anew(audits: Audits) -> None:
+def test_an_invalid_reference_is_run_again(audits: Audits) -> None:
     place = audits.directory / "results" / "offline" / "mobilenet" / "performance" / "run_1"
     if not place.exists():
         audits.run("TEST04")

@@ -1,4 +1,4 @@
-"""What the end of an instance says of its batch, and what is said of it."""
+"""What the end of an instance says of its batch, and how it is reported."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def death(instance: int, cause: Cause, words: str = "") -> Death:
     return Death(instance, 1.0, f"died ({instance})", cause, words)
 
 
-def test_poison_is_told_in_one_message() -> None:
+def test_poison_is_one_message() -> None:
     crashed = [death(i % 2, Cause.CRASHED, f"words {i}") for i in range(3)]
     report = Report("loadrun.json", poison={"samples": [7], "deaths": [[1, 0], [0, 1]]})
     one = read_poison(report, crashed, lambda samples: ["x.png"])
@@ -158,7 +158,7 @@ def test_a_poisoned_run_says_which_image(cli: Cli) -> None:
     assert f"loadrun: error: one of samples {named} ends every instance" in output
 
 
-def test_silence_is_told_above_the_result(cli: Cli) -> None:
+def test_silence_is_shown_above_the_result(cli: Cli) -> None:
     marker = cli.directory / "hung"
     harm(cli, f"m = pathlib.Path({str(marker)!r}); m.exists() or (m.touch(), time.sleep(600))")
     words = ("--mode", "AccuracyOnly", "--batch-size", "4", "--instances", "2", "--oversubscribe")

@@ -144,13 +144,13 @@ def test_links_and_permissions_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [(f"{BEGIN}\n{KEY} = 1\n", "end of tuned"), ("resnet50.Server.target_qp = 1\n", "user.conf:1")],
 )
-def test_a_file_that_cannot_be_changed_stays(tmp_path: Path, text: str, said: str) -> None:
+def test_a_file_that_cannot_be_changed_stays(tmp_path: Path, text: str, expected: str) -> None:
     path = tmp_path / "user.conf"
     path.write_text(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=expected):
         write_setting(path, KEY, "5", "a")
     assert path.read_text() == text
 

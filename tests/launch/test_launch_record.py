@@ -44,7 +44,7 @@ def recorder_of(*words: str) -> Recorder:
     return Recorder(options, plan, find_pinning(topology), topology, "abcd")
 
 
-def test_what_was_told_while_building_stays_beside_what_loadrun_notes() -> None:
+def test_notices_of_building_stay_beside_loadruns_notes() -> None:
     recorder = recorder_of()
     samples = SampleFacts("s.npy", 3, 0, DataFacts("synthetic", "0", True))
     notices = ["only slow kernels"]
@@ -86,7 +86,7 @@ def test_a_user_conf_that_takes_effect_is_named(tmp_path: Path) -> None:
     add_arguments(parser)
     words = ["resnet50", "--engine", "sim", "--no-tuned", "--user-conf", str(path)]
     path.write_text("# nothing\nresnet50.Server.target_qps = 7\n")
-    options, model = read_options(parser.parse_args(words)), models.get("resnet50")
+    options, model = read_options(parser.parse_args(words)), models.benchmark("resnet50")
     assert user_conf_settings(options, model) == []
     path.write_text("*.Offline.target_qps = 26000\nresnet50.*.min_duration = 1000\n")
     (line,) = user_conf_settings(options, model)
@@ -110,7 +110,7 @@ def test_trials_expect_no_rate(tmp_path: Path) -> None:
     assert without_targets(tmp_path / "none", "resnet50", "Server", copies) is None
 
 
-def test_a_trial_whose_times_do_not_count_is_made_again(
+def test_a_trial_whose_times_do_not_count_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoiled = record(

@@ -91,7 +91,9 @@ def whole_run() -> dict[str, Any]:
                 "late": [[5, 9]],
             }
         ],
-        accuracy=records.accuracy(doubts=["it is odd"]),
+        accuracy=records.accuracy(doubts=["it is odd"], metric="accuracy"),
+        task="resnet50",
+        benchmark="resnet50",
     )
     earlier = Record.from_json({**run, "history": None})
     run["history"] = [json.loads(json.dumps(vars(facts(earlier))))]
@@ -105,7 +107,7 @@ def test_a_record_is_written_as_it_was_read() -> None:
     assert Record.from_json(json.loads(as_text(read.as_json()))) == read
 
 
-def test_what_is_not_known_yet_is_not_written() -> None:
+def test_values_not_known_yet_are_not_written() -> None:
     parser = ArgumentParser()
     add_arguments(parser)
     options = read_options(parser.parse_args(["resnet50", "--engine", "sim"]))
@@ -122,7 +124,18 @@ def test_what_is_not_known_yet_is_not_written() -> None:
     assert at_first == {
         *("schema", "run_id", "status", "error", "command", "started", "model", "scenario"),
         *("mode", "audit", "round", "engine", "precision", "batch_size", "in_flight", "policy"),
-        *("in_process", "tuned", "label", "plan", "pinning", "host", "environment", "preloaded"),
+        *(
+            "in_process",
+            "tuned",
+            "label",
+            "task",
+            "benchmark",
+            "plan",
+            "pinning",
+            "host",
+            "environment",
+            "preloaded",
+        ),
         *("topology", "versions", "timings_s"),
     }
     data = DataFacts("images", "ab", synthetic=False)
@@ -216,13 +229,13 @@ def test_a_newer_version_is_named_in_one_line(
     path = tmp_path / "run.json"
     path.write_text(json.dumps({"schema": SCHEMA + 1, "everything": "else"}))
     assert main(["report", str(path)]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert f"{path}: not the record of a run (schema is {SCHEMA + 1}, from a newer loadrun" in told
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"{path}: not the record of a run (schema is {SCHEMA + 1}, from a newer loadrun" in error
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "expected"),
     [
         ("schema", "1", "schema is '1'; expected int"),
         ("run_id", None, "run_id is None; expected str"),
@@ -244,7 +257,7 @@ def test_a_newer_version_is_named_in_one_line(
     ],
 )
 def test_a_value_that_does_not_fit_is_named(
-    tmp_path: Path, path: str, value: object, said: str
+    tmp_path: Path, path: str, value: object, expected: str
 ) -> None:
     values = whole_run()
     *above, last = path.split(".")
@@ -258,7 +271,7 @@ def test_a_value_that_does_not_fit_is_named(
         load(file, "put it away")
     text = str(caught.value)
     assert text.startswith(f"{file}: not the record of a run (")
-    assert said in text
+    assert expected in text
     assert text.endswith("; put it away")
     assert "\n" not in text
 

@@ -14,7 +14,7 @@ import records
 from cli_process import Cli
 from records import record, run_json
 
-from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
+from launch.charts.axes import Linear, Logarithmic, Nines, nanoseconds, number, percent
 from launch.charts.chart import PAGE, Chart
 from launch.charts.markup import Markup, join, tag
 from launch.cli import main
@@ -116,7 +116,13 @@ def test_numbers_are_short_and_never_in_powers_of_ten() -> None:
         "123",
         "1,234,567",
     ]
-    assert [duration(v) for v in (12, 1_500, 15e6, 2.5e9)] == ["12 ns", "1.5 µs", "15 ms", "2.5 s"]
+    times = (12, 1_500, 15e6, 2.5e9)
+    assert [nanoseconds(time) for time in times] == [
+        "12 ns",
+        "1.5 µs",
+        "15 ms",
+        "2.5 s",
+    ]
     assert percent(0.123) == "12.3%"
 
 
@@ -165,7 +171,7 @@ def test_labels_of_marks_do_not_lie_on_each_other() -> None:
         assert PAGE.letter * len(text) / 2 <= float(x) <= PAGE.width - PAGE.letter * len(text) / 2
 
 
-def test_a_histogram_tells_shares_and_percentiles() -> None:
+def test_a_histogram_has_shares_and_percentiles() -> None:
     found = Histogram([10.0, 20.0, 40.0, 80.0], [1, 2, 1])
     assert [found.share_below(v) for v in (0, 10, 20, 30, 40, 80, 99)] == [
         0,
@@ -203,7 +209,7 @@ def test_windows_keep_every_sample() -> None:
     assert windows(replace(timeline, at_s=(0.0,), answered=(0,))) == []
 
 
-def test_the_page_of_a_run_says_what_run_json_says() -> None:
+def test_the_page_of_a_run_shows_its_run_json() -> None:
     page = run_page(record())
     assert_nothing_external(page)
     text = " ".join(read(page).text.split())
@@ -240,7 +246,7 @@ def test_the_page_of_a_run_says_what_run_json_says() -> None:
     ],
     ids=lambda changes: "-".join(map(str, list(changes.values())[:1])),
 )
-def test_a_page_is_made_of_any_run(changes: dict[str, Any]) -> None:
+def test_any_run_has_a_page(changes: dict[str, Any]) -> None:
     assert_nothing_external(run_page(record(**changes)))
 
 
@@ -258,7 +264,7 @@ def test_the_page_shows_times_by_batch_size_where_the_run_kept_them() -> None:
         assert "by batch size" not in read(run_page(record(engines=engines))).text
 
 
-def test_a_page_is_made_of_an_accuracy_run() -> None:
+def test_an_accuracy_run_has_a_page() -> None:
     value = record(
         mode="AccuracyOnly",
         result=records.result(valid=None, metric=None, latencies_ns={}, invalid=[]),
@@ -269,7 +275,7 @@ def test_a_page_is_made_of_an_accuracy_run() -> None:
     assert "COMPLETE" in text
 
 
-def test_whatever_a_run_says_of_itself_is_escaped() -> None:
+def test_text_from_a_run_is_escaped() -> None:
     def hostile(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: hostile(found) for key, found in value.items()}
@@ -413,10 +419,10 @@ def test_a_file_that_is_no_run_is_named_with_the_cure(
         path.write_bytes(text.encode("latin-1"))
     words = ["report", str(path), *([str(good)] if several else [])]
     assert main([*words, "--out", str(tmp_path / "out.html")]) == 2
-    told = capsys.readouterr().err
-    assert str(path) in told
-    assert "give the directory of a run" in told
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert str(path) in error
+    assert "give the directory of a run" in error
+    assert error.count("\n") == 1
     assert not (tmp_path / "out.html").exists()
     assert not (tmp_path / "report.html").exists()
 
@@ -427,10 +433,10 @@ def test_a_record_of_another_shape_is_refused(
 ) -> None:
     (tmp_path / "run.json").write_text(as_text(run_json(**{broken: {"a": "b"}})))
     code = main(["report", str(tmp_path)])
-    told = capsys.readouterr().err
-    assert (code, told.count("\n")) in ((2, 1), (0, 0))
-    assert code == 0 or str(tmp_path / "run.json") in told
-    assert code == 0 or broken in told
+    error = capsys.readouterr().err
+    assert (code, error.count("\n")) in ((2, 1), (0, 0))
+    assert code == 0 or str(tmp_path / "run.json") in error
+    assert code == 0 or broken in error
 
 
 def test_a_place_that_cannot_be_written_to_is_named(
@@ -442,12 +448,12 @@ def test_a_place_that_cannot_be_written_to_is_named(
     assert str(out) in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("made", [False, True])
+@pytest.mark.parametrize("exists", [False, True])
 def test_results_without_runs_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], made: bool
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], exists: bool
 ) -> None:
     results = tmp_path / "results"
-    if made:
+    if exists:
         results.mkdir()
     assert main(["report", "--results", str(results)]) == 2
     assert "--results" in capsys.readouterr().err
@@ -479,8 +485,8 @@ def test_a_run_leaves_its_page(tmp_path: Path) -> None:
     timeline = found["timeline"]
     answered = sum(instance["samples"] for instance in found["instances"])
     assert timeline["answered"][-1] == answered == sum(timeline["histogram"]["counts"])
-    told = sum(int(n) * k for sizes in timeline["batch_sizes"] for n, k in sizes.items())
-    assert told == answered
+    batched = sum(int(n) * k for sizes in timeline["batch_sizes"] for n, k in sizes.items())
+    assert batched == answered
     assert len(found["history"]) == 1
     assert found["history"][0]["run_id"] != found["run_id"]
     page = (place / "performance/run_1/report.html").read_text()
@@ -496,7 +502,7 @@ def test_a_run_leaves_its_page(tmp_path: Path) -> None:
     assert "What differs" in text or "All settings were the same" in text
 
 
-def test_a_page_that_cannot_be_made_does_not_cost_the_run(
+def test_a_page_that_cannot_be_written_does_not_cost_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A directory in its place: the page cannot be renamed onto it.
@@ -509,6 +515,6 @@ def test_a_page_that_cannot_be_made_does_not_cost_the_run(
 
     monkeypatch.setattr("launch.report.page.run_page", fail)
     write_report(tmp_path, record(), Terminal())
-    told = capsys.readouterr().out.splitlines()
-    assert len(told) == 2
-    assert all(line.startswith("  note: no report.html: ") for line in told)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("  note: no report.html: ") for line in lines)

@@ -19,11 +19,11 @@ from launch.roofline.table import draw, limits, rows, slowest, totals, widest_ga
 from launch.screen.terminal import Terminal
 from netrun.roofline.measurement import Layer, Limits, Measurement, Rate
 
-# 100 GMAC/s and 10 GB/s: the roof's ridge is at 10 MAC a byte.
 WIDE = Layer("wide", (56, 56, 64), (56, 56, 64), "jit_int8:avx2", 40_000_000, 400_000, 800e-6)
 THIN = Layer("thin", (56, 56, 64), (56, 56, 64), "jit_int8:avx2", 2_000_000, 500_000, 125e-6)
 POOL = Layer("pool", (112, 112, 64), (56, 56, 64), "jit:avx2", 0, 1_000_000, 75e-6)
 FOUND = Roofline((WIDE, POOL, THIN), 100e9, 10e9, batch_size=2, whole_s=1250e-6)
+"""100 GMAC/s and 10 GB/s: the roof's ridge is at 10 MAC a byte."""
 MEASURED = Measurement(
     library="3.2",
     limits=Limits(

@@ -38,7 +38,7 @@ class Script:
     def __init__(self) -> None:
         self.phases: list[RunState] = []
         self.notices: list[str] = []
-        self.said: list[str] = []
+        self.printed: list[str] = []
         self.act: Callable[[int], None] = lambda samples: None
         self.control: ControlBlock | None = None
 
@@ -58,8 +58,8 @@ class Script:
     def notice(self, text: str) -> None:
         self.notices.append(text)
 
-    def loadrun_says(self, line: str) -> None:
-        self.said.append(line)
+    def loadrun_printed(self, line: str) -> None:
+        self.printed.append(line)
 
 
 class Bench:
@@ -145,11 +145,11 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     # Other tests' pools leave Python's tracker of semaphores running.
     before = psutil.Process().children(recursive=True)
     with Signals() as signals:
-        made = Bench(tmp_path, signals)
-        yield made
+        started = Bench(tmp_path, signals)
+        yield started
     # Whatever happened: no process and no segment is left.
     assert psutil.Process().children(recursive=True) == before
-    assert made.run_id not in [run.run_id for run in find_runs()]
+    assert started.run_id not in [run.run_id for run in find_runs()]
 
 
 def processes(bench: Bench, module: str) -> list[psutil.Process]:
@@ -167,7 +167,7 @@ def test_a_run_ends_by_itself(bench: Bench) -> None:
     assert outcome.deaths == []
     assert outcome.removed_segments == []
     assert bench.script.phases[-1] in (RunState.RUNNING, RunState.STOPPING)
-    assert any("expected duration" in line for line in bench.script.said)
+    assert any("expected duration" in line for line in bench.script.printed)
     assert set(outcome.bindings) == set(range(INSTANCES))
     for index, binding in outcome.bindings.items():
         assert binding.processors == (PROCESSORS[index % len(PROCESSORS)],)

@@ -90,7 +90,7 @@ def test_summary_names_reference_kernels_once() -> None:
         assert not any("oneDNN" in line for line in summary(record(engines=found)))
 
 
-def test_summary_tells_of_deaths_and_efficiency() -> None:
+def test_summary_reports_deaths_and_efficiency() -> None:
     text = "\n".join(
         summary(
             record(deaths=[records.death()] * 2, redispatched_samples=12, harness_efficiency=0.987)
@@ -121,7 +121,7 @@ def test_summary_names_an_instance_that_stands_out() -> None:
     assert spread([instance(0, 0, 0.0), instance(1, 5, 1.0)]) is None
 
 
-def test_summary_is_short_and_says_where_the_files_are() -> None:
+def test_summary_is_short_and_names_the_files() -> None:
     even = [instance(i, 100, 2.0) for i in range(2)]
     place = Path("/r/performance/run_1")
     lines = summary(served_by(even, harness_efficiency=0.99), [place])
@@ -129,20 +129,20 @@ def test_summary_is_short_and_says_where_the_files_are() -> None:
     assert len(lines) <= 11
 
 
-def test_summary_says_that_a_plan_was_fitted() -> None:
+def test_summary_reports_a_fitted_plan() -> None:
     plan = records.plan(fitted=True, requested=[14, 56])
-    told = "asked for: 14 instances on 56 processors"
-    assert any(line.endswith(told) for line in summary(record(plan=plan)))
+    expected = "asked for: 14 instances on 56 processors"
+    assert any(line.endswith(expected) for line in summary(record(plan=plan)))
 
 
-def test_summary_says_why_there_is_no_accuracy() -> None:
+def test_summary_explains_a_missing_accuracy() -> None:
     lines = summary(record(mode="AccuracyOnly", labels_from=None))
     assert lines[-1] == "  note: the images have no labels: no accuracy (cure: --labels)"
     lines = summary(record(mode="AccuracyOnly", labels_from="1001 sub-folders: move one away"))
     assert lines[-1] == "  note: the images have no labels: 1001 sub-folders: move one away"
 
 
-def test_summary_says_why_an_accuracy_means_nothing() -> None:
+def test_summary_explains_an_accuracy_that_means_nothing() -> None:
     accuracy = records.accuracy(text="accuracy=0.9%", value=0.009, doubts=["it is odd"])
     *_, why, last = summary(record(mode="AccuracyOnly", accuracy=accuracy))
     assert why == "  INVALID because the accuracy means nothing: it is odd"
@@ -161,17 +161,17 @@ def test_advice_for_server() -> None:
     find = "loadrun find-qps resnet50"
     tune = "loadrun tune resnet50 --scenario server"
     assert [a.partition(":")[0] for a in advice(record())] == [find, tune]
-    made = valid(6_000_000, settings=LIMIT)
-    assert limit_share(made) == 0.4
-    assert advice(made)[0] == f"{find}: a higher rate (the latency is at 40% of its limit)"
-    assert any(line.endswith("(40% of the limit)") for line in summary(made))
-    made = valid(45_000_000, settings=LIMIT)
-    assert any(line.endswith("(3 limits)") for line in summary(made))
-    made = valid(14_000_000, settings=LIMIT)
-    assert [a.partition(":")[0] for a in advice(made)] == [tune]
+    finished = valid(6_000_000, settings=LIMIT)
+    assert limit_share(finished) == 0.4
+    assert advice(finished)[0] == f"{find}: a higher rate (the latency is at 40% of its limit)"
+    assert any(line.endswith("(40% of the limit)") for line in summary(finished))
+    finished = valid(45_000_000, settings=LIMIT)
+    assert any(line.endswith("(3 limits)") for line in summary(finished))
+    finished = valid(14_000_000, settings=LIMIT)
+    assert [a.partition(":")[0] for a in advice(finished)] == [tune]
 
 
-def test_advice_names_what_is_left_to_do_and_no_more() -> None:
+def test_advice_names_only_what_remains_to_do() -> None:
     assert advice(valid(scenario="Offline", tuned="offline.json")) == []
     assert advice(valid(scenario="Offline", engine="sim")) == []
     assert advice(valid(mode="AccuracyOnly")) == []
@@ -183,31 +183,31 @@ def test_advice_names_what_is_left_to_do_and_no_more() -> None:
         "checks": checks,
         "unofficial_reasons": ["calibrated on the served images"],
     }
-    told = advice(valid(scenario="Offline", **left))
-    assert told[0] == "loadrun doctor: what slows this machine (governor)"
-    assert told[1].startswith("--calibration DIR")
-    assert told[2].startswith("loadrun tune resnet50 --scenario offline")
+    given = advice(valid(scenario="Offline", **left))
+    assert given[0] == "loadrun doctor: what slows this machine (governor)"
+    assert given[1].startswith("--calibration DIR")
+    assert given[2].startswith("loadrun tune resnet50 --scenario offline")
     assert len(advice(record(**left))) == 3
 
 
 def test_advice_carries_what_the_run_was_given() -> None:
     words = ["loadrun", "run", "resnet50", "--fast", "--max-latency=100", "--images", "a b"]
-    find, tune = (told.partition(":")[0] for told in advice(record(command=words)))
+    find, tune = (line.partition(":")[0] for line in advice(record(command=words)))
     assert find == "loadrun find-qps resnet50 --max-latency=100 --images 'a b'"
     assert tune == "loadrun tune resnet50 --scenario server --max-latency=100 --images 'a b'"
-    made = record(command=[*words, "--precision", "fp32"], precision="fp32")
-    (tune,) = (told.partition(":")[0] for told in advice(made))
+    finished = record(command=[*words, "--precision", "fp32"], precision="fp32")
+    (tune,) = (line.partition(":")[0] for line in advice(finished))
     assert tune.endswith("--precision fp32")
     assert advice(record(times_count=False)) == []
 
 
-@pytest.mark.parametrize(("value", "said"), [(0.7615, "reached"), (0.75, "missed")])
-def test_summary_ends_with_the_official_accuracy_line(value: float, said: str) -> None:
+@pytest.mark.parametrize(("value", "verdict"), [(0.7615, "reached"), (0.75, "missed")])
+def test_summary_ends_with_the_official_accuracy_line(value: float, verdict: str) -> None:
     line = "accuracy=76.146%, good=38073, total=50000"
     accuracy = records.accuracy(text=line, value=value, target=0.7646 * 0.99)
     lines = summary(record(synthetic=False, accuracy=accuracy))
     assert lines[-1] == line
-    assert lines[-2] == f"  MLPerf's accuracy target of 75.695%: {said}"
+    assert lines[-2] == f"  MLPerf's accuracy target of 75.695%: {verdict}"
     assert "synthetic" not in lines[0]
 
 
@@ -259,8 +259,8 @@ def test_the_watcher_names_phases_and_expected_time(
     with RunWatcher(Terminal(stream), run) as watcher:
         watcher.phase(RunState.WARMUP)
         watcher.progress()
-        watcher.loadrun_says("a line of some library")
-        watcher.loadrun_says("loadrun: 90 samples/s measured; expected duration 66 s")
+        watcher.loadrun_printed("a line of some library")
+        watcher.loadrun_printed("loadrun: 90 samples/s measured; expected duration 66 s")
         monkeypatch.setattr(watcher, "_look_at", 0.0)
         watcher.progress()
         watcher.notice("instance 1 was killed")
@@ -289,7 +289,7 @@ def test_the_watcher_sees_what_one_process_does(
                 watcher.attached(control)
                 control.instance(0).state = InstanceState.READY
                 watcher.phase(RunState.RUNNING)
-                watcher.loadrun_says("loadrun: 90 samples/s measured; expected duration 66 s")
+                watcher.loadrun_printed("loadrun: 90 samples/s measured; expected duration 66 s")
                 control.instance(0).samples = 180
                 now[0] += 2
                 watcher.progress()
@@ -316,13 +316,13 @@ def test_the_clock_of_a_view_starts_with_the_first_answers(
     with RunWatcher(Terminal(io.StringIO()), run) as watcher:
         monkeypatch.setattr(watcher, "_meter", Scripted())
         watcher.phase(RunState.RUNNING)
-        watcher.loadrun_says("loadrun: 90 samples/s measured; expected duration 66 s")
-        told = []
+        watcher.loadrun_printed("loadrun: 90 samples/s measured; expected duration 66 s")
+        lines = []
         while readings:
             now[0] += 5
             watcher.progress()
-            told.append(str(watcher._progress()))
-    assert told == [
+            lines.append(str(watcher._progress()))
+    assert lines == [
         "5 s, 0 samples, 0 samples/s",
         "10 s, 0 samples, 0 samples/s",
         "5 s, 40 samples, 8 samples/s",
@@ -332,7 +332,7 @@ def test_the_clock_of_a_view_starts_with_the_first_answers(
     watcher.phase(RunState.STOPPING)
     now[0] += 50
     watcher.progress()
-    assert str(watcher._progress()) == told[-1]
+    assert str(watcher._progress()) == lines[-1]
 
 
 def test_a_terminal_that_cannot_draw_over_gets_plain_lines(
@@ -413,16 +413,16 @@ def test_a_question_on_a_terminal_wants_a_yes(typed: bytes, agreed: bool) -> Non
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(sys.executable, [sys.executable, "-c", code])
-    said = b""
+    output = b""
     with contextlib.suppress(OSError):
-        while b"[y/N] " not in said:
-            said += os.read(terminal, 1024)
+        while b"[y/N] " not in output:
+            output += os.read(terminal, 1024)
         os.write(terminal, typed)
         while True:
-            said += os.read(terminal, 1024)
+            output += os.read(terminal, 1024)
     os.waitpid(pid, 0)
     os.close(terminal)
-    assert f"True {agreed}".encode() in said
+    assert f"True {agreed}".encode() in output
 
 
 def test_a_question_is_for_a_terminal() -> None:

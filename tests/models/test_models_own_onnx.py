@@ -15,7 +15,7 @@ from torch import nn
 import models
 from models.batch import Samples
 from models.errors import WeightsError
-from models.imagenet.classifier import Classifier
+from models.imagenet.classifier import Classifier, classifier
 from models.mobilenet.network import MobileNet
 from models.own.onnx_pixels import over_pixels
 from models.pixels import OverPixels
@@ -24,7 +24,7 @@ from netrun.engines import EngineError
 from netrun.engines.order import Order
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-LIKE = {name: models.get(name) for name in ("resnet50", "resnet50-tf", "mobilenet")}
+LIKE = {name: classifier(name) for name in ("resnet50", "resnet50-tf", "mobilenet")}
 
 
 def small(classes: int) -> nn.Module:

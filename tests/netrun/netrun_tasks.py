@@ -53,7 +53,7 @@ class Picture(nn.Module):
         return {"value": self.head(x.mean((2, 3)))}
 
 
-PARTS = (
+PARTS: tuple[Part, ...] = (
     Part(
         "text",
         (Field("ids", "<i8", (None,)), Field("mask", "|b1", (None,))),

@@ -20,13 +20,14 @@ import models
 from base.errors import InputError
 from launch.supervise.environment import base_environment
 from models.artifact import Artifact, read, write
+from models.imagenet.classifier import classifier
 from netrun.config import NetrunConfig
 from netrun.engines import EngineError
 from netrun.engines.onednn import compiler
 from netrun.engines.onednn.pack import KIND
 from netrun.loading import load
 
-MODEL = models.get("mobilenet")
+MODEL = classifier("mobilenet")
 
 
 @pytest.fixture(scope="module")

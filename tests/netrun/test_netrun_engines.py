@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from netrun_tasks import (
+    NETWORKS,
     Pictures,
     Small,
     TwoParts,
@@ -22,8 +25,8 @@ from netrun_tasks import (
 
 from models import artifact
 from models.batch import Samples
-from models.task import Run
-from netrun.engines import ENGINES, EngineError, registry
+from models.task import Array, Batch, Part, Run
+from netrun.engines import ENGINES, EngineError, recorder, registry
 from netrun.engines.engine import Answering, EngineSpec, answers
 from netrun.engines.order import Order
 from netrun.engines.registry import EngineFile, build
@@ -168,6 +171,89 @@ def test_int8_is_calibrated_by_each_engine_and_near_fp32(
     assert seen == [] or seen[-1] == (16, 16)  # a program may be there from the engine before
     with pytest.raises(EngineError, match="--calibration"):
         build(name, replace(order, calibration=None))
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_int8_of_several_parts_is_calibrated_on_what_they_are_given(
+    name: str, weights: Path, cache: Path
+) -> None:
+    installed(name)
+    order = Order(TASK, weights, "int8", BATCH, 1, cache, calibration=samples(20, seed=2))
+    path = build(name, order)
+    assert path is not None
+    (text, picture) = (order.inputs(part) for part in TASK.parts)
+    assert [len(each["ids"]) for each in text] == [len(s["ids"]) for s in samples(20, seed=2)]
+    assert all(each["mask"].all() for each in text)
+    assert len(picture) == 20
+    answer = answers(TASK, registry.load(name, EngineSpec(TASK, "int8", path, BATCH, 1)))
+    asked = samples(6)
+    expected = exact(TASK, weights, asked)
+    found = [np.asarray(each) for each in answer(Samples(asked))]
+    assert [each.shape for each in found] == [each.shape for each in expected]
+    errors = np.concatenate(found) - np.concatenate(expected)
+    assert 0 < errors.std() < 0.1 * np.concatenate(expected).std()
+
+
+def test_calibration_keeps_a_bounded_choice(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
+    monkeypatch.setattr(recorder, "MOST", 5)
+    asked = samples(40)
+    seen: list[tuple[int, int]] = []
+
+    def module(part: Part) -> torch.nn.Module:
+        graph = TASK.graph(part.name, weights)
+        assert isinstance(graph, torch.nn.Module)
+        return graph
+
+    kept = recorder.record(TASK, asked, module, lambda *done: seen.append(done))
+    assert seen[-1] == (40, 40)
+    assert {name: len(rows) for name, rows in kept.items()} == {"text": 5, "picture": 5}
+    places = [
+        next(i for i, s in enumerate(asked) if np.array_equal(s["image"], row["image"]))
+        for row in kept["picture"]
+    ]
+    assert len({*places}) == 5
+    assert max(places) >= 5, "not the first ones alone"
+
+
+class FromFile(TwoParts):
+    """A picture's network that is an ONNX file, for one row alone."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = str(file)
+        self.parts = TwoParts.parts[1:]
+
+    def graph(self, part: str, weights: Path | None) -> Path:
+        return Path(self.file)
+
+    def infer(self, run: Mapping[str, Run], batch: Batch) -> Sequence[Array]:
+        return list(run["picture"](image=batch.views("image"))["value"])
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime", "pytorch"])
+def test_an_onnx_file_of_fixed_rows_is_run_row_by_row(name: str, tmp_path: Path) -> None:
+    installed(name)
+    pytest.importorskip("onnx", reason="onnx is not installed (the extra 'onnxruntime')")
+    torch.manual_seed(0)
+    network = NETWORKS["picture"]().eval()
+    file = tmp_path / "picture.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(network, (torch.zeros(1, 3, 8, 8),), str(file), dynamo=False)
+    task = FromFile(file)
+    order = Order(task, None, "fp32", BATCH, 1, tmp_path)
+    if name == "pytorch":
+        with pytest.raises(EngineError, match=r"picture\.onnx: engine pytorch runs no ONNX"):
+            build(name, order)
+        return
+    path = build(name, order)
+    assert path is not None
+    answer = answers(task, registry.load(name, EngineSpec(task, "fp32", path, BATCH, 1)))
+    asked = samples(3)
+    with torch.no_grad():
+        images = torch.from_numpy(np.stack([sample["image"] for sample in asked]))
+        expected = network(images)["value"].numpy()
+    found = np.stack([np.asarray(each) for each in answer(Samples(asked))])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_files_are_engines() -> None:

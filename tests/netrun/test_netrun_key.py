@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 import models
 from base.processors import processor_identity
 from models import artifact
+from models.imagenet.classifier import classifier
 from netrun.engines import order
 from netrun.engines.onednn import library, pack
 
-MODEL = models.get("mobilenet")
+MODEL = classifier("mobilenet")
 
 
 class Library:

@@ -77,7 +77,7 @@ class Ragged(Task):
 
     name = "ragged"
     title = "Sequences"
-    benchmarks = (
+    benchmarks: tuple[Benchmark, ...] = (
         Benchmark(
             name="ragged",
             conf="ragged",

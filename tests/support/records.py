@@ -37,6 +37,7 @@ def accuracy(**changes: Any) -> dict[str, Any]:
         "good": 38_000,
         "total": 50_000,
         "target": None,
+        "metric": "accuracy",
         **changes,
     }
 

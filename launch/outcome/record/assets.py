@@ -28,8 +28,8 @@ class DataRecord(WeightsRecord):
 class AssetsRecord:
     """What was built for a run (`launch.build.assets.Assets`); empty where it did not come so far.
 
-    `calibration` is the name of the images that int8 ranges come from. `notes` are what the user
-    was told meanwhile, and what loadrun then noted. `synthetic`: weights, data or both are.
+    `calibration` is the name of the images that int8 ranges come from. `notes` are the notices of
+    building, then those of loadrun. `synthetic`: weights, data or both are.
     """
 
     data: DataRecord | None = None

@@ -1,4 +1,4 @@
-"""What is kept of a run when the next one takes its place: the figures that one compares."""
+"""The figures of a run that its successor keeps to compare with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from operator import attrgetter
 from loadrun.scenarios import SCENARIOS, SINGLE_STREAM, Scenario
 
 PERCENTILES = ("p50", "p90", "p99")
-"""Latencies that a page tells."""
+"""Latencies that a page shows."""
 SETTINGS = (
     "engine",
     "precision",

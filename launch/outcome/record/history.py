@@ -10,7 +10,7 @@ KEPT = 30
 
 
 def facts(record: Record) -> RunFacts:
-    """What is kept of a run."""
+    """The kept figures of a run."""
     options, measured, result = record.options, record.measured, record.result
     metric, found = (result.metric, result.latencies_ns) if result else (None, {})
     scenario, seconds, count = record.scenario, measured.served_s, len(measured.instances)

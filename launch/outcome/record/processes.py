@@ -13,7 +13,7 @@ from launch.machine.quiet import Disturbance
 
 @dataclass(frozen=True)
 class BindingsRecord:
-    """What the kernel said of each process; None of one that was gone."""
+    """The kernel's figures of each process; None of one that was gone."""
 
     loadrun: Binding | None
     instances: Mapping[str, Binding | None]
@@ -56,7 +56,7 @@ class EngineDetails:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineRecord:
-    """What an instance said when it was ready (netrun.report); `rate` in samples/s by itself."""
+    """An instance's report when it was ready (netrun.report); `rate` in samples/s by itself."""
 
     instance: int | None = field(default=None, metadata=LATER)
     pid: int | None = field(default=None, metadata=LATER)

@@ -40,7 +40,8 @@ class Timings:
 class Record:
     """Everything that shaped a run, and what came of it, whatever became of it.
 
-    `schema` is the version of the form, `compared_with` the run ids by mode of the runs that an
+    `schema` is the version of the form, `task` and `benchmark` the names of what ran,
+    `compared_with` the run ids by mode of the runs that an
     audit is compared with, `clock` the phases whose times are the figure; the figures do not count
     where `times_count` is False. Parts that a run did not reach are empty or None.
     """
@@ -52,6 +53,8 @@ class Record:
     command: tuple[str, ...]
     started: str
     options: OptionsRecord = field(metadata=FLAT)
+    task: str | None = field(default=None, metadata=LATER)
+    benchmark: str | None = field(default=None, metadata=LATER)
     plan: PlanRecord
     pinning: PinningRecord
     host: Host

@@ -17,7 +17,7 @@ class HistogramRecord:
 
 @dataclass(frozen=True)
 class TimelineRecord:
-    """What `loadrun.timeline.Timeline.as_json` tells; one value for each point."""
+    """The result of `loadrun.timeline.Timeline.as_json`; one value for each point."""
 
     at_s: tuple[float, ...]
     answered: tuple[int, ...]

@@ -25,7 +25,7 @@ class Progress:
 
     @property
     def rate(self) -> float | None:
-        """Samples/s so far; None in the first second, which tells nothing."""
+        """Samples/s so far; None in the first second, which means nothing."""
         if self.done is None or self.gone_s < 1:
             return None
         return self.done / self.gone_s

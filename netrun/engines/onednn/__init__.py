@@ -10,8 +10,7 @@ from netrun.engines.engine import EngineFacts
 
 if TYPE_CHECKING:
     from models.task import Part
-    from netrun.engines.engine import EngineSpec
-    from netrun.engines.onednn.engine import OneDNNEngine
+    from netrun.engines.engine import Engine, EngineSpec
     from netrun.engines.order import Order
 
 ENGINE = EngineFacts("oneDNN", ("int8",))
@@ -29,6 +28,10 @@ def check() -> None:
 
 def build(order: Order) -> Path:
     """The programs, then compiled for this machine, batch size and number of threads."""
+    if order.encoders:
+        from netrun.engines.transformer import build as encoder
+
+        return encoder.build(order)
     from base.affinity import threads_kept_on
     from models import artifact
     from netrun.engines.engine import part_file
@@ -62,8 +65,12 @@ def build(order: Order) -> Path:
     return compiled
 
 
-def load(spec: EngineSpec) -> OneDNNEngine:
+def load(spec: EngineSpec) -> Engine:
     """The engine, every primitive of every batch size made."""
+    if spec.encoders:
+        from netrun.engines.transformer.engine import EncoderEngine
+
+        return EncoderEngine(spec)
     from netrun.engines.onednn.engine import OneDNNEngine
 
     return OneDNNEngine(spec)

@@ -12,7 +12,7 @@ import openvino
 from models import artifact
 from netrun.engines import EngineError
 from netrun.engines.openvino.graph import GRAPH, KIND, WEIGHTS, port
-from netrun.engines.rows import Given, stacked, zeros
+from netrun.engines.rows import Given, chunked, stacked, zeros
 
 if TYPE_CHECKING:
     from models.task import Array, Part, Run
@@ -58,14 +58,21 @@ class OpenVinoEngine:
     def _run(self, spec: EngineSpec, part: Part) -> Run:
         saved = artifact.read(spec.file(part), KIND)
         compiled = _Compiled(self._core, self._settings, saved, part)
+        # A converter may have fixed the rows of a graph.
+        call = compiled if compiled.rows is None else chunked(compiled, compiled.rows)
 
         def run(**inputs: Given) -> Mapping[str, Array]:
-            return compiled(stacked(part, inputs))
+            outputs = call(stacked(part, inputs))
+            return {
+                field.name: array.astype(field.dtype, copy=False)
+                for field, array in zip(part.outputs, outputs, strict=True)
+            }
 
         if all(field.fixed for field in part.inputs):
-            # Kernels for just these shapes are faster than those for any.
             for rows in {1, spec.batch_size}:
-                compiled.prepare(rows)
+                if compiled.rows is None:
+                    # Kernels for just these shapes are faster than those for any.
+                    compiled.prepare(rows)
                 run(**zeros(part, rows))
         return run
 
@@ -87,20 +94,16 @@ class _Compiled:
         self._inputs = [port(model.inputs, field, at) for at, field in enumerate(part.inputs)]
         self._outputs = [port(model.outputs, field, at) for at, field in enumerate(part.outputs)]
         rows = model.inputs[0].get_partial_shape()[0]
-        self._rows = rows.get_length() if rows.is_static else None
-        """What a converter has fixed the rows to."""
+        self.rows = rows.get_length() if rows.is_static else None
 
-    def __call__(self, arrays: list[Array]) -> dict[str, Array]:
+    def __call__(self, arrays: list[Array]) -> list[Array]:
         if self._any is None and len(arrays[0]) not in self._requests:
             self._any = self._request(self._model())
         request = self._requests.get(len(arrays[0]), self._any)
         for place, array in zip(self._inputs, arrays, strict=True):
             request.set_input_tensor(place, _shared(np.ascontiguousarray(array)))
         request.infer()
-        return {
-            field.name: request.get_output_tensor(place).data.astype(field.dtype, copy=False)
-            for field, place in zip(self._part.outputs, self._outputs, strict=True)
-        }
+        return [request.get_output_tensor(place).data for place in self._outputs]
 
     def prepare(self, rows: int) -> None:
         """Compile for that many rows of a part with fixed shapes."""

@@ -10,9 +10,8 @@ from netrun.engines.engine import EngineFacts
 
 if TYPE_CHECKING:
     from models.task import Part
-    from netrun.engines.engine import EngineSpec
+    from netrun.engines.engine import Engine, EngineSpec
     from netrun.engines.order import Order
-    from netrun.engines.pytorch.engine import PyTorchEngine
 
 ENGINE = EngineFacts("PyTorch", ("int8", "bf16", "fp32"))
 
@@ -23,6 +22,10 @@ def check() -> None:
 
 def build(order: Order) -> Path:
     """The programs for int8; else the parameters of the networks, as they are used."""
+    if order.precision == "int8" and order.encoders:
+        from netrun.engines.transformer import build as encoder
+
+        return encoder.build(order)
     if order.precision == "int8":
         return order.programs()
     from netrun.engines.pytorch.stored import KIND, STORED
@@ -44,8 +47,12 @@ def build(order: Order) -> Path:
     return order.ensure(f"pytorch-{order.precision}", key, KIND, write)
 
 
-def load(spec: EngineSpec) -> PyTorchEngine:
+def load(spec: EngineSpec) -> Engine:
     """The engine, its parameters mapped."""
+    if spec.precision == "int8" and spec.encoders:
+        from netrun.engines.transformer.engine import EncoderEngine
+
+        return EncoderEngine(spec, tiles=False)
     from netrun.engines.pytorch.engine import PyTorchEngine
 
     return PyTorchEngine(spec)

@@ -56,7 +56,7 @@ class PyTorchEngine:
         def run(**inputs: Given) -> Mapping[str, Array]:
             tensors = [_tensor(array) for array in stacked(part, inputs)]
             with torch.inference_mode(), _bf16() if low else nullcontext():
-                return _outputs(part, forward(*tensors))
+                return outputs_of(part, forward(*tensors))
 
         if all(field.fixed for field in part.inputs):
             for rows in {1, spec.batch_size}:
@@ -81,7 +81,8 @@ def _tensor(array: Array) -> Tensor:
     return torch.from_numpy(array if array.flags.owndata else array.copy())
 
 
-def _outputs(part: Part, outputs: Any) -> dict[str, Array]:
+def outputs_of(part: Part, outputs: Any) -> dict[str, Array]:
+    """What a module returned (a tensor, several in order, or by name) as a part's outputs."""
     if isinstance(outputs, Mapping):
         outputs = [outputs[field.name] for field in part.outputs]
     elif isinstance(outputs, Tensor):

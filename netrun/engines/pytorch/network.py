@@ -61,7 +61,11 @@ def load(make: Callable[[], nn.Module], stored: Artifact) -> nn.Module:
     Raises KeyError or RuntimeError where they are another network's.
     """
     with _Unfilled():
-        network = folded(make())
+        network = make()
+    # What is filled in later needs no memory now, and folding batch norms none either.
+    shapes = {name: tensor.to("meta") for name, tensor in network.state_dict().items()}
+    network.load_state_dict(shapes, assign=True)
+    network = folded(network)
     with warnings.catch_warnings():
         # That arrays are read-only: nobody writes to parameters in inference.
         warnings.simplefilter("ignore")
