@@ -137,6 +137,10 @@ def load_settings(config: LoadrunConfig) -> Settings:
     test.server_coalesce_queries = SCENARIOS[config.scenario].scheduled
     if user_conf is not None:
         _from_user_conf(test, user_conf.path, config)
+        limit = SCENARIOS[config.scenario].limit
+        if limit and user_conf.get(config.model, config.scenario, "target_latency") is None:
+            # LoadGen reads mlperf.conf along, whose limit for all is not the benchmark's own.
+            setattr(test, limit, getattr(rules, limit))
     # user.conf can carry a `mode`; the command line decides.
     test.mode = getattr(lg.TestMode, config.mode)
     _apply_overrides(test, config)

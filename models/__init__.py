@@ -10,6 +10,7 @@ import difflib
 import importlib
 from typing import TYPE_CHECKING
 
+from base.text import slug
 from models.errors import UnknownModel, WeightsError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ __all__ = [
     "canonical",
     "choices",
     "get",
+    "is_own",
+    "label",
     "names",
     "title",
 ]
@@ -53,8 +56,11 @@ def choices() -> list[str]:
 def get(name: str) -> Task:
     """Return the task of this name, alias or benchmark, in any capitalisation, or the variant.
 
-    Raises UnknownModel, whose message and `nearest` attribute name the nearest task.
+    Or a user's own: of `my_net.py:TASK`, or the network `net.onnx:resnet50`. Raises UnknownModel,
+    whose message and `nearest` attribute name the nearest task; InputError for a user's file.
     """
+    if is_own(name):
+        return _own(name)
     place = TASKS.get(name) or VARIANTS.get(name)
     if place is not None:
         return _load(place)
@@ -70,23 +76,60 @@ def get(name: str) -> Task:
     raise UnknownModel(name, known[close[0]].name, names())
 
 
-def canonical(name: str) -> str:
-    """Return the one name of what a user chose: a benchmark, a task or an alias.
+def canonical(name: str, task: str | None = None, like: str | None = None) -> str:
+    """Return the one name of what a user chose, by which every process gets it.
 
     It names a benchmark, the first one of a task that was chosen as such, and the task itself where
-    that has only one. Raises UnknownModel.
+    that has only one; a user's file by its absolute path, and what of it is meant. `task` and
+    `like` say what an ONNX file is a network for. Raises what `get` raises.
     """
+    from base.errors import InputError
+    from models.own import names as own
+
+    found = own.parse(name)
+    if found is not None:
+        absolute = str(own.canonical(found, task, like))
+        get(absolute)
+        return absolute
+    for option, value in (("--task", task), ("--like", like)):
+        if value is not None:
+            raise InputError(f"{option} {value}: is for a network of your own, FILE.onnx")
     return get(name).called(name)
 
 
+def is_own(name: str) -> bool:
+    """Return whether a name is of a user's file, without opening it."""
+    from models.own.names import parse
+
+    return parse(name) is not None
+
+
+def label(name: str) -> str:
+    """Return what folders and files are called by a canonical name."""
+    return slug(get(name).name) if is_own(name) else name
+
+
 def benchmark(name: str) -> Benchmark:
-    """Return the benchmark that a name means. Raises UnknownModel."""
+    """Return the benchmark that a name means, of a user's task the first; raises as `get`."""
     return get(name).benchmark(name)
 
 
 def title(name: str) -> str:
-    """Return what people call what a name means. Raises UnknownModel."""
+    """Return what people call what a name means. Raises what `get` raises."""
     return get(name).titled(name)
+
+
+def _own(name: str) -> Task:
+    from models.own import names
+
+    found = names.parse(name)
+    assert found is not None
+    found = names.canonical(found)
+    taken = (*choices(), *VARIANTS)
+    # By its name, as they import modules that import this one.
+    own = importlib.import_module(f"models.own.{'onnx' if found.onnx else 'file'}")
+    task: Task = own.load(found, *([get(found.meant)] if found.onnx else []), taken)
+    return task
 
 
 def _load(place: str) -> Task:

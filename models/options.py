@@ -6,7 +6,8 @@ A task that needs one has a module `options` in its folder, which imports nothin
 
 and its folder stands in FOLDERS. Every command that takes data then has the option, and the task
 finds its value by name (`annotations`) in the options of its `Sources`. It is a task's own where a
-class of the task is of that folder; given for another task it is refused.
+class of the task, or of the one that it is like, is of that folder; given for another task it is
+refused.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def declared() -> tuple[Option, ...]:
 
 def of_task(task: Task) -> frozenset[str]:
     """The names of the options that a task has of those that are declared."""
-    classes = [kind.__module__.split(".") for kind in type(task).__mro__]
+    kinds = type(task).__mro__ if task.like is None else type(task.like).__mro__
+    classes = [kind.__module__.split(".") for kind in kinds]
     own = {parts[1] for parts in classes if parts[0] == "models" and len(parts) > 1}
     return frozenset(
         option.name for folder in FOLDERS if folder in own for option in _of_folder(folder)

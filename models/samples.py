@@ -31,6 +31,8 @@ import numpy.typing as npt
 
 from base.errors import InputError, quoted
 from base.files import locked, put_folder_in_place, write_text
+from base.text import slug
+from models.own.sources import source_hash
 from models.partial import Part, PartialSamples
 from models.task import Array, DataSet, Field
 from models.workers import CHUNK, Progress, for_each_chunk, silent
@@ -247,13 +249,14 @@ def prepare(data: DataSet, cache: Path, progress: Progress = silent) -> Prepared
     """
     check_fields(data.fields)
     folder = cache / "samples"
-    path = folder / f"{data.preparation}-{_key(data)}"
+    name = slug(data.preparation)
+    path = folder / f"{name}-{_key(data)}"
     # Found without a lock, so that a cache may be read-only.
     if not _is_whole(path, data, _log.debug):
-        name = folder / f"{data.preparation}-{_place(data)}"
-        with locked(name) as alone:
+        place = folder / f"{name}-{_place(data)}"
+        with locked(place) as alone:
             if not _is_whole(path, data, _log.warning):
-                _build(data, name, path, progress, alone)
+                _build(data, place, path, progress, alone)
     return Prepared.open(path)
 
 
@@ -262,7 +265,8 @@ def _key(data: DataSet) -> str:
     if isinstance(data, Itemised):
         content = hashlib.sha256(b"".join(data.digests)).hexdigest()
         return _short(f"{data.items} {content}")
-    return _short(f"data {data.sha256}")
+    # A user's own preprocessing changes with its source, whatever it calls itself.
+    return _short(" ".join(filter(None, ("data", data.sha256, source_hash(type(data))))))
 
 
 def _place(data: DataSet) -> str:

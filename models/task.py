@@ -346,6 +346,10 @@ class Task(ABC):
     """Of a variant: whose weights it is for."""
     published: tuple[PublishedFile, ...] = ()
     """Weights that their makers publish; the first is MLPerf's reference."""
+    network_file: Path | None = None
+    """The file that is the network, and its weights, where the task is for just one."""
+    like: Task | None = None
+    """The task whose data and options it then has."""
 
     def benchmark(self, name: str) -> Benchmark:
         """The benchmark of that name, in any spelling; the first one where none is called so."""
@@ -392,6 +396,13 @@ class Task(ABC):
     @abstractmethod
     def graph(self, part: str, weights: Path | None) -> Network | Path:
         """A part as an fp32 module in evaluation mode, or an ONNX file. Raises WeightsError."""
+
+    def module(self, part: str, weights: Path | None) -> Network | Path:
+        """The same for engines that take modules only, where `graph` gives a file.
+
+        Raises WeightsError for a file that cannot be read as a module.
+        """
+        return self.graph(part, weights)
 
     def sizes(self, weights: Path | None) -> Mapping[str, Any]:
         """What of the networks' form the weights decide, in JSON values: widths, layers."""

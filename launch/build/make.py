@@ -8,6 +8,7 @@ from pathlib import Path
 
 import models
 from launch.build.assets import Assets, BuildConfig, CacheFile, DataFacts, SampleFacts
+from launch.build.rehearsal import rehearse
 from models.samples import Prepared, prepare
 from models.task import DataSet, Sources, Task
 from models.workers import Progress
@@ -44,7 +45,7 @@ def make(config: BuildConfig, progress: Callable[[str, int, int], None], notice:
     )
     task = variant(config.model, sources.weights, notice)
     sources = replace(sources, reading=stage(f"reading {task.items}"))
-    if config.embedded:
+    if _embeds(config, task):
         task.embed(sources, stage(f"{SYNTHETIC} and {task.items}"))
     served: SampleFacts | None = None
     truth = ""
@@ -66,7 +67,7 @@ def make(config: BuildConfig, progress: Callable[[str, int, int], None], notice:
         weights = DataFacts(
             EMBEDDED if file is None else file.name,
             EMBEDDED if file is None else weights_hash(file),
-            config.weights is None,
+            _synthetic(config, task, served),
         )
         samples = None
         if wanted.precision == "int8":
@@ -95,18 +96,37 @@ def make(config: BuildConfig, progress: Callable[[str, int, int], None], notice:
             ),
         )
         artifact = None if built is None else str(built)
-    return Assets(task.name, served, weights, calibration, files, artifact, truth)
+        if built is not None and served is not None and models.is_own(config.model):
+            rehearse(config, task, built, served, sources)
+    # A user's file is its own variant: its name is the one that processes find it by.
+    name = config.model if models.is_own(config.model) else task.name
+    return Assets(name, served, weights, calibration, files, artifact, truth)
 
 
 def variant(name: str, weights: Path | None, notice: Notice) -> Task:
     """The task as the given weights want it; says so where that is not the usual one."""
     task = models.get(name)
-    if weights is None:
+    if weights is None or models.is_own(name):
         return task
     fitting = task.fitting(weights)
     if fitting.name != task.name:
         notice(f"the weights are {fitting.origin}: {fitting.items} are preprocessed for them")
     return fitting
+
+
+def _embeds(config: BuildConfig, task: Task) -> bool:
+    """Whether a part of the embedded default is needed: of a file's network its data alone."""
+    if task.network_file is None:
+        return config.embedded
+    calibrates = config.artifact is not None and config.artifact.precision == "int8"
+    return config.data is None and (config.samples or calibrates)
+
+
+def _synthetic(config: BuildConfig, task: Task, served: SampleFacts | None) -> bool:
+    """Whether weights are those of the embedded default; a user's task has one with its data."""
+    if config.weights is not None or task.network_file is not None:
+        return False
+    return not models.is_own(config.model) or (served is not None and served.data.synthetic)
 
 
 def _prepared(data: DataSet, sources: Sources, progress: Progress) -> tuple[SampleFacts, Prepared]:

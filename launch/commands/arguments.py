@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from difflib import get_close_matches
 
+import models
 from base.errors import InputError
 from launch.options import RunOptions, Sources
 from launch.options.declare import add
@@ -28,6 +29,12 @@ def add_like_run(parser: argparse.ArgumentParser, group: str, *names: str, **oth
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the name of the task or benchmark."""
     add_like_run(parser, "", "model")
+
+
+def model_of(arguments: argparse.Namespace) -> str:
+    """The name by which all processes get what is meant; InputError as models.get."""
+    asked = (getattr(arguments, name, None) for name in ("task", "like"))
+    return models.canonical(arguments.model, *asked)
 
 
 def add_data(parser: argparse.ArgumentParser, *left_out: str, **helps: str) -> None:

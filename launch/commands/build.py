@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import models
 from base.errors import InputError
 from base.options import count
-from launch.commands.arguments import EXIT_CODES, add_data, add_like_run, add_model, engine_of
+from launch.commands.arguments import (
+    EXIT_CODES,
+    add_data,
+    add_like_run,
+    add_model,
+    engine_of,
+    model_of,
+)
 from launch.options.declare import group
 from launch.options.sources import sources_of
 from loadrun.durations import took
@@ -82,9 +89,10 @@ def read_options(arguments: argparse.Namespace) -> ArtifactOptions:
     engine, precision = engine_of(arguments)
     if engine in WITHOUT_ARTIFACT:
         raise InputError(f"--engine {engine}: computes nothing, so that nothing is built for it")
+    model = model_of(arguments)
     return ArtifactOptions(
-        model=models.canonical(arguments.model),
-        sources=sources_of(arguments, models.get(arguments.model)),
+        model=model,
+        sources=sources_of(arguments, models.get(model)),
         engine=engine,
         precision=precision,
         batch_size=arguments.batch_size,
@@ -94,9 +102,11 @@ def read_options(arguments: argparse.Namespace) -> ArtifactOptions:
 
 def announcement(options: ArtifactOptions, engine: str) -> list[str]:
     """The coming build, as lines for a person; `engine` is the line about the engine."""
+    from launch.screen.announcement import weights_of
+
     lines = [
         f"{models.title(options.model)}  {options.precision}",
-        f"  weights: {options.sources.weights or 'synthetic'}",
+        f"  weights: {weights_of(options.model, options.sources.weights)}",
     ]
     if options.precision == "int8":
         # As a run chooses them.

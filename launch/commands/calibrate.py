@@ -11,7 +11,7 @@ import models
 import models.options
 from base.errors import InputError
 from base.options import Option, count
-from launch.commands.arguments import EXIT_CODES, add_model, one_of
+from launch.commands.arguments import EXIT_CODES, add_model, model_of, one_of
 from launch.options import CalibrateOptions, Sources, find_path, find_sources
 from launch.options.declare import add, offer
 from launch.options.sources import data_option
@@ -112,7 +112,8 @@ def _task_options() -> dict[str, Option]:
 
 def read_options(arguments: argparse.Namespace) -> CalibrateOptions:
     """The checked options; InputError names the option, its value and the cure."""
-    task = models.get(arguments.model)
+    model = model_of(arguments)
+    task = models.get(model)
     flag, _, _ = (usage := data_option(task)).partition(" ")
     places = {Sources.options()[name].variable for name in ("data", "images", "calibration")}
     given = {name: getattr(arguments, name) for name in ("weights", *_task_options())}
@@ -127,7 +128,7 @@ def read_options(arguments: argparse.Namespace) -> CalibrateOptions:
     if names is not None and data is None:
         raise InputError(f"--list {names}: the folder of {task.items} is missing (give {usage})")
     return CalibrateOptions(
-        model=models.canonical(arguments.model),
+        model=model,
         sources=replace(sources, data=data if names else None, calibration=names or data),
         engine=one_of("--engine", arguments.engine, ENGINES),
         batch_size=arguments.batch_size,
@@ -137,12 +138,14 @@ def read_options(arguments: argparse.Namespace) -> CalibrateOptions:
 
 def announcement(options: CalibrateOptions, engine: str) -> list[str]:
     """The coming calibration, as lines for a person; `engine` is the line about the engine."""
+    from launch.screen.announcement import embedded, weights_of
+
     sources = options.sources
     data = sources.data or sources.calibration
     lines = [
         f"{models.title(options.model)}  int8 calibration",
-        f"  weights: {sources.weights or 'synthetic'}",
-        f"  calibration {models.get(options.model).items}: {data or 'synthetic'}",
+        f"  weights: {weights_of(options.model, sources.weights)}",
+        f"  calibration {models.get(options.model).items}: {data or embedded(options.model)}",
         engine,
     ]
     if data and not sources.weights:

@@ -8,7 +8,7 @@ from pathlib import Path
 import models
 from base.errors import InputError
 from base.options import positive
-from launch.commands.arguments import add_data, add_like_run, add_model
+from launch.commands.arguments import add_data, add_like_run, add_model, model_of
 from launch.options import RunOptions, find_user_conf
 from launch.options.declare import group
 from launch.options.run import OUTPUT
@@ -74,8 +74,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Check the options, then search."""
     from launch.qps.find import QpsOptions, find_qps
 
-    task = models.get(arguments.model)
-    benchmark = task.benchmark(arguments.model)
+    model = model_of(arguments)
+    task, benchmark = models.get(model), models.benchmark(model)
     if benchmark.server_ms is None and arguments.max_latency_ms is None:
         raise InputError(f"{benchmark.name} has no Server scenario: give --max-latency MS")
     durations = tuple(arguments.durations)
@@ -88,7 +88,7 @@ def execute(arguments: argparse.Namespace) -> int:
     conf = find_user_conf(arguments.user_conf) or Path.cwd() / "user.conf"
     return find_qps(
         QpsOptions(
-            model=models.canonical(arguments.model),
+            model=model,
             conf=benchmark.conf,
             sources=sources_of(arguments, task),
             words=tuple(RunOptions.asking(**passed)),

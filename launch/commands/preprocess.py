@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import models
 from base.errors import InputError
-from launch.commands.arguments import EXIT_CODES, add_data, add_model
+from launch.commands.arguments import EXIT_CODES, add_data, add_model, model_of
 from launch.options import Sources, find_sources
 from launch.options.sources import data_option
 from loadrun.durations import took
@@ -50,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Preprocess, and say where the samples stand."""
-    name, task = models.canonical(arguments.model), models.get(arguments.model)
+    name = model_of(arguments)
+    task = models.get(name)
     given = {name: getattr(arguments, name, None) for name in Sources.options()}
     sources = find_sources(task, given)
     if sources.served is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import models
 from base.errors import InputError
-from launch.commands.arguments import engine_of, one_of, round_of, scenario_of
+from launch.commands.arguments import engine_of, model_of, one_of, round_of, scenario_of
 from launch.options import IN_FLIGHT, RunOptions, TunedUse, find_user_conf
 from launch.options.declare import add, given
 from launch.options.run import PLANNED
@@ -69,7 +69,8 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         mode = parse_mode(arguments.mode)
     except UnknownNameError as error:
         raise InputError(str(error)) from None
-    task, model = models.get(arguments.model), models.canonical(arguments.model)
+    model = model_of(arguments)
+    task = models.get(model)
     if MODES[mode].searches and not known.scheduled:
         raise InputError(f"--mode {mode} exists for --scenario Server only, not {scenario}")
     if arguments.through_ring and not known.one_sample:
@@ -95,6 +96,9 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
     policy = asked["policy"] or known.policy
     found = {
         "model": model,
+        # The model's name says what they ask for.
+        "task": None,
+        "like": None,
         "scenario": scenario,
         "mode": mode,
         "tuned": tuned,

@@ -119,6 +119,8 @@ def execute(arguments: argparse.Namespace) -> int:
     submitter = check_name("--submitter", arguments.submitter)
     path = Path(arguments.system).absolute()
     system = read_system(path, submitter, read_topology())
+    if own := [name for name in _names(arguments, "models") if models.is_own(name)]:
+        raise InputError(f"--models {own[0]}: a network of your own cannot be submitted yet")
     names = list(dict.fromkeys(models.canonical(name) for name in _names(arguments, "models")))
     closed = system["division"] == rules.CLOSED
     benchmarks = {name: models.benchmark(name) for name in names}

@@ -79,9 +79,21 @@ class RunOptions(Options):
 
     model: str = option(
         "MODEL",
-        " or ".join(models.names()),
+        f"{' or '.join(models.names())}, or a network of your own: FILE.py:TASK, FILE.onnx",
         names=models.choices,
         goes=RECORD | Goes.KIND | Goes.AUDIT,
+    )
+    task: str | None = option(
+        "--task NAME",
+        "of MODEL.onnx, a network of your own: whose data and metric it is for (imagenet)",
+        ENGINE,
+        names=lambda: ("imagenet",),
+    )
+    like: str | None = option(
+        "--like MODEL",
+        "of MODEL.onnx: images are preprocessed as this model's (default resnet50)",
+        ENGINE,
+        names=models.names,
     )
     tuned: TunedUse = option(
         "--[no-]tuned",

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import models
 from base.checked import read
 from base.errors import InputError
 from base.files import write_text, written_aside
@@ -71,7 +72,7 @@ PLACES = {
 
 def home(results: Path, scenario: str, model: str) -> Path:
     """Return where the results of a scenario and model stand."""
-    return results / scenario.lower() / model.lower()
+    return results / scenario.lower() / models.label(model).lower()
 
 
 def places(home: Path, mode: str, audit: str | None = None) -> list[Path]:

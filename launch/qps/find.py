@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import models
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError
 from launch.options import RunOptions, Sources
 from launch.outcome.record.run import Record
@@ -49,7 +50,7 @@ class QpsOptions:
     @property
     def home(self) -> Path:
         """Where runs and the result stand."""
-        return self.results / "find-qps" / self.model.lower()
+        return self.results / "find-qps" / models.label(self.model).lower()
 
 
 def find_qps(options: QpsOptions) -> ExitCode:

@@ -94,7 +94,12 @@ def badge(record: Record) -> Markup:
 
 
 def model_title(name: str) -> str:
-    """A model's name for people; that of one which is not here any more stays as it is."""
+    """A model's name for people; that of one which is not here any more stays as it is.
+
+    A record's file of a user is not run for it.
+    """
+    if models.is_own(name):
+        return Path(name).name
     try:
         return models.title(name)
     except models.UnknownModel:

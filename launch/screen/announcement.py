@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import models
 from launch.build.assets import WITHOUT_ARTIFACT
 from launch.machine.instructions import read_instruction_set
@@ -14,6 +16,7 @@ from launch.supervise.environment import preloaded
 from loadrun.user_conf import parse_user_conf
 from models.task import Benchmark, Task
 
+SYNTHETIC = "synthetic"
 CALIBRATED_ON_SERVED = "calibrated on the served "
 """Begins why a result is not official whose int8 ranges come from the samples that are served."""
 
@@ -25,8 +28,8 @@ def announce(
     sources, benchmark = options.sources, task.benchmark(options.model)
     terminal.line(f"{task.titled(options.model)}  {options.scenario}  {options.mode}")
     if options.engine not in WITHOUT_ARTIFACT:
-        terminal.line(f"  weights: {sources.weights or 'synthetic'}")
-    terminal.line(f"  data: {sources.served or 'synthetic'}")
+        terminal.line(f"  weights: {weights_of(options.model, sources.weights)}")
+    terminal.line(f"  data: {sources.served or embedded(options.model)}")
     terminal.line(
         f"  engine: {options.engine}, {options.precision}, batch size {options.batch_size},"
         f" policy {options.policy}"
@@ -46,6 +49,17 @@ def announce(
     if libraries := preloaded():
         terminal.line(f"  note: preloaded into every process: {', '.join(libraries)}")
     terminal.lines(f"  note: {text}" for text in data_notices(options))
+
+
+def weights_of(model: str, given: Path | None) -> str:
+    """Where a model's weights come from."""
+    return str(given or models.get(model).network_file or embedded(model))
+
+
+def embedded(model: str) -> str:
+    """What is served where nothing is given."""
+    own = models.is_own(model) and models.get(model).network_file is None
+    return "the task's own" if own else SYNTHETIC
 
 
 def user_conf_settings(options: RunOptions, benchmark: Benchmark) -> list[str]:
@@ -75,8 +89,10 @@ def data_notices(options: RunOptions) -> list[str]:
     sources, items, notices = options.sources, models.get(options.model).items, []
     if options.engine in WITHOUT_ARTIFACT:
         return [f"engine {options.engine} computes nothing: its answers and accuracy mean nothing"]
-    if (sources.weights is None) != (sources.served is None):
-        which = "weights are" if sources.weights is None else f"{items} are"
+    weights = weights_of(options.model, sources.weights)
+    synthetic = [text == SYNTHETIC for text in (weights, sources.served or embedded(options.model))]
+    if any(synthetic) and not all(synthetic):
+        which = "weights are" if synthetic[0] else f"{items} are"
         notices.append(f"only the {which} synthetic: the rate is real, accuracy means nothing")
     if calibrates_on_served_images(options):
         notices.append(f"no --calibration: int8 ranges are taken from served {items}")
@@ -88,7 +104,7 @@ def calibrates_on_served_images(options: RunOptions) -> bool:
     return (
         options.engine not in WITHOUT_ARTIFACT
         and options.precision == "int8"
-        and options.sources.weights is not None
+        and bool(options.sources.weights or models.get(options.model).network_file)
         and options.sources.calibration is None
     )
 
@@ -110,6 +126,8 @@ def unofficial_reasons(
     reasons += reported
     if options.engine in WITHOUT_ARTIFACT:
         reasons.append(f"engine {options.engine}")
+    if models.is_own(options.model):
+        reasons.append("a network of your own")
     if synthetic:
         reasons.append("synthetic weights or data")
     if calibrates_on_served_images(options):

@@ -10,6 +10,7 @@ import models
 from base.configs import Config
 from base.errors import ConfigError, InputError
 from base.files import write_text
+from base.text import slug
 from launch.build.cache import cache_directory
 from launch.machine.topology import Topology
 from launch.tune.space import Choice, Layout
@@ -62,7 +63,7 @@ def machine_key(topology: Topology) -> str:
 
 def tuned_path(model: str, scenario: str, engine: str, precision: str) -> Path:
     """Where the tuned configuration stands; benchmarks of one task share it."""
-    name = f"{models.get(model).name}.{scenario}.{engine}.{precision}.json".lower()
+    name = f"{slug(models.get(model).name)}.{scenario}.{engine}.{precision}.json".lower()
     return cache_directory() / "tuned" / name
 
 

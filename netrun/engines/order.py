@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from base.errors import InputError
+from base.text import slug
 from base.unchanged import sha256_of
 from models import artifact, program
 from models.errors import WeightsError
+from models.own.sources import source_hash
 from models.task import ENCODER
 from netrun.engines import EngineError
 from netrun.engines.engine import part_file
@@ -107,7 +109,7 @@ class Order:
         first part's file; `part_file` finds the others.
         """
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        base = self.cache / "artifacts" / f"{self.task.name}-{label}-{digest[:16]}"
+        base = self.cache / "artifacts" / f"{slug(self.task.name)}-{label}-{digest[:16]}"
         paths = [base.with_name(f"{base.name}.{part.name}") for part in self.task.parts]
         for part, path in zip(self.task.parts, paths, strict=True):
             built = artifact.ensure(path, kind, partial(write, part, path), self.notice)
@@ -117,18 +119,25 @@ class Order:
     def graph(self, part: Part) -> torch.nn.Module | Path:
         """The part in fp32, with the weights that `origin` has the hash of."""
         graph = self.task.graph(part.name, self.weights)
+        self._unchanged()
+        return graph
+
+    def _unchanged(self) -> None:
         if self.weights is not None and weights_hash(self.weights) != self.origin["weights"]:
             raise WeightsError(f"{self.weights}: changed while it was read; run it again")
-        return graph
 
     def module(self, part: Part, engine: str) -> torch.nn.Module:
         """The part in fp32 where it must be a module; raises EngineError for an ONNX file."""
-        graph = self.graph(part)
+        cure = "choose --engine onnxruntime or openvino"
+        try:
+            graph = self.task.module(part.name, self.weights)
+        except WeightsError as error:
+            if self.task.network_file is None:
+                raise
+            raise EngineError(f"{error}: {cure}") from None
+        self._unchanged()
         if isinstance(graph, Path):
-            raise EngineError(
-                f"{graph}: engine {engine} runs no ONNX files; choose --engine onnxruntime or"
-                " openvino"
-            )
+            raise EngineError(f"{graph}: engine {engine} runs no ONNX files; {cure}")
         return graph
 
     def samples(self) -> Samples:
@@ -219,6 +228,8 @@ def _source_hash(kind: type) -> str | None:
 
     A user's own network has no version that changes with it.
     """
+    if own := source_hash(kind):
+        return own
     try:
         file = Path(inspect.getfile(kind))
     except (TypeError, OSError):

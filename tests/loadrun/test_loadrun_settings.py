@@ -330,3 +330,15 @@ def test_a_round_brings_its_seeds(
 def test_an_unknown_round_is_named(make_config: MakeConfig) -> None:
     with pytest.raises(ConfigError, match=r"unknown round '7\.0' \(known: v5\.0, "):
         make_config(round="7.0")
+
+
+@pytest.mark.parametrize(("line", "limit_ms"), [("", 20), ("*.Server.target_latency = 30", 30)])
+def test_a_limit_that_mlperf_conf_does_not_know_outlasts_user_conf(
+    make_config: MakeConfig, tmp_path: Path, line: str, limit_ms: int
+) -> None:
+    """LoadGen reads mlperf.conf, with its limit for all, once more beside user.conf."""
+    conf = tmp_path / "user.conf"
+    conf.write_text(f"*.Server.target_qps = 5\n{line}\n")
+    own = {"model": "my-net", "performance_sample_count": 64, "server_latency_ms": 20.0}
+    config = make_config(scenario="Server", user_conf=str(conf), **own)
+    assert build_settings(config, 100.0).test.server_target_latency_ns == limit_ms * 1_000_000
