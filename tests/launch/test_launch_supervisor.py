@@ -24,6 +24,8 @@ from launch.supervise.environment import base_environment, instance_environment
 from launch.supervise.signals import Signals
 from launch.supervise.supervisor import Command, Supervisor
 from loadrun.config import LoadrunConfig, Overrides
+from models.samples import save
+from models.task import Field
 from netrun.config import NetrunConfig, SimulatedService
 from shm.control import ControlBlock, RunState
 from shm.reclaim import find_runs
@@ -78,10 +80,9 @@ class Bench:
         self.sample_ms = 1.0
         self.mode = "PerformanceOnly"
         self.batch_size = 4
-        self.samples = directory / "samples.npy"
-        # Each is full of its index + 1; warm-up finds zeros.
-        numbers = np.arange(1, 65, dtype=np.uint8)
-        np.save(self.samples, np.broadcast_to(numbers[:, None, None, None], (64, 4, 4, 3)))
+        self.samples = directory / "samples"
+        numbers = [{"number": np.array(i)} for i in range(64)]
+        save(self.samples, [Field("number", "<i4", ())], numbers)
 
     def supervisor(self) -> Supervisor:
         loadrun = LoadrunConfig(
@@ -225,19 +226,19 @@ def test_a_killed_instance_is_restarted_and_the_run_completes(bench: Bench) -> N
 BREAKS = """
 import sys
 from netrun import worker
-from netrun.engines.sim import SimulatedEngine
+from netrun.engines import sim
 
-class Breaks(SimulatedEngine):
+class Breaks(sim.SimulatedEngine):
     served = 0
 
-    def infer(self, samples, positions):
+    def answer(self, batch):
         # Some batches after the warm-up, 0.1 s of batches that take 5 ms each.
         self.served += 1
         if self.served > 50:
             raise RuntimeError("the engine broke")
-        return super().infer(samples, positions)
+        return super().answer(batch)
 
-worker.create = lambda config: Breaks(config.batch_size, config.sim, config.instance)
+sim.SimulatedEngine = Breaks
 sys.exit(worker.main(sys.argv[1:]))
 """
 
@@ -258,18 +259,27 @@ POISON = 37
 POISONED = """
 import os, signal, sys, time
 from netrun import worker
-from netrun.engines.sim import SimulatedEngine
+from netrun.engines import sim
 
-class Poisoned(SimulatedEngine):
-    def infer(self, samples, positions):
-        if any(samples[p].flat[0] == POISON + 1 for p in positions):
-            print("this one", len(positions), file=sys.stderr)
+measure_rate, warming_up = worker.measure_rate, []
+
+def unharmed(*arguments):
+    # The warm-up finds the sample, too.
+    warming_up.append(True)
+    rate = measure_rate(*arguments)
+    warming_up.clear()
+    return rate
+
+class Poisoned(sim.SimulatedEngine):
+    def answer(self, batch):
+        if not warming_up and POISON in batch.views("number"):
+            print("this one", len(batch), file=sys.stderr)
             if "HOW" == "crash":
                 os.kill(os.getpid(), signal.SIGSEGV)
             time.sleep(600)
-        return super().infer(samples, positions)
+        return super().answer(batch)
 
-worker.create = lambda config: Poisoned(config.batch_size, config.sim, config.instance)
+worker.measure_rate, sim.SimulatedEngine = unharmed, Poisoned
 sys.exit(worker.main(sys.argv[1:]))
 """
 
