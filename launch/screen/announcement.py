@@ -54,8 +54,9 @@ def user_conf_settings(options: RunOptions, model: Model) -> list[str]:
     """
     if options.user_conf is None:
         return []
-    conf = parse_user_conf(options.user_conf, models=(model.mlperf_name,))
-    found = conf.settings(model.mlperf_name, options.scenario)
+    name = model.benchmark(options.model).conf
+    conf = parse_user_conf(options.user_conf, models=(name,))
+    found = conf.settings(name, options.scenario)
     if not found:
         return []
     settings = ", ".join(f"{key} = {entry.value:.10g}" for key, entry in found.items())

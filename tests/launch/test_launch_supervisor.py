@@ -80,11 +80,14 @@ class Bench:
         self.sample_ms = 1.0
         self.mode = "PerformanceOnly"
         self.batch_size = 4
+        self.batch_cost: float | None = None
+        self.longest_cost = 1.0
         self.samples = directory / "samples"
-        numbers = [{"number": np.array(i)} for i in range(64)]
-        save(self.samples, [Field("number", "<i4", ())], numbers)
+        self.costs: list[float] | None = None
 
     def supervisor(self) -> Supervisor:
+        numbers = [{"number": np.array(i)} for i in range(64)]
+        save(self.samples, [Field("number", "<i4", ())], numbers, self.costs)
         loadrun = LoadrunConfig(
             run_id=self.run_id,
             model="resnet50",
@@ -96,6 +99,7 @@ class Bench:
             report=str(self.directory / "loadrun.json"),
             instances=INSTANCES,
             batch_size=self.batch_size,
+            batch_cost=self.batch_cost,
             policy=self.policy,
             overrides=Overrides(min_duration_s=self.seconds, min_query_count=1),
             start_timeout_s=30.0,
@@ -111,7 +115,8 @@ class Bench:
             pinning=find_pinning(read_topology()),
             max_restarts=self.max_restarts,
             stall_limit_s=self.stall_limit_s,
-            batch_size=self.batch_size,
+            batch_cost=self.batch_cost or self.batch_size,
+            longest_cost=self.longest_cost,
             start_timeout_s=30.0,
             listener=self.script,
             signals=self.signals,
@@ -129,6 +134,7 @@ class Bench:
             precision="int8",
             artifact=str(self.directory / "artifact"),
             batch_size=self.batch_size,
+            batch_cost=self.batch_cost,
             threads=1,
             report=str(self.directory / f"netrun_{index}.json"),
             processors=[processor],
@@ -336,6 +342,15 @@ def test_a_stopped_instance_is_killed_and_its_batches_go_to_others(bench: Bench)
 def test_a_long_batch_is_no_stall(bench: Bench) -> None:
     # A batch takes 0.4 s, four times the stall limit.
     bench.seconds, bench.stall_limit_s, bench.sample_ms = 1.0, 0.1, 100.0
+    assert bench.supervisor().run().deaths == []
+
+
+def test_a_long_sample_is_no_stall(bench: Bench) -> None:
+    """It takes 60 times as long as a full batch: three times what that alone would be granted."""
+    bench.mode, bench.stall_limit_s = "AccuracyOnly", 0.1
+    bench.sample_ms, bench.batch_cost = 25.0, 1.0
+    bench.costs = [6000.0, *[1.0] * 63]
+    bench.longest_cost = 6000 * 64 / sum(bench.costs)
     assert bench.supervisor().run().deaths == []
 
 
