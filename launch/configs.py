@@ -96,7 +96,11 @@ def loadrun_config(
     return LoadrunConfig(
         run_id=run_id,
         model=benchmark.conf,
-        **options.going_to(Goes.LOADRUN),
+        **{
+            **options.going_to(Goes.LOADRUN),
+            "batch_size": assets.samples.most_samples(options.batch_size),
+        },
+        batch_cost=assets.samples.batch_cost(options.batch_size),
         log_dir=str(directory),
         samples=assets.samples.path,
         sample_count=samples,
@@ -117,8 +121,11 @@ def loadrun_config(
 
 
 def measured_batch_ms(assets: Assets) -> list[float]:
-    """What batches of 1, 2, ... samples took when the artifact was compiled; none where unknown."""
-    if assets.artifact is not None:
+    """What batches of 1, 2, ... samples took when the artifact was compiled; none where unknown.
+
+    Where samples differ in work, what was measured tells nothing of mean ones.
+    """
+    if assets.artifact is not None and assets.samples.costs is None:
         # Other engines' artifacts are of other kinds, and unmeasured.
         with suppress(artifact.ArtifactError):
             return list(artifact.read_facts(Path(assets.artifact), KIND)["batch_ms"])
@@ -138,7 +145,11 @@ def netrun_config(
         run_id=run_id,
         instance=instance.index,
         model=assets.model,
-        **options.going_to(Goes.INSTANCES),
+        **{
+            **options.going_to(Goes.INSTANCES),
+            "batch_size": assets.samples.most_samples(options.batch_size),
+        },
+        batch_cost=assets.samples.batch_cost(options.batch_size),
         artifact=assets.artifact or "",
         threads=len(instance.processors),
         report=str(directory / f"netrun_{instance.index}.json"),

@@ -61,6 +61,7 @@ from launch.supervise.environment import base_environment, instance_environment
 from launch.supervise.signals import Signals
 from launch.supervise.standstill import Span
 from launch.supervise.supervisor import Command, Supervisor
+from loadrun.capacity import EQUAL
 from loadrun.clock import Phase
 from loadrun.library import arena_layout
 from loadrun.logs import LogError, parse_result
@@ -240,6 +241,7 @@ class _Test:
         processors = self._plan.instances[0].processors
         assets = prepare(options, processors, self._directory, self._terminal, self._signals)
         recorder.prepared(assets)
+        self._terminal.lines(assets.samples.in_words(options.batch_size))
         _need_room(options, self._plan, assets)
         measures_accuracy = MODES[options.mode].accuracy
         if measures_accuracy:
@@ -260,6 +262,7 @@ class _Test:
             len(self._plan.instances),
             self._plan.cores_per_instance,
             len(self._topology.allowed),
+            assets.samples.costs.quantiles if assets.samples.costs else EQUAL,
         )
         phases = [read(Phase, phase) for phase in report.clock]
         kept = judge(phases, self._late, result.perf_constraints_met is False)
@@ -307,6 +310,7 @@ class _Test:
             self._plan.instances,
             options.in_process,
             directory / LOADRUN_REPORT,
+            assets.samples.costs is not None and SCENARIOS[options.scenario].at_once,
         )
         with RunWatcher(self._terminal, watched) as listener:
             supervisor = Supervisor(
@@ -317,7 +321,8 @@ class _Test:
                 pinning=self._pinning,
                 max_restarts=options.max_restarts,
                 stall_limit_s=options.stall_limit_s,
-                batch_size=options.batch_size,
+                batch_cost=options.batch_size,
+                longest_cost=assets.samples.costs.longest if assets.samples.costs else 1.0,
                 start_timeout_s=START_TIMEOUT_S,
                 listener=listener,
                 signals=self._signals,

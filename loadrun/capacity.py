@@ -126,6 +126,12 @@ def quantiles(costs: Sequence[float], count: int = 20) -> list[float]:
     return [sum(part) / len(part) for part in parts]
 
 
+def at_share(costs: Sequence[float], share: float) -> float:
+    """Return the cost that this share of equally likely ones does not exceed."""
+    ordered = sorted(costs)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
 def harness_efficiency(samples_s: float, alone: float, mean_cost: float = 1.0) -> float:
     """Return Offline's rate as a part of what the instances do alone.
 

@@ -42,8 +42,9 @@ class LoadrunConfig(Config):
     `sample_count` are the data set. `performance_sample_count` (0: the whole set),
     `offline_samples`, the fewest of an Offline test, and `server_latency_ms` are the benchmark's
     own, for what LoadGen's mlperf.conf does not name. `response_bytes` is the capacity of one
-    sample's answer. `in_flight` bounds the batches an instance holds at a time. `processors` is the
-    affinity of this process.
+    sample's answer. A batch has at most `batch_size` samples and, where these differ in work,
+    `batch_cost` of it, in mean samples (None: as much as `batch_size` of them). `in_flight` bounds
+    the batches an instance holds at a time. `processors` is the affinity of this process.
     `spin_us` is how long loadrun looks for answers before it sleeps.
     `batch_ms` is what batches of 1, 2, ... samples take an instance, as far as it was measured.
     `report` is the JSON file written (whole, by rename) when the test starts and when it ends.
@@ -61,6 +62,7 @@ class LoadrunConfig(Config):
     report: str
     instances: int = 1
     batch_size: int = 1
+    batch_cost: float | None = None
     response_bytes: int = 4
     in_flight: int = 2
     policy: str = "pull"
@@ -95,6 +97,8 @@ class LoadrunConfig(Config):
         for name in ("sample_count", "instances", "batch_size", "response_bytes", "in_flight"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {quoted(getattr(self, name))}; it must be at least 1")
+        if self.batch_cost is not None and not self.batch_cost > 0:
+            raise ConfigError(f"batch_cost is {quoted(self.batch_cost)}; it must be positive")
         if self.spin_us < 0:
             raise ConfigError(f"spin_us is {quoted(self.spin_us)}; it must be 0 or more")
         if self.performance_sample_count is not None and self.performance_sample_count < 0:

@@ -44,8 +44,9 @@ class SampleLibrary:
     LoadGen loads one set at a time, of at most `performance_sample_count` different samples. They
     are laid out by falling work, so that the order of positions is longest first; where all are the
     same work, in the order of the data set. `costs` holds the work of the sample at each position
-    in parts of the mean; it is None where all are the same. `clock` is told when a set is there and
-    when it goes: between the two LoadGen measures.
+    in parts of the mean; it is None where all are the same. `relative` (float64 [n]) is that of the
+    whole data set, `mean_cost` the mean of the set loaded last. `clock` is told when a set is there
+    and when it goes: between the two LoadGen measures.
     """
 
     def __init__(
@@ -58,7 +59,8 @@ class SampleLibrary:
         self._free = list(range(arena.slots))
         costs = np.asarray(source.costs)
         even = costs.min() == costs.max()
-        self._relative = np.ones(len(costs)) if even else costs / costs.mean()
+        self.relative = np.ones(len(costs)) if even else costs / costs.mean()
+        self.mean_cost = 1.0
         self.costs: list[float] | None = None if even else [1.0] * arena.slots
 
     @property
@@ -74,6 +76,8 @@ class SampleLibrary:
     def load(self, indices: list[int]) -> None:
         """LoadSamplesToRam: copy these samples. MultiStream repeats some."""
         self._load(indices)
+        if self.costs is not None:
+            self.mean_cost = float(self.relative[list(set(indices))].mean())
         if self._clock is not None:
             self._clock.begin()
 
@@ -107,7 +111,7 @@ class SampleLibrary:
             )
         self._free.sort()
         positions, self._free = self._free[: len(wanted)], self._free[len(wanted) :]
-        arena, source, relative = self._arena, self._source, self._relative
+        arena, source, relative = self._arena, self._source, self.relative
         for index, position in zip(wanted, positions, strict=True):
             cost = float(relative[index])
             try:
@@ -132,7 +136,7 @@ class SampleLibrary:
         """By falling work; else in file order, in which both sides are read from front to back."""
         ordered = sorted(indices)
         if self.costs is not None:
-            ordered.sort(key=lambda index: -self._relative[index])
+            ordered.sort(key=lambda index: -self.relative[index])
         return ordered
 
     def positions(self, indices: list[int]) -> list[int]:

@@ -25,6 +25,7 @@ from typing import Any
 
 from base.errors import ExitCode, InputError, TooLongError
 from base.parent import die_with_parent
+from loadrun.capacity import harness_efficiency, quantiles
 from loadrun.clock import ClockWatch, Phase
 from loadrun.config import LoadrunConfig
 from loadrun.dispatch.policies import UnknownPolicyError, make_policy
@@ -186,6 +187,8 @@ class _Run:
         self._clock.mark("load")
         rates = serving.warm_up()
         library.unload_all()
+        if library.costs is not None:
+            settings.costs = quantiles(library.relative.tolist())
         rate = sum(rates)
         self._clock.mark("warm_up")
         apply_measured_rate(settings, config, rate)
@@ -211,16 +214,18 @@ class _Run:
         report.clock = [asdict(phase) for phase in measured_phases(clock.phases, report.mode)]
         serving.stop()
         self._clock.mark("stop")
-        self._finish(serving)
+        self._finish(serving, library.mean_cost)
 
-    def _finish(self, serving: Serving) -> None:
+    def _finish(self, serving: Serving, mean_cost: float) -> None:
         report = self._report
         report.instances, report.redispatched = serving.counts()
         report.timeline = serving.timeline()
         result = parse_result(self._config.log_dir)
         report.loadgen = {key: value for key, value in asdict(result).items() if key != "fields"}
         if SCENARIOS[result.scenario].at_once and result.metric and report.measured_rate:
-            report.harness_efficiency = result.metric.value / report.measured_rate
+            report.harness_efficiency = harness_efficiency(
+                result.metric.value, report.measured_rate, mean_cost
+            )
         report.status = "COMPLETE"
         report.write()
 

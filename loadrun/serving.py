@@ -140,17 +140,22 @@ class RingServing:
         self, library: SampleLibrary, settings: Settings, on_failure: OnFailure
     ) -> SystemUnderTest:
         """Begin to collect answers; the run is RUNNING."""
-        config = self._config
+        config, costs = self._config, library.costs
         policy = make_policy(config.policy, config.instances, config.in_flight)
+        most = config.batch_cost or float(config.batch_size)
+        # A part of a data set may cost the same though the whole does not.
+        size = config.batch_size if costs else max(1, min(config.batch_size, int(most)))
         rule = make_rule(
-            *(config.scenario, config.batch_size, config.in_flight, settings.latency_limit_s),
+            *(config.scenario, size, config.in_flight, settings.latency_limit_s),
             config.batch_ms,
+            most if costs else None,
         )
         self._dispatcher = Dispatcher(
             [self._rings.request_producer(i) for i in range(config.instances)],
             policy,
             rule,
             sort_samples=config.sort_samples and self._scenario.at_once,
+            costs=costs,
         )
         collector = Collector(
             self._rings, self._control, self._dispatcher, self._timeline, library.indices
@@ -239,7 +244,7 @@ class InProcessServing:
         self._tell(RunState.STARTING, InstanceState.LOADED)
 
     def warm_up(self) -> list[float]:
-        """Run full batches for a second.
+        """Run full batches, of as much work where samples differ in it, for a second.
 
         The first call is left out, unless it takes so long that nothing else can be measured.
         """
@@ -247,7 +252,8 @@ class InProcessServing:
         loaded, costs = self.arena.loaded(), self.arena.costs
         work, took = 0.0, 0.0
         # From the cheapest on: where a sample takes long, it is enough to wait for.
-        start, size = len(loaded) - 1, self._config.batch_size
+        config = self._config
+        start, size = len(loaded) - 1, max(1, int(config.batch_cost or config.batch_size))
         began = time.monotonic()
         while True:
             positions = [loaded[(start + i) % len(loaded)] for i in range(size)]

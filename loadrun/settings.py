@@ -13,6 +13,7 @@ from __future__ import annotations
 import codecs
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import mlperf_loadgen as lg
 
 from base.errors import InputError
-from loadrun.capacity import fits_limit, server_qps, service_time_s
+from loadrun.capacity import EQUAL, at_share, fits_limit, server_qps, service_time_s
 from loadrun.config import LoadrunConfig
 from loadrun.rounds import ROUNDS
 from loadrun.scenarios import (
@@ -90,7 +91,8 @@ class Settings:
     `test` goes to LoadGen; `rules` is mlperf.conf alone, what an official result is held against;
     `effective` is `test` with audit.config applied, as LoadGen will apply it. `target_source` says
     where the expected rate came from: option, user.conf or measured. `notes` are remarks for a
-    person, one sentence each.
+    person, one sentence each. `costs` are equally likely ones of samples, in parts of the mean, as
+    `loadrun.capacity.quantiles` gives them.
     """
 
     test: lg.TestSettings
@@ -100,6 +102,7 @@ class Settings:
     sample_count: int
     target_source: str
     notes: list[str] = field(default_factory=list)
+    costs: Sequence[float] = EQUAL
 
     @property
     def mode(self) -> str:
@@ -189,11 +192,13 @@ def apply_measured_rate(settings: Settings, config: LoadrunConfig, rate: float) 
         # A tenth of a query per second is noise on all but the slowest machines, and every
         # binary digit costs a whole test.
         test.server_find_peak_qps_decimals_of_precision = 1 if test.server_target_qps < 20 else 0
-    limit_s = settings.latency_limit_s
-    if limit_s and rate > 0 and not fits_limit(rate, config.instances, limit_s):
-        service_ms = 1e3 * service_time_s(rate, config.instances)
+    limit_s, costs = settings.latency_limit_s, settings.costs
+    cost = at_share(costs, test.server_target_latency_percentile)
+    if limit_s and rate > 0 and not fits_limit(rate, config.instances, limit_s, cost):
+        service_ms = 1e3 * service_time_s(rate, config.instances, cost)
+        sample = "one sample" if len(costs) == 1 else "a long sample"
         settings.notes.append(
-            f"one sample takes about {service_ms:.3g} ms on an instance and the latency limit is "
+            f"{sample} takes about {service_ms:.3g} ms on an instance and the latency limit is "
             f"{1e3 * limit_s:.3g} ms: {_wider(config)}"
         )
     _apply_audit(settings, config)
@@ -216,6 +221,7 @@ def measured_target(settings: Settings, config: LoadrunConfig, rate: float) -> f
             config.instances,
             test.server_target_latency_ns / 1e9,
             test.server_target_latency_percentile,
+            settings.costs,
         )
         # The search starts from a load that must hold and doubles it.
         return qps / 2 if MODES[config.mode].searches else qps

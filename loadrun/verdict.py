@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from loadrun.capacity import LIMIT_SHARE, fits_limit, server_qps, service_time_s
+from loadrun.capacity import (
+    EQUAL,
+    LIMIT_SHARE,
+    at_share,
+    fits_limit,
+    server_qps,
+    service_time_s,
+)
 from loadrun.logs import LoadgenResult
 from loadrun.scenarios import SCENARIOS
 
@@ -34,13 +41,15 @@ _CONFIDENCE_SIGMAS = 2.326
 class Served:
     """What served the test: the standalone `rate` of all instances (samples/s), and how many.
 
-    `cores` are those of an instance, `processors` all that may be used (0: not known).
+    `cores` are those of an instance, `processors` all that may be used (0: not known). `costs` are
+    equally likely ones of the samples, in parts of the mean (`loadrun.capacity.quantiles`).
     """
 
     rate: float
     instances: int
     cores: int = 1
     processors: int = 0
+    costs: Sequence[float] = EQUAL
 
 
 @dataclass(frozen=True)
@@ -181,18 +190,24 @@ def holding_qps(result: LoadgenResult, served: Served | None = None) -> float | 
         loads.append(_SAFE * completed)
     limit_s = _number(result, "effective_target_latency_ns") / 1e9
     if served is not None and served.rate > 0 and limit_s:
-        loads.append(server_qps(served.rate, served.instances, limit_s, _percentile(result)))
+        percentile = _percentile(result)
+        loads.append(server_qps(served.rate, served.instances, limit_s, percentile, served.costs))
     return min(loads, default=None)
 
 
 def _lone_sample_s(result: LoadgenResult, served: Served | None, limit_s: float) -> float | None:
     """How long a sample takes that waits for none before it, where that alone breaks the limit."""
+    costs = EQUAL if served is None else served.costs
+    cost = at_share(costs, _percentile(result))
     quickest_s = result.latencies_ns.get("min", 0) / 1e9
     if quickest_s > limit_s:
-        return quickest_s
-    if served is None or served.rate <= 0 or fits_limit(served.rate, served.instances, limit_s):
+        # The quickest sample is one of the cheapest.
+        return quickest_s * (cost / min(costs))
+    if served is None or served.rate <= 0:
         return None
-    return service_time_s(served.rate, served.instances)
+    if fits_limit(served.rate, served.instances, limit_s, cost):
+        return None
+    return service_time_s(served.rate, served.instances, cost)
 
 
 def _lengthen(result: LoadgenResult, asked: Asked, duration_s: float) -> str:

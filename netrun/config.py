@@ -56,9 +56,11 @@ class NetrunConfig(Config):
     """One instance.
 
     `artifact` is what `engine` executes (empty for `null` and `sim`). `report` is the JSON file
-    that tells launch, once the instance is ready, how it runs. `warmup_s` is how long its rate is
-    measured. `spin_us` is how long it looks for a batch before it sleeps: 0 where other instances
-    need its processors. `memory_node` is recorded; the binding itself is made at the start.
+    that tells launch, once the instance is ready, how it runs. A batch has at most `batch_size`
+    samples and, where these differ in work, `batch_cost` of it, in mean samples. `warmup_s` is how
+    long its rate is measured. `spin_us` is how long it looks for a batch before it sleeps: 0 where
+    other instances need its processors. `memory_node` is recorded; the binding itself is made at
+    the start.
     """
 
     run_id: str
@@ -70,6 +72,7 @@ class NetrunConfig(Config):
     batch_size: int
     threads: int
     report: str
+    batch_cost: float | None = None
     processors: list[int] | None = None
     memory_node: int | None = None
     warmup_s: float = 2.0

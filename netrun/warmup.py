@@ -6,6 +6,7 @@ one.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -26,9 +27,11 @@ def measure_rate(
     batch_size: int,
     warmup_s: float,
     instance: int = 0,
+    batch_cost: float | None = None,
 ) -> float:
     """Samples/s of the engine alone, for samples of mean work, in about `warmup_s` seconds.
 
+    Batches have `batch_size` samples, or fewer that make up the work `batch_cost`.
     The first sample and the first full batch, which find caches cold, are not measured, unless they
     take so long that nothing else can be.
     """
@@ -43,10 +46,11 @@ def measure_rate(
     if took >= warmup_s:
         return float(costs[alone[0]]) / took
     even = min(costs[i] for i in loaded) == max(costs[i] for i in loaded)
+    most = math.inf if batch_cost is None else batch_cost
     batches = (
-        _scattered(loaded, batch_size, instance)
+        _scattered(loaded, int(max(1, min(batch_size, most / costs[loaded[0]]))), instance)
         if even
-        else _neighbours(loaded, batch_size, instance)
+        else _neighbours(_cut(loaded, costs, batch_size, most), instance)
     )
     positions = next(batches)
     cold = (sum(costs[i] for i in positions), _timed(answer, arena, positions))
@@ -88,10 +92,30 @@ def _scattered(loaded: list[int], size: int, instance: int) -> Iterator[list[int
         next_at += size * step
 
 
-def _neighbours(loaded: list[int], size: int, instance: int) -> Iterator[list[int]]:
-    """Batches of about the same work each, as Offline has them, spread evenly over all works."""
+def _neighbours(batches: list[list[int]], instance: int) -> Iterator[list[int]]:
+    """The batches, spread evenly over all works whenever it ends."""
     place = instance * _GOLDEN / 7
     while True:
-        first = int(place % 1 * max(1, len(loaded) - size + 1))
-        yield [loaded[(first + i) % len(loaded)] for i in range(size)]
+        yield batches[int(place % 1 * len(batches))]
         place += _GOLDEN
+
+
+def _cut(loaded: list[int], costs: list[float], size: int, most: float) -> list[list[int]]:
+    """Batches of about the same work each, as Offline has them: the longest samples first.
+
+    Samples too few for one batch are in it several times.
+    """
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    work = 0.0
+    taken = 0
+    while taken < len(loaded) or not batches:
+        position = loaded[taken % len(loaded)]
+        batch.append(position)
+        work += costs[position]
+        taken += 1
+        following = costs[loaded[taken % len(loaded)]]
+        if len(batch) == size or work + following > most:
+            batches.append(batch)
+            batch, work = [], 0.0
+    return [*batches, batch] if batch else batches

@@ -88,7 +88,8 @@ def _run(config: NetrunConfig) -> None:
             _await_warmup(control)
             clock.reached("warmup")
             record.rate = measure_rate(
-                answer, arena, config.batch_size, config.warmup_s, config.instance
+                *(answer, arena, config.batch_size, config.warmup_s, config.instance),
+                config.batch_cost,
             )
         requests = rings.request_consumer(config.instance)
         responses = rings.response_producer(config.instance)

@@ -23,6 +23,7 @@ from base.parent import die_with_parent
 from netrun.config import NetrunConfig
 from netrun.engines.null import ANSWER_BYTES
 from netrun.engines.sim import SimulatedEngine
+from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import Request, Rings
 from shm.segment import SegmentMissing
@@ -43,7 +44,8 @@ def main() -> None:
         control = stack.enter_context(_attach(config))
         wait = WaitStrategy(0.0)
         rings = stack.enter_context(Rings.attach(config.run_id, wait_strategy=wait))
-        instances = _Instances(config, int(count), control, rings)
+        arena = stack.enter_context(SampleArena.attach(config.run_id))
+        instances = _Instances(config, int(count), control, rings, arena)
         instances.enter(InstanceState.LOADED)
         while control.run_state is RunState.STARTING:
             time.sleep(POLL_S)
@@ -65,17 +67,24 @@ def _attach(config: NetrunConfig) -> ControlBlock:
 
 class _Instances:
     def __init__(
-        self, config: NetrunConfig, count: int, control: ControlBlock, rings: Rings
+        self,
+        config: NetrunConfig,
+        count: int,
+        control: ControlBlock,
+        rings: Rings,
+        arena: SampleArena,
     ) -> None:
         self._control = control
         self._records = [control.instance(i) for i in range(count)]
         self._receive = [rings.request_consumer(i).receive for i in range(count)]
         self._send = [rings.response_producer(i).send for i in range(count)]
         self._service = SimulatedEngine(config.batch_size, config.sim, seed=0)
-        batch_s = config.sim.mean_ms(config.batch_size) / 1e3
+        self._costs = arena.costs
+        most = config.batch_cost or config.batch_size
+        batch_s = config.sim.mean_ms(most) / 1e3
         for record in self._records:
             record.pid = os.getpid()
-            record.rate = config.batch_size / batch_s
+            record.rate = most / batch_s
 
     def enter(self, state: InstanceState) -> None:
         """All instances are in `state` now."""
@@ -97,7 +106,9 @@ class _Instances:
             for instance in list(idle):
                 taken = self._receive[instance](0.0)
                 if taken is not None:
-                    service_ns = round(1e9 * self._service.service_s(len(taken.ids)))
+                    costs = self._costs[taken.positions]
+                    service_s = self._service.service_s(float(costs.sum()), float(costs.max()))
+                    service_ns = round(1e9 * service_s)
                     end_ns = time.monotonic_ns() + service_ns
                     heapq.heappush(ends, (end_ns, instance, service_ns, taken))
                     del idle[instance]

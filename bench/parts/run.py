@@ -46,13 +46,16 @@ class Workload:
 
     `modelled`: one process stands for all instances (engine sim, see `bench.parts.modelled`), on
     the last processor, which loadrun leaves to it. `processors` overrides the plan: (of loadrun, of
-    all instances in turn).
+    all instances in turn). `costs`, SAMPLES of them in any unit, are what samples cost where that
+    differs; a batch then has the work of `batch_cost` mean samples at most.
     """
 
     scenario: str
     engine: str = "null"
     instances: int = 2
     batch_size: int = 16
+    batch_cost: float | None = None
+    costs: Sequence[float] | None = None
     in_flight: int = 2
     policy: str = "pull"
     sort_samples: bool = True
@@ -139,7 +142,8 @@ class _Run:
         self._run_id = f"bench{secrets.token_hex(6)}"
         self._rings = workload.driver == "loadrun"
         samples = directory / "samples"
-        save(samples, [FIELD], [{FIELD.name: np.zeros(SAMPLE_SHAPE, np.uint8)}] * SAMPLES)
+        pixels = np.zeros(SAMPLE_SHAPE, np.uint8)
+        save(samples, [FIELD], [{FIELD.name: pixels}] * SAMPLES, workload.costs)
         places = self._place()
         self._loadrun = LoadrunConfig(
             run_id=self._run_id,
@@ -152,6 +156,7 @@ class _Run:
             report=str(directory / "report.json"),
             instances=workload.instances,
             batch_size=workload.batch_size,
+            batch_cost=workload.batch_cost,
             in_flight=workload.in_flight,
             sort_samples=workload.sort_samples,
             processors=list(places.loadrun),
@@ -168,6 +173,7 @@ class _Run:
                 precision="int8",
                 artifact="",
                 batch_size=workload.batch_size,
+                batch_cost=workload.batch_cost,
                 threads=1,
                 report=str(directory / f"netrun_{index}.json"),
                 processors=list(processors),

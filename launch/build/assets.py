@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -9,12 +10,16 @@ from base.configs import Config
 
 WITHOUT_ARTIFACT = ("null", "sim")
 """Engines that compute nothing."""
+_MOST_SAMPLES = 4
+"""A batch of cheap samples has at most so many times those of mean ones: more would gain little,
+and engines reserve memory for the largest batch."""
 
 
 @dataclass(frozen=True)
 class ArtifactConfig:
-    """What `engine` is to execute, in batches of at most `batch_size` samples.
+    """What `engine` is to execute, in batches of `batch_size` samples at most.
 
+    Where these differ in work, of as much as so many mean samples have (`CostFacts.most_samples`).
     `threads` are those of an instance, and `processors` what one has here, on which what has to be
     measured is measured; none leaves it to the kernel.
     """
@@ -60,13 +65,56 @@ class DataFacts:
 
 
 @dataclass(frozen=True)
+class CostFacts:
+    """The work of samples that differ in it, in parts of the mean.
+
+    `quantiles` are equally likely values that stand for all (`loadrun.capacity.quantiles`).
+    """
+
+    cheapest: float
+    longest: float
+    quantiles: list[float]
+
+    def most_samples(self, batch_size: int) -> int:
+        """The samples of a batch whose work is that of up to `batch_size` mean ones.
+
+        A batch size of 1 asks for single samples.
+        """
+        if batch_size == 1:
+            return 1
+        return math.ceil(batch_size * min(_MOST_SAMPLES, 1 / self.cheapest))
+
+
+@dataclass(frozen=True)
 class SampleFacts:
-    """Prepared samples: where they are, how many, how many are new, and of which data."""
+    """Prepared samples: where they are, how many, how many are new, and of which data.
+
+    `costs` is None where all are the same work.
+    """
 
     path: str
     count: int
     prepared: int
     data: DataFacts
+    costs: CostFacts | None = None
+
+    def most_samples(self, batch_size: int) -> int:
+        """The samples of a batch at most, of what a user calls `batch_size`."""
+        return batch_size if self.costs is None else self.costs.most_samples(batch_size)
+
+    def batch_cost(self, batch_size: int) -> float | None:
+        """The most work of a batch, in mean samples; None where samples need only be counted."""
+        return None if self.costs is None else float(batch_size)
+
+    def in_words(self, batch_size: int) -> list[str]:
+        """What a batch is, as lines for a person; none where samples need only be counted."""
+        if self.costs is None or batch_size == 1:
+            return []
+        return [
+            f"  samples take {self.costs.cheapest:.2g} to {self.costs.longest:.2g} times the mean:"
+            f" a batch has the work of {batch_size} mean ones at most, in up to"
+            f" {self.most_samples(batch_size)} samples"
+        ]
 
 
 @dataclass(frozen=True)

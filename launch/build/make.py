@@ -7,8 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import models
-from launch.build.assets import Assets, BuildConfig, CacheFile, DataFacts, SampleFacts
+from launch.build.assets import (
+    Assets,
+    BuildConfig,
+    CacheFile,
+    CostFacts,
+    DataFacts,
+    SampleFacts,
+)
 from launch.build.rehearsal import rehearse
+from loadrun.capacity import quantiles
 from models.samples import Prepared, prepare
 from models.task import DataSet, Sources, Task
 from models.workers import Progress
@@ -84,7 +92,7 @@ def make(config: BuildConfig, progress: Callable[[str, int, int], None], notice:
                 task,
                 file,
                 wanted.precision,
-                wanted.batch_size,
+                served.most_samples(wanted.batch_size) if served else wanted.batch_size,
                 wanted.threads,
                 Path(config.cache),
                 calibration=samples,
@@ -142,7 +150,16 @@ def _prepared(data: DataSet, sources: Sources, progress: Progress) -> tuple[Samp
     assert sources.cache is not None
     samples = prepare(data, sources.cache, note)
     facts = DataFacts(data.name, data.sha256, data.synthetic)
-    return SampleFacts(str(samples.path), len(samples), new, facts), samples
+    return SampleFacts(str(samples.path), len(samples), new, facts, cost_facts(samples)), samples
+
+
+def cost_facts(samples: Prepared) -> CostFacts | None:
+    """What is to be known of the samples' work; None where it is all the same."""
+    least, most = float(samples.costs.min()), float(samples.costs.max())
+    if least == most:
+        return None
+    mean = float(samples.costs.mean())
+    return CostFacts(least / mean, most / mean, quantiles((samples.costs / mean).tolist()))
 
 
 def _path(text: str | None) -> Path | None:

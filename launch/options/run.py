@@ -144,7 +144,8 @@ class RunOptions(Options):
     )
     batch_size: int = option(
         "--batch-size N",
-        "samples of a batch at most (default:"
+        "samples of a batch at most; where they differ in work, as much as so many mean ones"
+        " have (default:"
         f" {', '.join(f'{name} {known.batch_size}' for name, known in SCENARIOS.items())})",
         ENGINE,
         at_least_one,

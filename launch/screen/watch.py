@@ -42,6 +42,7 @@ class Watched:
     """The run that is watched; `in_process`: LoadGen and the only instance are one process.
 
     `report` is the file in which loadrun says, when the test begins, what to expect of it.
+    `longest_first`: samples differ in work and are served in that order.
     """
 
     run_id: str
@@ -50,6 +51,7 @@ class Watched:
     instances: Sequence[InstancePlan]
     in_process: bool
     report: Path
+    longest_first: bool = False
 
 
 class RunWatcher:
@@ -154,6 +156,7 @@ class RunWatcher:
             expected_s=self._report.expected_duration_s if self._report else None,
             done=None if self._reading is None else self._reading.done,
             expected=self._report.expected_samples if self._report else None,
+            even=not self._run.longest_first,
         )
 
     def _draw(self, screen: Screen) -> None:

@@ -42,6 +42,7 @@ from launch.supervise.signals import Signals
 from launch.supervise.stalls import Silence
 from launch.supervise.standstill import Span, Ticks
 from launch.supervise.tail import Tail
+from loadrun.capacity import longest_batch_s
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.reclaim import reclaim
 from shm.segment import SegmentMissing, ShmError
@@ -125,10 +126,10 @@ class Supervisor:
 
     `loadrun` is the process that creates the segments of `run_id`; `instances` the commands of
     the netrun processes, none for a scenario that runs in one process. Logs go to `directory`.
-    `stall_limit_s` is how long a process may be stopped, `batch_size` what the rate of an instance
-    is measured with, `start_timeout_s` how long one that is restarted may take to be ready.
-    `report` is what loadrun writes, `names_of` names the files of samples. This process stays on
-    `processors` meanwhile (none given: it may be anywhere).
+    `stall_limit_s` is how long a process may be stopped, `batch_cost` the most work of a batch and
+    `longest_cost` that of a sample, both in mean samples, `start_timeout_s` how long an instance
+    that is restarted may take to be ready. `report` is what loadrun writes, `names_of` names the
+    files of samples. This process stays on `processors` meanwhile (none given: it may be anywhere).
     """
 
     def __init__(
@@ -141,12 +142,13 @@ class Supervisor:
         pinning: Pinning,
         max_restarts: int,
         stall_limit_s: float,
-        batch_size: int,
+        batch_cost: float,
         start_timeout_s: float,
         listener: Listener,
         signals: Signals,
         report: Path,
         names_of: NamesOf,
+        longest_cost: float = 1.0,
         processors: Sequence[int] = (),
     ) -> None:
         self.outcome = Outcome()
@@ -159,7 +161,8 @@ class Supervisor:
         self._pinning = pinning
         self._max_restarts = max_restarts
         self._stall_limit_s = stall_limit_s
-        self._batch_size = batch_size
+        self._batch_cost = batch_cost
+        self._longest_cost = longest_cost
         self._start_timeout_s = start_timeout_s
         self._listener = listener
         self._signals = signals
@@ -318,7 +321,7 @@ class Supervisor:
             heartbeat = record.heartbeat_ns
             ready = record.state == InstanceState.READY and record.pid == instance.child.pid
             if ready and self._state is RunState.RUNNING and record.rate > 0:
-                batch_s = self._batch_size / record.rate
+                batch_s = longest_batch_s(record.rate, self._batch_cost, self._longest_cost)
             elif self._state is RunState.RUNNING and not ready:
                 took_s = now - instance.started
                 if took_s > self._start_timeout_s:

@@ -187,6 +187,15 @@ def test_attention_waits_until_rates_are_stable() -> None:
     assert "--qps 67.5" in piled
 
 
+def test_longest_first_is_watched_by_the_clock() -> None:
+    """Few samples are answered at first: neither their number nor their rate foretells the end."""
+    progress = Progress(20, 60, 100, 6000, even=False)
+    assert progress.share == pytest.approx(1 / 3)
+    assert progress.left_s == 40
+    assert attention("Offline", progress, 100.0, None) == []
+    assert Progress(20, None, 100, 6000, even=False).share == pytest.approx(1 / 60)
+
+
 @pytest.fixture
 def control() -> Iterator[ControlBlock]:
     run_id = f"live{os.getpid()}"

@@ -20,6 +20,7 @@ from cli_process import IMAGES, Cli, arguments_of, wait_for
 from private_shm import in_private_shm
 
 from launch.machine.topology import read_topology
+from shm.arena import ArenaField, ArenaLayout
 from shm.control import ControlBlock
 from shm.reclaim import find_runs
 
@@ -125,7 +126,7 @@ def refused_in_private_shm(cli: Cli, options: str, *before: str) -> str:
 
 def test_a_dev_shm_too_small_is_one_line(cli: Cli) -> None:
     error = refused_in_private_shm(cli, "size=1m")
-    needed = 4096 + IMAGES * 230 * 230 * 3
+    needed = ArenaLayout(IMAGES, (ArenaField("pixels", "|u1", (230, 230, 3)),)).size
     assert f"needs 3.6 MiB ({needed} bytes) of shared memory" in error
     assert "has 1.0 MiB (1048576 bytes) free" in error
     assert "--shm-size" in error

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadrun.capacity import (
+    at_share,
     fits_limit,
     harness_efficiency,
     longest_batch_s,
@@ -310,6 +311,12 @@ def test_quantiles_stand_for_all_costs() -> None:
     costs = [float(i) for i in range(1000)]
     assert quantiles(costs, 4) == [124.5, 374.5, 624.5, 874.5]
     assert quantiles([2.0, 1.0], 20) == [1.0, 2.0]
+
+
+def test_a_share_of_all_costs_is_no_longer_than_one() -> None:
+    costs = [3.0, 1.0, 2.0, 4.0]
+    assert [at_share(costs, share) for share in (0.25, 0.5, 0.75, 0.99)] == [1.0, 2.0, 3.0, 4.0]
+    assert at_share([1.0], 0.97) == 1.0
 
 
 def test_efficiency_and_stalls_go_by_work() -> None:

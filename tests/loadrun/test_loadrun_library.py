@@ -51,6 +51,7 @@ def test_library_loads_unloads_and_repeats(tmp_path: Path) -> None:
     assert (rows[library.positions([8, 0, 6, 7])] == source.column("pixels")[[8, 0, 6, 7]]).all()
     assert library.positions([9]) == [-1]
     assert library.costs is None
+    assert library.mean_cost == 1.0
 
 
 def test_positions_are_longest_first(tmp_path: Path) -> None:
@@ -62,6 +63,8 @@ def test_positions_are_longest_first(tmp_path: Path) -> None:
     expected = [9 / mean, 9 / mean, 6 / mean, 3 / mean, 3 / mean]
     assert library.costs == pytest.approx(expected)
     assert arena.costs.tolist() == library.costs
+    assert library.mean_cost == pytest.approx((3 + 9 + 9 + 6 + 3) / 5 / mean)
+    assert library.relative.mean() == pytest.approx(1.0)
 
 
 def test_any_set_fits_the_arena_and_the_next_one_too(tmp_path: Path) -> None:

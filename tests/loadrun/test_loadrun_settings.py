@@ -16,6 +16,7 @@ from loadrun.capacity import server_qps, waiting_tail
 from loadrun.config import LoadrunConfig, Overrides
 from loadrun.settings import (
     SettingsError,
+    apply_measured_rate,
     as_dict,
     build_settings,
     expected_duration_s,
@@ -42,6 +43,24 @@ def test_mlperf_conf_governs(make_config: MakeConfig) -> None:
     assert multi.test.min_query_count == 662
     assert multi.latency_limit_s is None
     assert unofficial(server) == unofficial(multi) == []
+
+
+def test_costs_lower_the_rate_and_say_where_long_samples_are_late(
+    make_config: MakeConfig,
+) -> None:
+    config = make_config(scenario="Server", model="bert", sample_count=10_833, instances=4)
+    costs = [*[0.8] * 19, 4.8]
+    equal, uneven = load_settings(config), load_settings(config)
+    uneven.costs = costs
+    for settings in (equal, uneven):
+        apply_measured_rate(settings, config, 400.0)
+    assert uneven.test.server_target_qps == server_qps(400.0, 4, 0.13, 0.99, costs)
+    assert uneven.test.server_target_qps < equal.test.server_target_qps
+    assert uneven.notes == []
+    apply_measured_rate(uneven, config, 100.0)
+    assert uneven.notes[0].startswith("a long sample takes about 231 ms on an instance")
+    apply_measured_rate(equal, config, 100.0)
+    assert equal.notes == []
 
 
 def test_mobilenet_has_sensible_settings_without_an_entry(make_config: MakeConfig) -> None:

@@ -5,6 +5,7 @@ The fields are those of real runs.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -97,6 +98,21 @@ def test_queueing_theory_bounds_the_rate() -> None:
     expected = server_qps(400.0, 8, 0.1, 0.99)
     assert expected < 360
     assert holding_qps(result, served) == expected
+
+
+def test_costs_bound_the_rate_and_say_what_a_long_sample_takes() -> None:
+    costs = [*[0.8] * 19, 4.8]
+    serving = Served(rate=400.0, instances=8, costs=costs)
+    result = server(perf_constraints_met=False, effective_target_latency_ns=200_000_000)
+    assert holding_qps(result, serving) == server_qps(400.0, 8, 0.2, 0.99, costs)
+    # A mean sample takes 24.5 ms, a long one 115.7 ms.
+    result = server(perf_constraints_met=False, effective_target_latency_ns=100_000_000)
+    told = cure(result, served=serving)
+    assert told.startswith("no rate would do: a lone sample takes 116 ms; ")
+    # The quickest one is cheap.
+    result = server(perf_constraints_met=False, latencies_ms={"min": 25.0, "p99": 40.0})
+    told = cure(result, serving=replace(serving, rate=40.0))
+    assert told.startswith("no rate would do: a lone sample takes 150 ms; ")
 
 
 @pytest.mark.parametrize(

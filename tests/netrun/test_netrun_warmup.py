@@ -104,6 +104,31 @@ def test_batches_are_of_neighbours_where_samples_differ(monkeypatch: pytest.Monk
     assert max(b - a for a, b in pairwise(starts)) < 12
 
 
+def test_batches_are_bounded_by_work_where_samples_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 6 are more than a batch's work; a long one goes alone, and cheap ones are bounded by number.
+    costs = [6.0, 3.0, 3.0, 2.0, 1.0, 1.0] + [0.1] * 8
+    engine = Paced(per_work=0.01)
+    arena = arena_of(costs)
+    monkeypatch.setattr(warmup, "time", SimpleNamespace(monotonic=lambda: engine.clock))
+    rate = warmup.measure_rate(engine, arena, BATCH, 2.0, batch_cost=5.0)
+    assert rate == pytest.approx(100.0)
+    alone, *batches = engine.batches
+    expected = [[0], [1], [2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13]]
+    assert alone == [13]
+    assert sorted({tuple(batch) for batch in batches}) == [tuple(batch) for batch in expected]
+    counts = [batches.count(batch) for batch in expected]
+    assert max(counts) - min(counts) <= 2
+
+
+def test_a_budget_of_work_counts_samples_where_they_are_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Paced(0.1)
+    monkeypatch.setattr(warmup, "time", SimpleNamespace(monotonic=lambda: engine.clock))
+    warmup.measure_rate(engine, arena_of([1.0] * 9), 16, 2.0, batch_cost=BATCH)
+    assert {len(batch) for batch in engine.batches} == {1, BATCH}
+
+
 def test_batches_are_scattered_where_samples_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = Paced(0.1), Paced(0.1)
     arena = arena_of([1.0] * 50)

@@ -24,7 +24,8 @@ def attention(
     if rate is None or progress.done is None or progress.gone_s < SETTLED_S:
         return []
     notes = []
-    if SCENARIOS[scenario].at_once and measured_rate and rate < SLOW * measured_rate:
+    comparable = SCENARIOS[scenario].at_once and progress.even
+    if comparable and measured_rate and rate < SLOW * measured_rate:
         notes.append(
             f"{100 * rate / measured_rate:.0f}% of the {measured_rate:.4g} samples/s measured at"
             " warm-up: is the machine busy with something else? (loadrun doctor)"
