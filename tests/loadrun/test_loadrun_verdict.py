@@ -111,7 +111,7 @@ def test_costs_bound_the_rate_and_say_what_a_long_sample_takes() -> None:
     assert told.startswith("no rate would do: a lone sample takes 116 ms; ")
     # The quickest one is cheap.
     result = server(perf_constraints_met=False, latencies_ms={"min": 25.0, "p99": 40.0})
-    told = cure(result, serving=replace(serving, rate=40.0))
+    told = cure(result, served=replace(serving, rate=40.0))
     assert told.startswith("no rate would do: a lone sample takes 150 ms; ")
 
 
