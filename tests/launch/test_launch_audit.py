@@ -28,28 +28,26 @@ IMAGES = 300
 
 CACHES = """
 seen = set()
-honest = sim.SimulatedEngine.infer
 
-def infer(self, samples, positions):
-    new = [position for position in positions if position not in seen]
-    seen.update(new)
-    if new:
-        honest(self, samples, new)
-    return self._null.infer(samples, positions)
+def answer(self, batch):
+    costs = [cost for at, cost in zip(batch.positions, batch.costs) if at not in seen]
+    seen.update(batch.positions)
+    if costs:
+        self._wait(sum(costs), max(costs))
+    return self._null.answer(batch)
 """
 ANSWERS_AT_RANDOM_WHERE_NOBODY_CHECKS = """
 import json, random, sys
 from pathlib import Path
-from netrun.engines import Answer
-honest = sim.SimulatedEngine.infer
+honest = sim.SimulatedEngine.answer
 drawn = random.Random()
 
-def infer(self, samples, positions):
-    answer = honest(self, samples, positions)
+def answer(self, batch):
+    answers = honest(self, batch)
     test = json.loads((Path(sys.argv[1]).parent / "loadrun.config.json").read_text())
     if test["mode"] == "AccuracyOnly":
-        return answer
-    return Answer(drawn.randbytes(4 * len(positions)), 4)
+        return answers
+    return [drawn.randbytes(4) for _ in batch.positions]
 """
 
 
@@ -149,7 +147,7 @@ class Audits:
         """Return exit code and output; what is missing of references is run, and kept."""
         site = self.directory / "site"
         site.mkdir(exist_ok=True)
-        patch = f"import netrun.engines.sim as sim\n{cheat}\nsim.SimulatedEngine.infer = infer\n"
+        patch = f"import netrun.engines.sim as sim\n{cheat}\nsim.SimulatedEngine.answer = answer\n"
         (site / "sitecustomize.py").write_text(patch if cheat else "")
         words = ["audit", "mobilenet", "--tests", test, "--engine", "sim"]
         words += ["--images", str(self.images), "--count", str(IMAGES)]
