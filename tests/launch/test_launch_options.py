@@ -126,8 +126,11 @@ def test_checked_options_come_back_from_words_and_from_json(
 ) -> None:
     with_data &= values["model"] in classifiers()
     there = {name: path if with_data else None for name, path in paths.items()}
-    # Data go by two names; that of a list of calibration data can only be of images.
-    there["data"] = None
+    # Data go by two names, and an option of another task is refused.
+    own = models.options.of_task(models.get(values["model"]))
+    strange = {option.name for option in models.options.declared()} - own
+    there |= dict.fromkeys(("data", *strange), None)
+    values |= {option.name: None for option in models.options.declared() if not option.path}
     if values["strict"]:
         values["oversubscribe"] = False
     values |= {**there, "user_conf": paths["user_conf"], "tuned": False}
