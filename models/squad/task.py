@@ -51,7 +51,51 @@ def _benchmark(name: str, share: float) -> Benchmark:
         offline_samples=10_833,
         server_ms=130.0,
         audits=("TEST01",),
+        edge="v6.1",
+        datacenter="v4.1",
     )
+
+
+_ZENODO = "https://zenodo.org/record/{0}/files/{1}"
+PUBLISHED = (
+    PublishedFile(
+        "model.pytorch",
+        _ZENODO.format(3733896, "model.pytorch"),
+        "MLPerf's reference in float32, F1 90.874",
+        "md5:00fbcbfaebfa20d87ac9885120a6e9b4",
+    ),
+    PublishedFile(
+        "vocab.txt",
+        _ZENODO.format(3733868, "vocab.txt"),
+        "its vocabulary, which belongs beside the weights",
+        "md5:64800d5d8528ce344256daf115d4965e",
+    ),
+    PublishedFile(
+        "dev-v1.1.json",
+        "https://rajpurkar.github.io/SQuAD-explorer/dataset/dev-v1.1.json",
+        "SQuAD v1.1's dev set: --data",
+        "md5:3e85deb501d4e538b6bc56f786231552",
+    ),
+    PublishedFile(
+        "pytorch_model.bin",
+        _ZENODO.format(4792496, "pytorch_model.bin"),
+        "MLPerf's trained for int8, F1 90.633",
+        "md5:0734c580cb53b4b56a3f400771ffcb7c",
+    ),
+    PublishedFile(
+        "model.onnx",
+        _ZENODO.format(3733910, "model.onnx"),
+        "the reference as ONNX",
+        "md5:819b25b19cd8e59080c10892689750ca",
+    ),
+    PublishedFile(
+        "bert_large_v1_1_fake_quant.onnx",
+        _ZENODO.format(3750364, "bert_large_v1_1_fake_quant.onnx"),
+        "trained for int8, as ONNX, F1 90.067",
+        "md5:45f88ffb2915362242703c85c38ec2d4",
+    ),
+)
+"""What `loadrun fetch bert` knows; the first is what it fetches by itself."""
 
 
 class Squad(Task):
@@ -78,6 +122,7 @@ class Squad(Task):
     unit = "tokens"
     items = "windows"
     truths = "answers"
+    published = PUBLISHED
 
     def data(self, sources: Sources) -> DataSet:
         """The windows of a SQuAD v1.1 file, or seeded sequences. Raises InputError."""
@@ -153,44 +198,3 @@ class Squad(Task):
 
 
 SQUAD = Squad()
-
-_ZENODO = "https://zenodo.org/record/{0}/files/{1}"
-PUBLISHED = (
-    PublishedFile(
-        "model.pytorch",
-        _ZENODO.format(3733896, "model.pytorch"),
-        "MLPerf's reference in float32, F1 90.874",
-        "md5:00fbcbfaebfa20d87ac9885120a6e9b4",
-    ),
-    PublishedFile(
-        "vocab.txt",
-        _ZENODO.format(3733868, "vocab.txt"),
-        "its vocabulary, which belongs beside the weights",
-        "md5:64800d5d8528ce344256daf115d4965e",
-    ),
-    PublishedFile(
-        "dev-v1.1.json",
-        "https://rajpurkar.github.io/SQuAD-explorer/dataset/dev-v1.1.json",
-        "SQuAD v1.1's dev set: --data",
-        "md5:3e85deb501d4e538b6bc56f786231552",
-    ),
-    PublishedFile(
-        "pytorch_model.bin",
-        _ZENODO.format(4792496, "pytorch_model.bin"),
-        "MLPerf's trained for int8, F1 90.633",
-        "md5:0734c580cb53b4b56a3f400771ffcb7c",
-    ),
-    PublishedFile(
-        "model.onnx",
-        _ZENODO.format(3733910, "model.onnx"),
-        "the reference as ONNX",
-        "md5:819b25b19cd8e59080c10892689750ca",
-    ),
-    PublishedFile(
-        "bert_large_v1_1_fake_quant.onnx",
-        _ZENODO.format(3750364, "bert_large_v1_1_fake_quant.onnx"),
-        "trained for int8, as ONNX, F1 90.067",
-        "md5:45f88ffb2915362242703c85c38ec2d4",
-    ),
-)
-"""What `loadrun fetch bert` knows; the first is what it fetches by itself."""
