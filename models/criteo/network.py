@@ -9,6 +9,8 @@ by the mapping of `models.criteo.weights`.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ from models.criteo.shapes import DENSE, Shape
 def mlp(widths: tuple[int, ...], activate_last: bool) -> nn.Sequential:
     """Return linear layers with ReLUs between them; their numbers skip the ReLUs."""
     layers: list[nn.Module] = []
-    for i, (narrow, wide) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (narrow, wide) in enumerate(itertools.pairwise(widths)):
         layers.append(nn.Linear(narrow, wide))
         if activate_last or i < len(widths) - 2:
             layers.append(nn.ReLU())
@@ -26,38 +28,48 @@ def mlp(widths: tuple[int, ...], activate_last: bool) -> nn.Sequential:
 
 
 class Tables(nn.Module):
-    """All embedding tables, one below the other, so that one gather reads all rows of a batch.
+    """All embedding tables.
 
-    `weight` is [sum of rows, width]: float32, bfloat16, or int8 with one `scale` a table.
+    Either `sources`, one [rows, width] each as a checkpoint has them, or `weight` [sum of rows,
+    width] with the tables one below the other, of which one gather reads all rows of a batch:
+    float32, bfloat16, or int8 with a `scale` for each table.
     """
 
     first: Tensor
+    table: Tensor
     scale: Tensor
     weight: Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        counts = torch.tensor(shape.rows)
-        hot = torch.tensor(shape.hot)
+        counts, hot = torch.tensor(shape.rows), torch.tensor(shape.hot)
         firsts = torch.cumsum(counts, 0) - counts
-        self._single = max(shape.hot) == 1
-        self._count = len(shape.rows)
+        self.hot = shape.hot
+        self.sources: list[Tensor] = []
         self.register_buffer("first", firsts.repeat_interleave(hot), persistent=False)
-        table = torch.arange(self._count).repeat_interleave(hot)
+        table = torch.arange(len(shape.rows)).repeat_interleave(hot)
         self.register_buffer("table", table, persistent=False)
-        self.register_buffer("scale", torch.ones(self._count), persistent=False)
+        self.register_buffer("scale", torch.ones(len(shape.rows)), persistent=False)
         self.register_buffer("weight", torch.empty(0), persistent=False)
 
     def forward(self, sparse: Tensor) -> Tensor:
-        """Return the sums of rows, float32 or bfloat16 [n, tables, width], of int32 [n, lookups]."""
+        """Return the sums of rows, float [n, tables, width], of int32 [n, lookups]."""
+        found = self._found(sparse)
+        if max(self.hot) == 1:
+            return found
+        sums = found.new_zeros(len(sparse), len(self.hot), found.shape[2])
+        return sums.index_add_(1, self.table, found)
+
+    def _found(self, sparse: Tensor) -> Tensor:
+        if self.sources:
+            columns = sparse.split(self.hot, dim=1)
+            rows = [source[c.long()] for source, c in zip(self.sources, columns, strict=True)]
+            return torch.cat(rows, 1).float()
         rows = (sparse + self.first).reshape(-1)
         found = self.weight.index_select(0, rows).view(len(sparse), -1, self.weight.shape[1])
         if found.dtype == torch.int8:
-            found = found.float() * self.scale[self.table][:, None]
-        if self._single:
-            return found
-        sums = found.new_zeros(len(sparse), self._count, found.shape[2])
-        return sums.index_add_(1, self.table, found)
+            return found.to(torch.bfloat16) * self.scale[self.table].to(torch.bfloat16)[:, None]
+        return found
 
 
 class CrossLayers(nn.Module):
@@ -86,9 +98,7 @@ class DLRM(nn.Module):
         self.shape = shape
         self.bot_l = mlp((DENSE, *shape.bottom), activate_last=True)
         self.tables = Tables(shape)
-        self.cross = (
-            CrossLayers(shape.interaction, shape.cross_rank) if shape.cross_rank else None
-        )
+        self.cross = CrossLayers(shape.interaction, shape.cross_rank) if shape.cross_rank else None
         self.top_l = mlp((shape.interaction, *shape.top), activate_last=False)
         rows, columns = torch.tril_indices(shape.features, shape.features, -1)
         # Positions in the product of all with all, row by row below its diagonal.

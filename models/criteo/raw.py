@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -49,7 +50,7 @@ def blocks(path: Path, skip: int = 0) -> Iterator[tuple[int, list[bytes]]]:
             for _ in range(skip):
                 file.readline()
                 number += 1
-            while lines := [line for line, _ in zip(file, range(BLOCK), strict=False)]:
+            while lines := list(itertools.islice(file, BLOCK)):
                 yield number, lines
                 number += len(lines)
         except (OSError, EOFError) as error:
@@ -77,7 +78,7 @@ def parse(path: Path, number: int, lines: Sequence[bytes], modulus: int) -> np.n
 
 
 def numbered(rows: np.ndarray, numbers: Numbers) -> np.ndarray:
-    """Replace categories, in place, by their numbers in order of first sight; new ones are added."""
+    """Replace categories, in place, by their numbers in order of first sight."""
     for column, known in enumerate(numbers):
         values = rows[:, 1 + DENSE + column]
         rows[:, 1 + DENSE + column] = [known.setdefault(v, len(known)) for v in values.tolist()]

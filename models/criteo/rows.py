@@ -21,6 +21,7 @@ import numpy.typing as npt
 from base.errors import InputError
 from base.files import locked, put_in_place, reserve
 from models.criteo.shapes import DENSE, SPARSE
+from models.mapped import MappedArray, npy
 from models.workers import Progress, silent
 
 COLUMNS = 1 + DENSE + SPARSE
@@ -39,8 +40,10 @@ class Block(NamedTuple):
 class Rows(Protocol):
     """User-item pairs in order; nothing is read before it is asked for."""
 
-    files: Sequence[Path]
-    """What the rows are read from."""
+    @property
+    def files(self) -> Sequence[Path]:
+        """What the rows are read from."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -55,33 +58,34 @@ class Rows(Protocol):
 
 def logarithms(integers: Array) -> Array:
     """Return log(1 + x) as float32, of negative numbers log(1), as the reference does."""
-    return np.log(np.maximum(integers, 0).astype(np.float32) + np.float32(1))
+    shifted = np.maximum(integers, 0).astype(np.float32) + np.float32(1)
+    found: Array = np.log(shifted)
+    return found
 
 
 @dataclass(frozen=True)
 class BinaryRows:
     """Rows of the reference's binary test file (`--mlperf-bin-loader`)."""
 
-    path: Path
-    table: Array
-    """int32 [n, 40], mapped."""
+    table: MappedArray
+    """int32 [n, 40]."""
 
     @property
     def files(self) -> Sequence[Path]:
         """The one file."""
-        return (self.path,)
+        return (self.table.path,)
 
     def __len__(self) -> int:
         return len(self.table)
 
     def block(self, first: int, end: int) -> Block:
         """Return these rows."""
-        rows = self.table[first:end]
+        rows = self.table.array[first:end]
         return Block(logarithms(rows[:, 1 : 1 + DENSE]), np.ascontiguousarray(rows[:, 1 + DENSE :]))
 
     def labels(self, first: int, end: int) -> Array:
         """Return the first column."""
-        return self.table[first:end, 0].astype(np.uint8)
+        return self.table.array[first:end, 0].astype(np.uint8)
 
 
 def binary_rows(path: Path) -> BinaryRows:
@@ -95,11 +99,11 @@ def binary_rows(path: Path) -> BinaryRows:
             f"{path}: {size:,} bytes are no rows of {COLUMNS} int32 (label, {DENSE} integers, "
             f"{SPARSE} indices)"
         )
-    table = np.memmap(path, "<i4", "r", shape=(size // (4 * COLUMNS), COLUMNS))
-    label = table[: 1 << 16, 0]
+    table = MappedArray(path, "<i4", (size // (4 * COLUMNS), COLUMNS))
+    label = table.array[: 1 << 16, 0]
     if label.min() < 0 or label.max() > 1:
         raise InputError(f"{path}: its first column holds {label.max()}, expected labels 0 and 1")
-    return BinaryRows(path, table)
+    return BinaryRows(table)
 
 
 @dataclass(frozen=True)
@@ -107,11 +111,11 @@ class ArrayRows:
     """Rows whose columns lie in arrays of their own, mapped."""
 
     files: Sequence[Path]
-    dense: Array
+    dense: MappedArray
     """[n, 13]: float32 logarithms, or integers."""
-    sparse: Sequence[Array]
+    sparse: Sequence[MappedArray]
     """One [n, lookups] for all tables, or one [n, k] for each."""
-    clicked: Array
+    clicked: MappedArray
     count: int
     """Rows that are served, from the first on."""
 
@@ -120,16 +124,16 @@ class ArrayRows:
 
     def block(self, first: int, end: int) -> Block:
         """Return these rows."""
-        dense = self.dense[first:end]
+        dense = self.dense.array[first:end]
         if dense.dtype.kind != "f":
             dense = logarithms(dense)
-        parts = [part[first:end].reshape(end - first, -1) for part in self.sparse]
+        parts = [part.array[first:end].reshape(end - first, -1) for part in self.sparse]
         sparse = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         return Block(dense.astype(np.float32), sparse.astype(np.int32))
 
     def labels(self, first: int, end: int) -> Array:
         """Return the labels."""
-        return self.clicked[first:end].reshape(-1).astype(np.uint8)
+        return self.clicked.array[first:end].reshape(-1).astype(np.uint8)
 
 
 def multihot_rows(folder: Path, hot: Sequence[int], day: str = "day_23") -> ArrayRows:
@@ -139,19 +143,19 @@ def multihot_rows(folder: Path, hot: Sequence[int], day: str = "day_23") -> Arra
     packed = folder / f"{day}_sparse_multi_hot.npz"
     if unpacked.is_dir():
         files = [unpacked / f"{k}.npy" for k in range(len(hot))]
-        sparse = [_mapped(file) for file in files]
+        sparse = [npy(file) for file in files]
     elif packed.is_file():
         files = [packed]
         sparse = [stored_member(packed, f"{k}.npy") for k in range(len(hot))]
     else:
         raise InputError(f"{folder}: holds neither {unpacked.name}/ nor {packed.name}")
-    for table, (array, width) in enumerate(zip(sparse, hot, strict=True)):
-        if array.ndim != 2 or array.shape[1] != width:
+    for table, (found, width) in enumerate(zip(sparse, hot, strict=True)):
+        if len(found.shape) != 2 or found.shape[1] != width:
             raise InputError(
                 f"{files[table if len(files) > 1 else 0]}: table {table} has indices of shape "
-                f"{list(array.shape)}, expected [n, {width}]"
+                f"{list(found.shape)}, expected [n, {width}]"
             )
-    arrays = [_mapped(dense), _mapped(labels), *sparse]
+    arrays = [npy(dense), npy(labels), *sparse]
     lengths = sorted({len(array) for array in arrays})
     if len(lengths) > 1:
         raise InputError(f"{folder}: its arrays have {' and '.join(map(str, lengths))} rows")
@@ -162,7 +166,7 @@ def processed_rows(path: Path, cache: Path, progress: Progress = silent) -> Arra
     """Map facebookresearch's processed .npz; what is compressed is unpacked in `cache` first."""
     members = {name: member_mapped(path, f"{name}.npy", cache, progress) for name in _PROCESSED}
     dense, sparse, clicked = (members[name] for name in _PROCESSED)
-    if dense.ndim != 2 or dense.shape[1] != DENSE or sparse.ndim != 2 or sparse.shape[1] != SPARSE:
+    if dense.shape[1:] != (DENSE,) or sparse.shape[1:] != (SPARSE,):
         raise InputError(
             f"{path}: X_int {list(dense.shape)} and X_cat {list(sparse.shape)}, expected [n, "
             f"{DENSE}] and [n, {SPARSE}]"
@@ -173,16 +177,6 @@ def processed_rows(path: Path, cache: Path, progress: Progress = silent) -> Arra
 
 
 _PROCESSED = ("X_int", "X_cat", "y")
-
-
-def _mapped(path: Path) -> Array:
-    try:
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError:
-        raise InputError(f"{path}: not a .npy file of numbers") from None
-    return array
 
 
 class _Member(NamedTuple):
@@ -220,7 +214,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
         raise InputError(f"{path}: not a whole .npz file") from None
 
 
-def stored_member(path: Path, name: str) -> Array:
+def stored_member(path: Path, name: str) -> MappedArray:
     """Map an array of an .npz that is not compressed, where it lies. Raises InputError."""
     with _opened(path) as archive:
         member = _described(path, archive, name)
@@ -233,15 +227,15 @@ def stored_member(path: Path, name: str) -> Array:
             lengths = file.read(4)
         named, extra = int.from_bytes(lengths[:2], "little"), int.from_bytes(lengths[2:], "little")
         offset = info.header_offset + 30 + named + extra + member.start
-    return np.memmap(path, member.dtype, "r", offset, member.shape)
+    return MappedArray(path, member.dtype.str, member.shape, offset)
 
 
-def member_mapped(path: Path, name: str, cache: Path, progress: Progress = silent) -> Array:
+def member_mapped(path: Path, name: str, cache: Path, progress: Progress = silent) -> MappedArray:
     """Map an array of an .npz, unpacked into `cache` where it is compressed. Raises InputError."""
     with _opened(path) as archive:
         if name in archive.namelist() and not archive.getinfo(name).compress_type:
             return stored_member(path, name)
-        member = _described(path, archive, name)
+        _described(path, archive, name)
         info = archive.getinfo(name)
         found = path.stat()
         facts = f"{found.st_size}-{found.st_mtime_ns}-{info.CRC:08x}"
@@ -250,7 +244,7 @@ def member_mapped(path: Path, name: str, cache: Path, progress: Progress = silen
             with locked(target):
                 if not target.is_file():
                     _unpack(archive, name, info.file_size, target, progress)
-    return _mapped(target)
+    return npy(target)
 
 
 def _unpack(

@@ -6,9 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-def roc_auc(
-    clicked: npt.NDArray[np.uint8], predicted: npt.NDArray[np.float32]
-) -> float:
+def roc_auc(clicked: npt.NDArray[np.uint8], predicted: npt.NDArray[np.float32]) -> float:
     """Return the probability that a clicked pair is predicted higher than one that is not.
 
     Equal predictions count a half: the Mann-Whitney statistic with mean ranks (Fawcett 2006). NaN

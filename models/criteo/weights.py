@@ -17,6 +17,8 @@ from models.errors import WeightsError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from models.criteo.network import DLRM
+
 _V2 = (
     (r"dense_arch\.model\._mlp\.(\d+)\._linear\.(weight|bias)", "bot_l.{0}x2.{1}"),
     (r"over_arch\.model\.0\._mlp\.(\d+)\._linear\.(weight|bias)", "top_l.{0}x2.{1}"),
@@ -47,7 +49,7 @@ def our_name(name: str, layers: int = 4) -> str:
 
 
 def read_mapped(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint by our names, mapped from the file. Raises WeightsError."""
+    """Return a checkpoint's tensors by our names, mapped from the file. Raises WeightsError."""
     import torch
 
     try:
@@ -88,3 +90,22 @@ def differing_tables(shape: Shape, expected: Shape) -> list[str]:
         for i, (rows, wanted) in enumerate(zip(shape.rows, expected.rows, strict=True))
         if rows != wanted
     ]
+
+
+def network(path: Path) -> DLRM:
+    """Return the float32 network of a checkpoint, in evaluation mode. Raises WeightsError.
+
+    Its tables are the file's, mapped: nothing of them is copied.
+    """
+    from models.criteo.network import DLRM
+
+    tensors = read_mapped(path)
+    shape = shape_of(path, tensors)
+    built: DLRM = DLRM(shape).eval()
+    others = {n: t.float() for n, t in tensors.items() if not n.startswith("emb_l.")}
+    try:
+        built.load_state_dict(others, strict=True)
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: does not fit DLRM ({str(error).splitlines()[-1]})") from None
+    built.tables.sources = [tensors[f"emb_l.{i}.weight"] for i in range(len(shape.rows))]
+    return built
