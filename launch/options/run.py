@@ -85,13 +85,13 @@ class RunOptions(Options):
     )
     task: str | None = option(
         "--task NAME",
-        "of MODEL.onnx, a network of your own: whose data and metric it is for (imagenet)",
+        "of FILE.onnx, a network of your own: whose data and metric it is for (imagenet)",
         ENGINE,
         names=lambda: ("imagenet",),
     )
     like: str | None = option(
-        "--like MODEL",
-        "of MODEL.onnx: images are preprocessed as this model's (default resnet50)",
+        "--like NAME",
+        "of FILE.onnx: images are preprocessed as this model's (default resnet50)",
         ENGINE,
         names=models.names,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class CriteoData:
     lookups: int
     synthetic: bool = False
     preparation: str = "criteo-1"
+    notes: Sequence[str] = ()
+    scored: bool = True
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -46,6 +48,11 @@ class CriteoData:
             Field("dense", "<f4", (None, DENSE)),
             Field("sparse", "<i4", (None, self.lookups)),
         )
+
+    @property
+    def truth(self) -> str:
+        """The clicks of the rows."""
+        return "drawn from the network's own rates" if self.synthetic else f"of {self.name}"
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

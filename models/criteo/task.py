@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from base.errors import InputError
+from base.unchanged import file_digest
 from models.criteo import score, synthetic
 from models.criteo.aggregate import OFFICIAL_SAMPLES, QUANTILES
 from models.criteo.dataset import Aggregation, CriteoData, open_rows
 from models.criteo.shapes import DENSE, MULTIHOT, TERABYTE_40M, Shape
-from models.imagenet.content import file_digest
 from models.task import Array, Batch, Benchmark, DataSet, Field, Part, Run, Score, Sources, Task
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ PAIRS = 2048
 """Pairs that go through the network together: what they touch stays in a core's caches."""
 
 
-def _benchmarks(name: str, conf: str, auc: float, server_ms: float) -> tuple[Benchmark, ...]:
+def _benchmarks(name: str, auc: float, server_ms: float, last_round: str) -> tuple[Benchmark, ...]:
     return tuple(
         Benchmark(
             name=f"{name}-{percent}",
-            conf=conf,
+            conf=name,
             metric="AUC",
             reference=auc,
             share=share,
@@ -37,7 +37,8 @@ def _benchmarks(name: str, conf: str, auc: float, server_ms: float) -> tuple[Ben
             samples=OFFICIAL_SAMPLES,
             performance_samples=204_800,
             server_ms=server_ms,
-            audits=("TEST01", "TEST04"),
+            audits=("TEST01",),
+            datacenter=last_round,
         )
         for percent, share in (("99", 0.99), ("99.9", 0.999))
     )
@@ -53,6 +54,7 @@ class DLRMTask(Task):
     benchmarks: tuple[Benchmark, ...]
     aliases: tuple[str, ...] = ()
     unit: str = "pairs"
+    truths: str = "clicks"
     answer_bytes: int = 4 * max(QUANTILES)
 
     @property
@@ -150,13 +152,13 @@ DLRM = DLRMTask(
     name="dlrm",
     title="DLRM, Criteo Terabyte",
     shape=TERABYTE_40M,
-    benchmarks=_benchmarks("dlrm", "dlrm", 80.25, 30),
+    benchmarks=_benchmarks("dlrm", 80.25, 30, "v3.0"),
     aliases=("dlrm-terabyte", "dlrm-v1"),
 )
 DLRM_V2 = DLRMTask(
     name="dlrm-v2",
     title="DLRM-v2 (DCN), multi-hot Criteo",
     shape=MULTIHOT,
-    benchmarks=_benchmarks("dlrm-v2", "dlrm-v2", 80.31, 60),
+    benchmarks=_benchmarks("dlrm-v2", 80.31, 60, "v5.1"),
     aliases=("dlrm-dcn", "dlrmv2"),
 )

@@ -134,7 +134,7 @@ def test_checked_options_come_back_from_words_and_from_json(
     if values["strict"]:
         values["oversubscribe"] = False
     values |= {**there, "user_conf": paths["user_conf"], "tuned": False}
-    # These are of a network of the user's own.
+    # They are part of the name of an ONNX file.
     values |= {"task": None, "like": None}
     # Most that exclude each other are of these.
     values |= {"audit": None} if values["mode"] != "PerformanceOnly" else {}
@@ -328,3 +328,11 @@ def test_a_label_that_is_not_one_line_is_refused(
 def test_a_label_of_spaces_is_none() -> None:
     assert parse(["resnet50", "--label", " "]).label is None
     assert parse(["resnet50", "--label", " größer: 2 µs "]).label == "größer: 2 µs"
+
+
+def test_what_an_onnx_file_is_for_becomes_part_of_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    file.touch()
+    options = read_options(parse([str(file), "--task", "imagenet", "--like", "mobilenet"]))
+    assert options.model == f"{file}:mobilenet"
+    assert read_options(parse(options.words())).model == options.model

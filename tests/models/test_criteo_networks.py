@@ -14,7 +14,6 @@ from models.criteo.network import DLRM, CrossLayers, Tables
 from models.criteo.shapes import MULTIHOT, TERABYTE_10M, TERABYTE_40M, Shape, of_state
 from models.errors import WeightsError
 
-SHARED = Path(os.environ.get("LOADRUN_SHARED_DATA", Path(__file__).parents[3] / "shared/data"))
 V2 = Shape((8, 4), (8, 8, 8, 8, 1), (9, 5), (3, 1), cross_rank=2)
 
 
@@ -26,11 +25,9 @@ def test_the_published_sizes_add_up() -> None:
     assert (MULTIHOT.lookups, MULTIHOT.interaction) == (214, 3456)
 
 
-def test_the_trained_network_gives_its_published_answers(tmp_path: Path) -> None:
-    path = SHARED / "weights/small/dlrm_small.pt"
-    if not path.exists():
-        pytest.skip(f"{path} is not here (LOADRUN_SHARED_DATA)")
-    raw.to_binary(SHARED / "criteo/criteo_dev.tsv.gz", tmp_path / "dev.bin", 2000, False)
+def test_the_trained_network_gives_its_published_answers(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "weights/small/dlrm_small.pt"
+    raw.to_binary(shared_data / "criteo/criteo_dev.tsv.gz", tmp_path / "dev.bin", 2000, False)
     data = rows.binary_rows(tmp_path / "dev.bin")
     with torch.inference_mode():
         logits = weights.network(path)(*map(torch.from_numpy, data.block(0, len(data))))
