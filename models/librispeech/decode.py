@@ -24,13 +24,10 @@ MOST = 30
 """Labels that are spelt at one frame at most (MLPerf's rule)."""
 
 
-def greedy(
-    encoded: Array, lengths: Array, prediction: Run, joint: Run, state: tuple[int, int]
-) -> list[list[int]]:
+def greedy(encoded: Array, lengths: Array, prediction: Run, joint: Run) -> list[list[int]]:
     """Return the labels of each utterance.
 
-    `encoded` is float32 [n, T, J], of which `lengths` int [n] frames are valid; `state` is layers
-    and width of the prediction network's state.
+    `encoded` is float32 [n, T, J], of which `lengths` int [n] frames are valid.
     """
     count = len(encoded)
     spelt: list[list[int]] = [[] for _ in range(count)]
@@ -42,10 +39,11 @@ def greedy(
     """Labels that were spelt at this frame."""
     found = prediction(
         label=np.full(count, BLANK, np.int64),
-        hidden=np.zeros((count, *state), np.float32),
-        cell=np.zeros((count, *state), np.float32),
+        # Without a state: the start.
+        hidden=np.zeros((count, 0, 0), np.float32),
+        cell=np.zeros((count, 0, 0), np.float32),
     )
-    predicted, hidden, cell = (np.array(found[name]) for name in ("half", "hidden", "cell"))
+    predicted, hidden, cell = (np.array(found[name]) for name in ("predicted", "hidden", "cell"))
     while len(who):
         labels = _next_labels(encoded, lengths, predicted, who, frame, at_frame, joint)
         going = labels != BLANK
@@ -63,7 +61,7 @@ def greedy(
         who = who_next
         if len(who):
             found = prediction(label=labels, hidden=hidden[who], cell=cell[who])
-            predicted[who] = found["half"]
+            predicted[who] = found["predicted"]
             hidden[who], cell[who] = found["hidden"], found["cell"]
     return spelt
 

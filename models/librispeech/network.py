@@ -81,9 +81,14 @@ class Prediction(nn.Module):
         self.joint_side = nn.Linear(sizes.prediction, sizes.joint, bias=False)
 
     def forward(self, label: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return [n, J] and the new state [n, layers, width] twice, of labels int64 [n]."""
+        """Return [n, J] and the new state [n, layers, width] twice, of labels int64 [n].
+
+        A state without layers is the start's.
+        """
         state = (hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous())
-        found, (hidden, cell) = self.dec_rnn.lstm(self.embed(label)[None], state)
+        found, (hidden, cell) = self.dec_rnn.lstm(
+            self.embed(label)[None], state if hidden.shape[1] else None
+        )
         return self.joint_side(found[0]), hidden.transpose(0, 1), cell.transpose(0, 1)
 
 
