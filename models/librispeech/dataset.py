@@ -11,7 +11,7 @@ from typing import Any
 import numpy.typing as npt
 
 from base.errors import InputError
-from models.imagenet.content import file_digest
+from base.unchanged import file_digest
 from models.librispeech import sounds
 from models.librispeech.features import Frames
 from models.librispeech.labels import normalised
@@ -34,11 +34,18 @@ class Speech:
     dtype: str
     synthetic: bool = False
     preparation: str = "speech-1"
+    notes: Sequence[str] = ()
+    scored: bool = True
 
     @property
     def fields(self) -> tuple[Field, ...]:
         """The wave: as 16 bits where all files have no more."""
         return (Field("wave", self.dtype, (None,)),)
+
+    @property
+    def truth(self) -> str:
+        """The transcripts that came with the sounds."""
+        return f"of {self.name}"
 
     def __len__(self) -> int:
         return len(self.files)
