@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,15 +45,33 @@ class Truth(Protocol):
         ...
 
 
+class Judged(ABC):
+    """A data set (`models.task.DataSet`) whose images have ids, and objects in them."""
+
+    @property
+    @abstractmethod
+    def image_ids(self) -> Sequence[int]:
+        """Ids by sample index."""
+
+    @property
+    @abstractmethod
+    def categories(self) -> Sequence[int]:
+        """Ids of all categories that are scored, ascending."""
+
+    @abstractmethod
+    def truth(self, indices: Sequence[int]) -> dict[str, Any]:
+        """The objects in the images of these indices. Raises InputError where nobody knows."""
+
+
 @dataclass(frozen=True)
-class DetectionData:
+class DetectionData(Judged):
     """Images in LoadGen's order, which is that of the annotations' list of images."""
 
     task: DetectionTask
     name: str
     root: Path
     files: tuple[Path, ...]
-    image_ids: tuple[int, ...]
+    ids: tuple[int, ...]
     dtype: str
     """Of a sample's pixels: `|u1` or `<f4`."""
     preprocessed: bool
@@ -84,6 +103,11 @@ class DetectionData:
         """The preprocessing, with its version."""
         kind = "stored-" if self.preprocessed else ""
         return f"{self.task.preprocessing}-{kind}{self.dtype[1:]}"
+
+    @property
+    def image_ids(self) -> Sequence[int]:
+        """As the annotations have them."""
+        return self.ids
 
     @property
     def categories(self) -> Sequence[int]:
@@ -178,7 +202,7 @@ def image_data(task: DetectionTask, sources: Sources) -> DetectionData:
         name=name,
         root=root,
         files=tuple(files),
-        image_ids=ids,
+        ids=ids,
         dtype=DTYPES[pixels],
         preprocessed=kinds.pop(),
         objects=annotations,

@@ -47,7 +47,8 @@ class _Layer:
     name: str
     shape: _Shape
     sources: frozenset[int]
-    """Numbers of the convolutions whose results it reads, through whatever lies between."""
+    """Numbers of the convolutions whose results it reads, through whatever lies between, in all
+    places where its weights are used."""
     norm: str | None = None
     weight: Array | None = None
     scale: Array | None = None
@@ -109,6 +110,8 @@ def _our_layers(exported: Any) -> tuple[list[_Layer], list[int]]:
                 if weight not in numbers:
                     numbers[weight] = len(layers)
                     layers.append(_our_layer(exported, node, weight, sources))
+                layer = layers[numbers[weight]]
+                layer.sources |= sources
                 sources = frozenset([numbers[weight]])
             made[node] = sources
     return layers, ends
@@ -143,6 +146,7 @@ def _their_layers(path: Path, proto: Any) -> tuple[list[_Layer], list[list[str]]
                 numbers[node.input[1]] = len(layers)
                 layers.append(graph.layer(node, weight, sources))
                 uses.append([])
+            layers[numbers[node.input[1]]].sources |= sources
             sources = frozenset([numbers[node.input[1]]])
             uses[numbers[node.input[1]]].append(node.output[0])
         for name in node.output:
@@ -246,7 +250,10 @@ def _paired(path: Path, ours: list[_Layer], theirs: list[_Layer]) -> dict[int, i
     """For the number of each convolution of ours that of the graph's."""
     pairs: dict[int, int] = {}
     free = dict.fromkeys(range(len(theirs)))
-    for number, layer in enumerate(ours):
+    left = dict(enumerate(ours))
+    while left:
+        number = next(n for n, layer in left.items() if layer.sources <= pairs.keys())
+        layer = left.pop(number)
         sources = frozenset(pairs[source] for source in layer.sources)
         matching = [n for n in free if theirs[n].shape == layer.shape]
         found = next((n for n in matching if theirs[n].sources == sources), None)

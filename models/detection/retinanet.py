@@ -28,6 +28,8 @@ from models.task import Array, Benchmark, Field, Part
 if TYPE_CHECKING:
     import torch
 
+    from models.detection.seeding import Heads
+
 SIZE = 800
 GRIDS = (100, 50, 25, 13, 7)
 """Cells of the levels P3 to P7, each way."""
@@ -132,6 +134,15 @@ class RetinaNetTask(DetectionTask):
         from models.detection.networks.retinanet import RetinaNet
 
         return RetinaNet(CLASSES)
+
+    branches = ("bn3",)
+
+    def heads(self) -> Heads:
+        """Both are shared by all levels."""
+        from models.detection.seeding import Heads
+
+        logits = sum(grid * grid for grid in GRIDS) * ANCHORS * CLASSES
+        return Heads("cls_logits", "bbox_reg", logits, NEAR_THRESHOLD, codes=0.2)
 
     def detections(self, outputs: Mapping[str, Array]) -> Detections:
         """What the outputs for one image say, boxes in 0..1."""

@@ -7,6 +7,7 @@ scores up to 0.3, suppresses class by class and keeps the best 100 of the image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ from models.task import Array, Benchmark, Field, Part
 
 if TYPE_CHECKING:
     import torch
+
+    from models.detection.seeding import Heads
 
 SIZE = 300
 GRIDS = (19, 10, 5, 3, 2, 1)
@@ -124,6 +127,16 @@ class SSDMobileNetTask(DetectionTask):
 
         return SSDMobileNetV1(self.classes)
 
+    head_names = ("classification", "regression")
+
+    def heads(self) -> Heads:
+        """Scores are sigmoids."""
+        from models.detection.seeding import Heads
+
+        places = sum(grid * grid * boxes for grid, boxes in zip(GRIDS, BOXES, strict=True))
+        threshold = math.log(self.threshold / (1 - self.threshold))
+        return Heads(*self.head_names, places * self.classes, threshold, codes=1.0)
+
     def detections(self, outputs: Mapping[str, Array]) -> Detections:
         """What the outputs for one image say, boxes in 0..1."""
         levels = range(len(GRIDS))
@@ -155,6 +168,8 @@ class SSDMobileNetV2Task(SSDMobileNetTask):
     category_of = np.array([KNOWN.get(label, UNKNOWN) for label in range(classes)])
     preprocessing = "ssd-mobilenet-1"
     parts = _part(classes)
+    head_names = ("cls.", "box.")
+    branches = ("project",)
     published = ()
 
     def network(self) -> torch.nn.Module:

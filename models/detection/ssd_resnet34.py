@@ -27,6 +27,8 @@ from models.task import Array, Benchmark, Field, Part
 if TYPE_CHECKING:
     import torch
 
+    from models.detection.seeding import Heads
+
 SIZE = 1200
 GRIDS = (50, 25, 13, 7, 3, 3)
 BOXES = (4, 6, 6, 6, 4, 4)
@@ -108,6 +110,16 @@ class SSDResNet34Task(DetectionTask):
         from models.detection.networks.ssd_resnet34 import SSDResNet34
 
         return SSDResNet34(CLASSES)
+
+    branches = ("bn2",)
+
+    def heads(self) -> Heads:
+        """Classes come before boxes among the channels; the background's logits are 0."""
+        from models.detection.seeding import Heads
+
+        places = sum(grid * grid * boxes for grid, boxes in zip(GRIDS, BOXES, strict=True))
+        threshold = math.log(THRESHOLD / (1 - THRESHOLD))
+        return Heads("conf.", "loc.", places * CLASSES, threshold, 1.0, background=CLASSES)
 
     def detections(self, outputs: Mapping[str, Array]) -> Detections:
         """What the outputs for one image say, boxes in 0..1."""

@@ -18,7 +18,7 @@ from models.task import Array, Batch, DataSet, Run, Score, Sources, Task
 if TYPE_CHECKING:
     import torch
 
-    from models.detection.data import DetectionData
+    from models.detection.seeding import Heads
 
 __all__ = ["DetectionTask", "Resize"]
 
@@ -38,6 +38,8 @@ class DetectionTask(Task):
     """Where annotations stand in an image folder, when none are given."""
     image_folders: tuple[str, ...]
     """Sub-folders that images may lie in."""
+    branches: tuple[str, ...] = ()
+    """Ends of the names of layers that end a residual branch."""
     published: tuple[PublishedFile, ...] = ()
     """Weights that `loadrun fetch` gets; the first is MLPerf's reference."""
 
@@ -53,7 +55,11 @@ class DetectionTask(Task):
     def detections(self, outputs: Mapping[str, Array]) -> Detections:
         """Decode the network's outputs for one image; boxes in 0..1."""
 
-    def data(self, sources: Sources) -> DetectionData:  # type: ignore[override]
+    @abstractmethod
+    def heads(self) -> Heads:
+        """What seeded weights must know of the network's outputs."""
+
+    def data(self, sources: Sources) -> DataSet:
         """The images of a folder with their annotations, or the embedded ones.
 
         Options: `annotations`, a file in COCO's format; `pixels`, `u8` (the default) or `f32`,
@@ -65,8 +71,8 @@ class DetectionTask(Task):
         if sources.data is None:
             from models.detection.synthetic import synthetic_data
 
-            return synthetic_data(self, sources)
-        return image_data(self, sources)
+            return synthetic_data(self, sources)  # type: ignore[return-value]
+        return image_data(self, sources)  # type: ignore[return-value]
 
     def graph(self, part: str, weights: Path | None) -> torch.nn.Module:
         """The network over pixels, with the weights of a file or, for None, seeded ones."""
@@ -89,10 +95,10 @@ class DetectionTask(Task):
 
     def score(self, answers: Mapping[int, bytes], data: DataSet) -> Score:
         """MAP in percent over the images that were answered. Raises InputError without a truth."""
-        from models.detection.data import DetectionData
+        from models.detection.data import Judged
         from models.detection.score import mean_average_precision
 
-        if not isinstance(data, DetectionData):
+        if not isinstance(data, Judged):
             raise TypeError(f"{data!r} is no data set of detection")
         if not answers:
             raise InputError("no sample was answered: nothing to score")

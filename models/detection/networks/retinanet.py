@@ -7,6 +7,8 @@ training are plain ones here, which in evaluation compute the same and have the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -96,16 +98,19 @@ class Pyramid(nn.Module):
         )
         self.extra_blocks = Coarse()
 
-    def forward(self, features: tuple[Tensor, Tensor, Tensor]) -> list[Tensor]:
-        """Return P3 to P7."""
+    def forward(self, features: tuple[Tensor, Tensor, Tensor]) -> Iterator[tuple[int, Tensor]]:
+        """Yield the levels as they become ready: P5, P6, P7, P4, P3, each with its number."""
         c3, c4, c5 = features
         inner5 = self.inner_blocks[2](c5)
         p5 = self.layer_blocks[2](inner5)
+        yield 5, p5
+        p6, p7 = self.extra_blocks(p5)
+        yield 6, p6
+        yield 7, p7
         inner4 = _merged(self.inner_blocks[1](c4), inner5)
-        p4 = self.layer_blocks[1](inner4)
+        yield 4, self.layer_blocks[1](inner4)
         inner3 = _merged(self.inner_blocks[0](c3), inner4)
-        p3 = self.layer_blocks[0](inner3)
-        return [p3, p4, p5, *self.extra_blocks(p5)]
+        yield 3, self.layer_blocks[0](inner3)
 
 
 def _merged(lateral: Tensor, coarse: Tensor) -> Tensor:
@@ -120,10 +125,9 @@ class Backbone(nn.Module):
         self.body = Body()
         self.fpn = Pyramid()
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Return P3 to P7."""
-        levels: list[Tensor] = self.fpn(self.body(x))
-        return levels
+    def forward(self, x: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Yield the pyramid's levels, each with its number."""
+        yield from self.fpn(self.body(x))
 
 
 class _Tower(nn.Module):
@@ -178,6 +182,9 @@ class RetinaNet(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Logits of P3 to P7, then their box codes, each [n, h, w, channels]."""
-        levels = self.backbone(x)
-        logits = [self.head.classification_head(level) for level in levels]
-        return (*logits, *(self.head.regression_head(level) for level in levels))
+        # A level's heads read it while it is in the cache.
+        logits, codes = {}, {}
+        for number, level in self.backbone(x):
+            logits[number] = self.head.classification_head(level)
+            codes[number] = self.head.regression_head(level)
+        return tuple(found[number] for found in (logits, codes) for number in sorted(found))

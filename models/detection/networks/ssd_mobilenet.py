@@ -102,19 +102,14 @@ class SSDMobileNetV1(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Box codes of six maps, [n, h, w, boxes * 4], then logits, [n, h, w, boxes * classes]."""
-        maps = []
-        for place, layer in enumerate(self.backbone):
+        boxes, classes = [], []
+        for place, layer in enumerate([*self.backbone, *self.extras]):
             x = layer(x)
-            if place in V1_MAPS:
-                maps.append(x)
-        for layer in self.extras:
-            x = layer(x)
-            maps.append(x)
-        heads = list(zip(maps, self.predictors, strict=True))
-        return (
-            *(head.regression(m).permute(0, 2, 3, 1) for m, head in heads),
-            *(head.classification(m).permute(0, 2, 3, 1) for m, head in heads),
-        )
+            if place in V1_MAPS or place >= len(self.backbone):
+                head = self.predictors[len(boxes)]
+                boxes.append(head.regression(x).permute(0, 2, 3, 1))
+                classes.append(head.classification(x).permute(0, 2, 3, 1))
+        return (*boxes, *classes)
 
 
 class Inverted(nn.Module):
@@ -167,21 +162,25 @@ class SSDMobileNetV2(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Box codes of six maps, [n, h, w, boxes * 4], then logits, [n, h, w, boxes * classes]."""
+        heads = list(zip(self.box, self.cls, strict=True))
+        found = []
         x = F.relu6(self.features[0](x))
-        maps = []
         for place in range(1, len(self.features) - 1):
             block = self.features[place]
             expanded = block.expanded(x)
             if place == V2_FIRST_MAP:
-                maps.append(expanded)
+                found.append(_both(heads[0], expanded))
             x = block.reduced(x, expanded)
-        maps.append(F.relu6(self.features[-1](x)))
-        for reduction, convolution in self.extras:
-            maps.append(F.relu6(convolution(F.relu6(reduction(maps[-1])))))
-        return (
-            *(head(m).permute(0, 2, 3, 1) for m, head in zip(maps, self.box, strict=True)),
-            *(head(m).permute(0, 2, 3, 1) for m, head in zip(maps, self.cls, strict=True)),
-        )
+        x = F.relu6(self.features[-1](x))
+        found.append(_both(heads[1], x))
+        for (reduction, convolution), head in zip(self.extras, heads[2:], strict=True):
+            x = F.relu6(convolution(F.relu6(reduction(x))))
+            found.append(_both(head, x))
+        return (*(boxes for boxes, _ in found), *(classes for _, classes in found))
+
+
+def _both(heads: tuple[nn.Module, nn.Module], x: Tensor) -> tuple[Tensor, Tensor]:
+    return heads[0](x).permute(0, 2, 3, 1), heads[1](x).permute(0, 2, 3, 1)
 
 
 def _halved(size: int) -> int:

@@ -93,14 +93,14 @@ class SSDResNet34(nn.Module):
 
         Channels count coordinates or classes first, then boxes.
         """
-        maps = [self.model(x)]
-        for block in self.additional_blocks:
-            maps.append(block(maps[-1]))
-        found = [
-            (loc(m).permute(0, 2, 3, 1), conf(m).permute(0, 2, 3, 1))
-            for m, loc, conf in zip(maps, self.loc, self.conf, strict=True)
-        ]
-        return (*(boxes for boxes, _ in found), *(classes for _, classes in found))
+        x = self.model(x)
+        boxes, classes = [], []
+        for level, (loc, conf) in enumerate(zip(self.loc, self.conf, strict=True)):
+            if level:
+                x = self.additional_blocks[level - 1](x)
+            boxes.append(loc(x).permute(0, 2, 3, 1))
+            classes.append(conf(x).permute(0, 2, 3, 1))
+        return (*boxes, *classes)
 
 
 def _head(inputs: int, outputs: int) -> nn.Conv2d:

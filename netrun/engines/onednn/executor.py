@@ -74,17 +74,22 @@ class _Chunk:
     source: _Operand
     output: _Operand
     kernels: list[Running]
+    exits: dict[str, _Operand]
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A chunk's place in a batch: its samples, and where it reads (None: the arena) and writes."""
+    """A chunk's place in a batch: its samples, and where it reads (None: the arena) and writes.
+
+    `exits` are outputs of the program that are made on the way.
+    """
 
     chunk: _Chunk
     start: int
     end: int
     source: int | None
     output: int
+    exits: list[tuple[_Operand, int]]
 
 
 class Executor:
@@ -118,6 +123,7 @@ class Executor:
         sizes = [plan_buffers(self.program, stage, stage.chunk).size for stage in self.stages]
         self._inside = _huge_pages(max(sizes))
         self._outputs = self._place_outputs()
+        self._results = self._place_results()
         self._gathered = np.zeros(
             (self.stages[0].chunk, *self._shape(self.program.input)), np.uint8
         )
@@ -133,7 +139,7 @@ class Executor:
     def run(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> NDArray[np.float32]:
         """Infer ``samples[positions]``: (len(positions), outputs), valid until the next call.
 
-        `samples` is C-contiguous uint8 (n, H, W, C). Samples that lie side by side are read where
+        Of several outputs it is the first; `results` has all. `samples` is C-contiguous uint8 (n, H, W, C). Samples that lie side by side are read where
         they are; others are gathered first.
         """
         count = len(positions)
@@ -144,8 +150,12 @@ class Executor:
             for call, arguments in part.chunk.steps:
                 if call(*arguments):
                     raise dnn.OneDNNError("a primitive failed")
-        result: NDArray[np.float32] = self._outputs[-1][:count]
+        result: NDArray[np.float32] = self._results[0][:count]
         return result
+
+    def results(self, count: int) -> list[NDArray[Any]]:
+        """All outputs of the last call of `run`, for its `count` samples."""
+        return [result[:count] for result in self._results]
 
     def profile(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> NDArray[np.int64]:
         """Nanoseconds that each operation takes in one pass over a batch, in program order.
@@ -193,6 +203,8 @@ class Executor:
             source = self._samples(samples, positions[part.start : part.end])
         part.chunk.source.move(self._lib, source)
         part.chunk.output.move(self._lib, part.output)
+        for operand, address in part.exits:
+            operand.move(self._lib, address)
 
     def _samples(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> int:
         """The address where the samples at `positions` lie one behind the other."""
@@ -227,6 +239,18 @@ class Executor:
             outputs.append(data.view(dtype).reshape(self._rows, *self._shape(stage.output)))
         return outputs
 
+    def _place_results(self) -> list[NDArray[Any]]:
+        """The program's outputs: those of stages, and room for those that are made inside."""
+        ends = {stage.output: rows for stage, rows in zip(self.stages, self._outputs, strict=True)}
+        results = []
+        for name in self.program.outputs:
+            if name not in ends:
+                size, dtype = sample_bytes(self.program, name), self.program.tensors[name]
+                memory = _huge_pages(self._rows * size)[: self._rows * size]
+                ends[name] = memory.view(dtype.numpy_dtype).reshape(self._rows, *dtype.shape)
+            results.append(ends[name])
+        return results
+
     def _shape(self, name: str) -> tuple[int, ...]:
         return self.program.tensors[name].shape
 
@@ -246,7 +270,9 @@ class Executor:
                     start, end = done + first, done + last
                     source = None if index == 0 else _address(self._outputs[index - 1], start)
                     chunk = self._chunk(index, end - start)
-                    yield _Part(chunk, start, end, source, _address(output, start))
+                    results = dict(zip(self.program.outputs, self._results, strict=True))
+                    exits = [(o, _address(results[n], start)) for n, o in chunk.exits.items()]
+                    yield _Part(chunk, start, end, source, _address(output, start), exits)
             done += size
 
     def _chunk(self, index: int, size: int) -> _Chunk:
@@ -273,11 +299,12 @@ class Executor:
         )
         buffers = plan_buffers(program, stage, size)
         source, output = _Operand(), _Operand()
+        exits = {name: _Operand() for name in stage.exits(program)}
 
         def operand(name: str) -> _Operand | None:
             if name in buffers.at_source:
                 return source
-            return output if name in buffers.at_output else None
+            return output if name in buffers.at_output else exits.get(name)
 
         def inside(name: str) -> int:
             return _address(self._inside, buffers.inside.get(name, 0))
@@ -305,7 +332,7 @@ class Executor:
                 else:
                     steps.append((_nothing, ()))
                 running.append(Running(operation, tiles.IMPLEMENTATION))
-        return _Chunk(steps, source, output, running)
+        return _Chunk(steps, source, output, running, exits)
 
     def _own_step(
         self, tiled: tiles.Tiled, size: int, field: Callable[[Arguments, str, str], None]
@@ -347,8 +374,8 @@ class Executor:
         """The name of the weights in `layout`; raises ArtifactError where they are not there."""
         known, name = self._layouts, operation.name
         if not known.count(operation):
-            for size in self._compiled.facts["layouts"][name]:
-                first = make_kernel(self._lib, self.program, operation, size).weights
+            for user, size in self._firsts(operation.layer):
+                first = make_kernel(self._lib, self.program, user, size).weights
                 assert first is not None
                 known.add(operation, first)
         number = known.find(operation, layout)
@@ -358,6 +385,13 @@ class Executor:
         if self._lib.size(layout) != self._compiled.arrays[packed].nbytes:
             raise ArtifactError(f"{self._compiled.path}: {name} has another size")
         return packed
+
+    def _firsts(self, layer: str) -> Iterator[tuple[Weighted, int]]:
+        """The operations and chunk sizes that first want each layout of a layer's weights."""
+        for operation in self.program.operations:
+            if isinstance(operation, (Convolution, Linear)) and operation.layer == layer:
+                for size in self._compiled.facts["layouts"].get(operation.name, ()):
+                    yield operation, size
 
     def _constant(self, name: str, descriptor: c_void_p) -> c_void_p:
         if name not in self._constants:
