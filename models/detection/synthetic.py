@@ -225,10 +225,8 @@ def _paint(picture: Array, x: Array, y: Array, rng: np.random.Generator) -> None
     centre = rng.uniform(0, 1, 2)
     u = (x - np.float32(centre[0])) / np.float32(across)
     v = (y - np.float32(centre[1])) / np.float32(extent)
-    if rng.random() < 0.5:
-        inside = u * u + v * v < 1
-    else:
-        inside = (np.abs(u) < 1) & (np.abs(v) < 1)
+    ellipse = rng.random() < 0.5
+    inside = u * u + v * v < 1 if ellipse else (np.abs(u) < 1) & (np.abs(v) < 1)
     rows = np.flatnonzero(inside.any(1))
     columns = np.flatnonzero(inside.any(0))
     if not len(rows):

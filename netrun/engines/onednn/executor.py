@@ -139,8 +139,9 @@ class Executor:
     def run(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> NDArray[np.float32]:
         """Infer ``samples[positions]``: (len(positions), outputs), valid until the next call.
 
-        Of several outputs it is the first; `results` has all. `samples` is C-contiguous uint8 (n, H, W, C). Samples that lie side by side are read where
-        they are; others are gathered first.
+        Of several outputs it is the first; `results` has all. `samples` is C-contiguous uint8
+        (n, H, W, C). Samples that lie side by side are read where they are; others are gathered
+        first.
         """
         count = len(positions)
         parts = self._batches.get(count) or self._batch(count)

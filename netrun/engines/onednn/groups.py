@@ -1,9 +1,9 @@
 """Grouped convolutions with few channels a group, computed in wider groups.
 
-Kernels want some dozens of channels. Those of a ResNeXt's first layers have 4 to a group, and run at
-a hundredth of the rate of a dense layer. Put together, neighbouring groups are one convolution whose
-weights are zero between them: of more products, but the answers are the same, and it may take a
-sixth of the time. How wide is best depends on layer and processor, and is measured::
+Kernels want some dozens of channels. Those of a ResNeXt's first layers have 4 to a group, and run
+at a hundredth of the rate of a dense layer. Put together, neighbouring groups are one convolution
+whose weights are zero between them: of more products, but the answers are the same, and it may take
+a sixth of the time. How wide is best depends on layer and processor, and is measured::
 
     2 groups of 2 channels     one group of 4
 
@@ -52,7 +52,7 @@ def widened(program: Program, time_of: Time, worth: float) -> Program:
 
 
 def _few_channels(program: Program, operation: Convolution) -> bool:
-    """Depthwise layers have kernels of their own; a shared layer has one width for all its users."""
+    """Not a depthwise layer, which has kernels of its own, nor one that shares its weights."""
     width = program.constants[f"{operation.layer}.weight"].shape[1]
     return operation.groups > 1 and 1 < width < WIDEST and operation.shares is None
 

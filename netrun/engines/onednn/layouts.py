@@ -4,7 +4,8 @@ oneDNN chooses a layout together with a kernel, and may choose another one for a
 samples: with AMX, 3x3 convolutions block their weights differently for small batches. A layout
 forced from another size would leave such a kernel nothing but the reference implementation, which
 takes a thousand times longer. So kernels are always chosen freely, and a layer has as many packed
-copies of its weights as there are different layouts among the kernels of the operations that use it.
+copies of its weights as there are different layouts among the kernels of all operations that use
+them.
 """
 
 from __future__ import annotations
