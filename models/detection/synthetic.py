@@ -102,7 +102,7 @@ class SyntheticImages(Judged):
         """What the network finds in fp32 and is sure of."""
         size = {"height": self.task.sample.height, "width": self.task.sample.width}
         found = self._found(indices)
-        objects = []
+        objects: list[dict[str, Any]] = []
         for index in indices:
             for left, top, right, bottom, score, label in found[index]:
                 if score > SURE:

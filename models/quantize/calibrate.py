@@ -15,6 +15,7 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 from models.program import Program
 from models.quantize.correct import correct_bias, float_weights
 from models.quantize.deploy import export_network
+from models.quantize.equalise import equalise
 from models.quantize.lower import lower, quantised_weight
 from models.quantize.quantizer import CONVOLUTIONS, LINEARS, Int8Quantizer, calls, layer_name
 from models.quantize.rounding import round_weights
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from models.task import Field
 
 BATCH = 8
+EQUALISED_ON = 16
+"""Batches that ranges of channels are taken from, to make them alike."""
 LARGE = 512 * 512
 """Pixels above which samples are calibrated on one by one: their activations take gigabytes."""
 Progress = Callable[[int, int], None]
@@ -46,6 +49,8 @@ def quantize(
     covariance, and biases are then corrected for what rounding does to mean outputs.
     """
     graph = export_network(network, sample, batch_of(sample))
+    if outputs:
+        equalise(graph, map(pixels, _batches(samples, batch_of(sample))[:EQUALISED_ON]))
     exact = float_weights(graph)
     converted, statistics = _convert(graph, samples, progress, grouped=bool(outputs))
     program = lower(converted, sample.shape, outputs)

@@ -55,4 +55,4 @@ def _weighed(
         return shift
     # An output weighs the inputs of its group alone; a depthwise channel has one, its own.
     grouped = error.reshape(groups, -1, error.shape[1]) * mean.reshape(groups, 1, -1)
-    return grouped.sum(-1, dtype=np.float32).reshape(-1)
+    return np.asarray(grouped.sum(-1), np.float32).reshape(-1)

@@ -54,7 +54,7 @@ def touched_bytes(program: Program, operation: Operation, batch: int) -> int:
     """
     source = program.tensors[operation.source]
     elements = int(np.prod(source.shape))
-    if not isinstance(operation, Linear):
+    if isinstance(operation, (Convolution, MaxPool)):
         rows, columns = (len(set().union(*axis)) for axis in _windows(program, operation))
         elements = rows * columns * source.shape[-1]
     moved = elements * source.numpy_dtype.itemsize

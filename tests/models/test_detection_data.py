@@ -137,12 +137,12 @@ def test_cms_preprocessed_images_are_used_as_they_are(openimages: Path, layout: 
         path.unlink()
     data = RETINANET.data(sources(openimages))
     assert np.array_equal(data.read(0)["image"], expected)
-    assert data.preparation != RETINANET.preprocessing
+    assert data.preparation != RETINANET.preprocessing  # type: ignore[attr-defined]
 
 
 def test_normalised_preprocessed_images(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (1200, 1200, 3)).astype(np.float32)
-    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    mean, std = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
     normalised = (pixels / np.float32(255) - mean) / std
     np.save(tmp_path / "a.jpg.npy", normalised.transpose(2, 0, 1))
     sample = SSD_RESNET34.data(sources(tmp_path)).read(0)["image"]

@@ -130,7 +130,7 @@ def slow_retinanet(outputs: dict[str, Array]) -> tuple[list[Array], list[float],
             box += [middle[0] + size[0] / 2, middle[1] + size[1] / 2]
             boxes.append(np.clip(box, 0, 800))
             scores.append(every[i])
-            labels.append(i % 264)
+            labels.append(int(i) % 264)
     kept = one_by_one(np.array(boxes), np.array(scores), np.array(labels), 0.5, 300)
     return [boxes[i] / 800 for i in kept], [scores[i] for i in kept], [labels[i] for i in kept]
 
@@ -208,7 +208,7 @@ def slow_r34(outputs: dict[str, Array]) -> tuple[list[Array], list[float], list[
         )[:200]
     ]
     chosen = [np.array(values)[best] for values in (boxes, scores, labels)]
-    kept = one_by_one(*chosen, 0.5, 200, reaching=True)
+    kept = one_by_one(chosen[0], chosen[1], chosen[2], 0.5, 200, reaching=True)
     return (
         [boxes[best[i]] for i in kept],
         [scores[best[i]] for i in kept],
@@ -235,7 +235,7 @@ def test_boxes_apart_in_both_directions_do_not_suppress_each_other() -> None:
 
 def test_nothing_found_is_an_answer_of_no_bytes() -> None:
     outputs = {
-        field.name: np.full(field.shape, -30, np.float32)  # type: ignore[arg-type]
+        field.name: np.full(field.shape, -30, np.float32)  # type: ignore[type-var]
         for field in SSD_MOBILENET.parts[0].outputs
     }
     rows = SSD_MOBILENET.detections(outputs).answer(5)
@@ -248,7 +248,7 @@ def test_nothing_found_is_an_answer_of_no_bytes() -> None:
 def test_ssd_mobilenet_answers_with_category_ids() -> None:
     shapes = {f.name: f.shape for f in SSD_MOBILENET_V2.parts[0].outputs}
     outputs = {
-        name: np.full(shape, -30 if name.startswith("classes") else 0, np.float32)  # type: ignore[arg-type]
+        name: np.full(shape, -30 if name.startswith("classes") else 0, np.float32)  # type: ignore[type-var]
         for name, shape in shapes.items()
     }
     outputs["classes5"][0, 0, 24 * 5 + 20] = 3.0  # the last box of the whole image: a dog

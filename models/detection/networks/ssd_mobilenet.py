@@ -102,7 +102,8 @@ class SSDMobileNetV1(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Box codes of six maps, [n, h, w, boxes * 4], then logits, [n, h, w, boxes * classes]."""
-        boxes, classes = [], []
+        boxes: list[Tensor] = []
+        classes: list[Tensor] = []
         for place, layer in enumerate([*self.backbone, *self.extras]):
             x = layer(x)
             if place in V1_MAPS or place >= len(self.backbone):
