@@ -27,16 +27,17 @@ def load_into(network: torch.nn.Module, path: Path, sample: SampleFormat) -> tor
 
         graph = read_graph(path)
         state = weights_for(network, graph)
-        _fill(network, state, path)
+        fill(network, state, path)
         compare(network, graph, sample)
         # It holds all weights once more.
         read_graph.forget()
     else:
-        _fill(network, read_state(path, kind, network.state_dict()), path)
+        fill(network, read_state(path, kind, network.state_dict()), path)
     return network.eval()
 
 
-def _fill(network: torch.nn.Module, given: dict[str, torch.Tensor], path: Path) -> None:
+def fill(network: torch.nn.Module, given: dict[str, torch.Tensor], path: Path) -> None:
+    """Fill the network with tensors by its own names. Raises WeightsError: what differs."""
     own = network.state_dict()
     differences = {
         "missing": [k for k in own if k not in given and not is_counter(k)],

@@ -11,6 +11,7 @@ import torch
 
 from models.errors import WeightsError
 from models.weights.kind import Kind
+from models.weights.script import is_script, read_script
 from models.weights.unpickle import StandIn, load, whole_network
 
 WRAPPERS = (
@@ -111,6 +112,8 @@ def _without_prefix(state: State) -> State:
 
 
 def _torch(path: Path) -> Iterable[tuple[tuple[str, ...], State]]:
+    if is_script(path):
+        return [((), read_script(path))]
     held = load(path)
     if isinstance(held, StandIn) and held.is_network:
         raise whole_network(path, held, None)

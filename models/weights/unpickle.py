@@ -76,9 +76,6 @@ def load(path: Path) -> Any:
     Raises WeightsError where it cannot be read so, with the line that extracts the weights where
     one would.
     """
-    if _is_script(path):
-        weights = f"torch.jit.load({str(path)!r}).state_dict()"
-        raise WeightsError(f"{path}: a TorchScript archive, not its weights; {_extract(weights)}")
     kinds: dict[str, type[StandIn]] = {}
     while True:
         try:
@@ -156,11 +153,3 @@ def _extract(weights: str, before: str = "") -> str:
 def _is_torch(path: Path) -> bool:
     with path.open("rb") as file:
         return zipfile.is_zipfile(file) or (file.seek(0) == 0 and file.read(15) == LEGACY)
-
-
-def _is_script(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-        return False

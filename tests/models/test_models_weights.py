@@ -5,6 +5,7 @@ import enum
 import functools
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -252,10 +253,47 @@ def test_a_network_itself_is_named_with_the_line_that_extracts_its_weights(
     assert loads(tmp_path / "weights.pth", network.state_dict())
 
 
-def test_a_torchscript_archive_is_named(tmp_path: Path) -> None:
+def test_a_torchscript_archive_is_read_without_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "script.pt"
+    network = classifier("mobilenet").network()
+    torch.jit.save(torch.jit.trace(network, torch.zeros(1, 3, 224, 224)), str(path))
+    monkeypatch.setattr(torch.jit, "load", None)
+    loaded = classifier("mobilenet").load_weights(path).state_dict()
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(loaded[name], tensor)
+
+
+def test_a_torchscript_archive_of_another_network_is_named(tmp_path: Path) -> None:
     path = tmp_path / "script.pt"
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(path))
-    assert f"torch.jit.load('{path}').state_dict()" in refused(path)
+    assert "unexpected: weight, bias" in refused(path)
+
+
+@pytest.mark.parametrize("named", ["os.system", "builtins.eval"])
+def test_a_torchscript_archive_that_names_other_things_is_refused(
+    tmp_path: Path, named: str
+) -> None:
+    path, other = tmp_path / "script.pt", tmp_path / "other.pt"
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(path))
+    module, _, name = named.rpartition(".")
+    call = f"c{module}\n{name}\n(X\x04\0\0\0true tR.".replace(" ", "").encode()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
+        for item in old.namelist():
+            data = old.read(item)
+            new.writestr(item, b"\x80\x02" + call if item.endswith("/data.pkl") else data)
+    assert f"names {named}, which is no tensor" in refused(other)
+
+
+def test_a_damaged_torchscript_archive_is_named(tmp_path: Path) -> None:
+    path, other = tmp_path / "script.pt", tmp_path / "other.pt"
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(path))
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
+        for item in old.namelist():
+            if "/data/" not in item:
+                new.writestr(item, old.read(item))
+    assert "a damaged TorchScript archive" in refused(other)
 
 
 def test_another_pickle_protocol_gives_the_line(

@@ -76,17 +76,22 @@ class _Chunk:
     source: _Operand
     output: _Operand
     kernels: list[Running]
+    exits: dict[str, _Operand]
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A chunk's place in a batch: its samples, and where it reads (None: the arena) and writes."""
+    """A chunk's place in a batch: its samples, and where it reads (None: the arena) and writes.
+
+    `exits` are outputs of the program that are made on the way.
+    """
 
     chunk: _Chunk
     start: int
     end: int
     source: int | None
     output: int
+    exits: list[tuple[_Operand, int]]
 
 
 class Executor:
@@ -120,6 +125,7 @@ class Executor:
         sizes = [plan_buffers(self.program, stage, stage.chunk).size for stage in self.stages]
         self._inside = _huge_pages(max(sizes))
         self._outputs = self._place_outputs()
+        self._results = self._place_results()
         self._row_shape = self._shape(self.program.input)
         self._row_bytes = sample_bytes(self.program, self.program.input)
         self._gathered = np.zeros((self.stages[0].chunk, *self._row_shape), np.uint8)
@@ -135,6 +141,8 @@ class Executor:
 
     def infer(self, rows: Rows) -> NDArray[np.float32]:
         """Infer samples: (len(rows), outputs), valid until the next call.
+
+        Of several outputs it is the first; `results` has all.
 
         `rows` are uint8 (H, W, C) each, or one array of them. What a chunk reads is read where it
         is if its samples lie side by side, and gathered first if not. Raises ValueError for rows of
@@ -155,8 +163,12 @@ class Executor:
             for call, arguments in part.chunk.steps:
                 if call(*arguments):
                     raise dnn.OneDNNError("a primitive failed")
-        result: NDArray[np.float32] = self._outputs[-1][:count]
+        result: NDArray[np.float32] = self._results[0][:count]
         return result
+
+    def results(self, count: int) -> list[NDArray[Any]]:
+        """All outputs of the last call of `run`, for its `count` samples."""
+        return [result[:count] for result in self._results]
 
     def profile(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> NDArray[np.int64]:
         """Nanoseconds that each operation takes in one pass over a batch, in program order.
@@ -204,6 +216,8 @@ class Executor:
             source = self._together(addresses[part.start : part.end])
         part.chunk.source.move(self._lib, source)
         part.chunk.output.move(self._lib, part.output)
+        for operand, address in part.exits:
+            operand.move(self._lib, address)
 
     def _together(self, addresses: list[int]) -> int:
         """The address where samples lie one behind the other."""
@@ -253,6 +267,18 @@ class Executor:
             outputs.append(data.view(dtype).reshape(self._rows, *self._shape(stage.output)))
         return outputs
 
+    def _place_results(self) -> list[NDArray[Any]]:
+        """The program's outputs: those of stages, and room for those that are made inside."""
+        ends = {stage.output: rows for stage, rows in zip(self.stages, self._outputs, strict=True)}
+        results = []
+        for name in self.program.outputs:
+            if name not in ends:
+                size, dtype = sample_bytes(self.program, name), self.program.tensors[name]
+                memory = _huge_pages(self._rows * size)[: self._rows * size]
+                ends[name] = memory.view(dtype.numpy_dtype).reshape(self._rows, *dtype.shape)
+            results.append(ends[name])
+        return results
+
     def _shape(self, name: str) -> tuple[int, ...]:
         return self.program.tensors[name].shape
 
@@ -272,7 +298,9 @@ class Executor:
                     start, end = done + first, done + last
                     source = None if index == 0 else _address(self._outputs[index - 1], start)
                     chunk = self._chunk(index, end - start)
-                    yield _Part(chunk, start, end, source, _address(output, start))
+                    results = dict(zip(self.program.outputs, self._results, strict=True))
+                    exits = [(o, _address(results[n], start)) for n, o in chunk.exits.items()]
+                    yield _Part(chunk, start, end, source, _address(output, start), exits)
             done += size
 
     def _chunk(self, index: int, size: int) -> _Chunk:
@@ -299,11 +327,12 @@ class Executor:
         )
         buffers = plan_buffers(program, stage, size)
         source, output = _Operand(), _Operand()
+        exits = {name: _Operand() for name in stage.exits(program)}
 
         def operand(name: str) -> _Operand | None:
             if name in buffers.at_source:
                 return source
-            return output if name in buffers.at_output else None
+            return output if name in buffers.at_output else exits.get(name)
 
         def inside(name: str) -> int:
             return _address(self._inside, buffers.inside.get(name, 0))
@@ -331,7 +360,7 @@ class Executor:
                 else:
                     steps.append((_nothing, ()))
                 running.append(Running(operation, tiles.IMPLEMENTATION))
-        return _Chunk(steps, source, output, running)
+        return _Chunk(steps, source, output, running, exits)
 
     def _own_step(
         self, tiled: tiles.Tiled, size: int, field: Callable[[Arguments, str, str], None]
@@ -373,8 +402,8 @@ class Executor:
         """The name of the weights in `layout`; raises ArtifactError where they are not there."""
         known, name = self._layouts, operation.name
         if not known.count(operation):
-            for size in self._compiled.facts["layouts"][name]:
-                first = make_kernel(self._lib, self.program, operation, size).weights
+            for user, size in self._firsts(operation.layer):
+                first = make_kernel(self._lib, self.program, user, size).weights
                 assert first is not None
                 known.add(operation, first)
         number = known.find(operation, layout)
@@ -384,6 +413,13 @@ class Executor:
         if self._lib.size(layout) != self._compiled.arrays[packed].nbytes:
             raise ArtifactError(f"{self._compiled.path}: {name} has another size")
         return packed
+
+    def _firsts(self, layer: str) -> Iterator[tuple[Weighted, int]]:
+        """The operations and chunk sizes that first want each layout of a layer's weights."""
+        for operation in self.program.operations:
+            if isinstance(operation, (Convolution, Linear)) and operation.layer == layer:
+                for size in self._compiled.facts["layouts"].get(operation.name, ()):
+                    yield operation, size
 
     def _constant(self, name: str, descriptor: c_void_p) -> c_void_p:
         if name not in self._constants:
