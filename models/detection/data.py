@@ -18,7 +18,7 @@ from models.imagenet.dataset import IMAGE_SUFFIXES, DataSet
 from models.task import Array, Field, Sources
 
 if TYPE_CHECKING:
-    from models.detection.task import DetectionTask
+    from models.detection.detector import Detector
 
 DTYPES = {"u8": "|u1", "f32": "<f4"}
 """What samples are kept as, by the option `pixels`."""
@@ -68,7 +68,7 @@ class Judged(ABC):
 class DetectionData(Judged):
     """Images in LoadGen's order, which is that of the annotations' list of images."""
 
-    task: DetectionTask
+    task: Detector
     name: str
     root: Path
     files: tuple[Path, ...]
@@ -178,7 +178,7 @@ class DetectionData(Judged):
             forget(_listed(self.name, self.root, self.files), self.cache)
 
 
-def image_data(task: DetectionTask, sources: Sources) -> DetectionData:
+def image_data(task: Detector, sources: Sources) -> DetectionData:
     """The images of `sources.data` in the order of their annotations.
 
     Annotations are those of the option `annotations`, or of where the task's data sets have them.
@@ -227,7 +227,7 @@ def _listed(name: str, root: Path, files: Sequence[Path]) -> DataSet:
     return DataSet(name, False, root, list(files), None, "")
 
 
-def _annotations(task: DetectionTask, root: Path, given: str | None) -> Annotations | None:
+def _annotations(task: Detector, root: Path, given: str | None) -> Annotations | None:
     if given is not None:
         return read_annotations(Path(given), task.labels)
     for base in (root, root.parent, root.parent.parent):
@@ -237,7 +237,7 @@ def _annotations(task: DetectionTask, root: Path, given: str | None) -> Annotati
     return None
 
 
-def _belongs(task: DetectionTask, root: Path, base: Path) -> bool:
+def _belongs(task: Detector, root: Path, base: Path) -> bool:
     """Whether `root` is the folder of images of a data set at `base`."""
     return root.relative_to(base).as_posix() in task.image_folders
 

@@ -25,7 +25,7 @@ from models.weights.load import fill
 from models.weights.onnx_check import TOLERANCE
 
 if TYPE_CHECKING:
-    from models.detection.task import DetectionTask
+    from models.detection.detector import Detector
 
 FOREIGN = "expected an fp32 file of this network as PyTorch exports it"
 aten = torch.ops.aten
@@ -55,7 +55,7 @@ class _Layer:
     shift: Array | None = None
 
 
-def fill_from_onnx(task: DetectionTask, network: nn.Module, path: Path) -> None:
+def fill_from_onnx(task: Detector, network: nn.Module, path: Path) -> None:
     """Fill `network`, in evaluation mode. Raises WeightsError."""
     proto = _read(path)
     example = torch.zeros(1, 3, task.sample.height, task.sample.width)
@@ -289,7 +289,7 @@ def _state(network: nn.Module, ours: _Layer, theirs: _Layer) -> dict[str, torch.
 
 
 def _compare(
-    task: DetectionTask, network: nn.Module, path: Path, proto: Any, results: list[list[str]]
+    task: Detector, network: nn.Module, path: Path, proto: Any, results: list[list[str]]
 ) -> None:
     """Compare the heads' outputs on random pixels with onnxruntime's. Raises WeightsError.
 

@@ -26,7 +26,7 @@ from models.task import Array, Field, Sources
 if TYPE_CHECKING:
     from torch import nn
 
-    from models.detection.task import DetectionTask
+    from models.detection.detector import Detector
 
 VERSION = 1
 """Changes with anything that changes images, weights or truth."""
@@ -43,7 +43,7 @@ SHAPES = 24
 class SyntheticImages(Judged):
     """Drawn images; `first` is the seed of the first one."""
 
-    task: DetectionTask
+    task: Detector
     count: int
     first: int
     weights: Path | None
@@ -168,17 +168,17 @@ class SyntheticImages(Judged):
         return seeded_weights(self.task, self.cache)
 
 
-def synthetic_data(task: DetectionTask, sources: Sources) -> SyntheticImages:
+def synthetic_data(task: Detector, sources: Sources) -> SyntheticImages:
     """The images to be evaluated."""
     return SyntheticImages(task, COUNT, 0, sources.weights, sources.cache)
 
 
-def synthetic_calibration(task: DetectionTask, sources: Sources) -> SyntheticImages:
+def synthetic_calibration(task: Detector, sources: Sources) -> SyntheticImages:
     """Other images of the same kind, to calibrate on."""
     return SyntheticImages(task, CALIBRATION, COUNT, sources.weights, sources.cache)
 
 
-def seeded_weights(task: DetectionTask, cache: Path) -> Path:
+def seeded_weights(task: Detector, cache: Path) -> Path:
     """The file of the seeded weights in a cache, made first unless it is there."""
     import torch
 
@@ -192,7 +192,7 @@ def seeded_weights(task: DetectionTask, cache: Path) -> Path:
     return path
 
 
-def seeded_network(task: DetectionTask) -> nn.Module:
+def seeded_network(task: Detector) -> nn.Module:
     """The task's network with seeded weights, in evaluation mode."""
     import torch
 
@@ -208,7 +208,7 @@ def seeded_network(task: DetectionTask) -> nn.Module:
     return network
 
 
-def infer_float(task: DetectionTask, network: nn.Module, image: Pixels) -> Detections:
+def infer_float(task: Detector, network: nn.Module, image: Pixels) -> Detections:
     """What a network over pixels finds in one sample."""
     import torch
 

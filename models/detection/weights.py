@@ -14,13 +14,13 @@ from models.weights.load import fill
 from models.weights.state import read_state
 
 if TYPE_CHECKING:
-    from models.detection.task import DetectionTask
+    from models.detection.detector import Detector
 
 NORM = "/BatchNorm."
 """In names of SSD-MobileNet-v1's published weights."""
 
 
-def load_weights(task: DetectionTask, path: Path) -> nn.Module:
+def load_weights(task: Detector, path: Path) -> nn.Module:
     """The task's network with the weights of a file, in evaluation mode.
 
     A TorchScript archive, a checkpoint or a state dictionary, safetensors, or ONNX as PyTorch
