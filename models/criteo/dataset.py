@@ -90,9 +90,13 @@ class Aggregation:
             )
         if (self.least is None) != (self.most is None):
             raise InputError("--samples-to-aggregate-min goes with --samples-to-aggregate-max")
-        for flag, count in (("fix", self.fix), ("min", self.least), ("max", self.most)):
+        for flag, count in (
+            ("--samples-to-aggregate-fix", self.fix),
+            ("--samples-to-aggregate-min", self.least),
+            ("--samples-to-aggregate-max", self.most),
+        ):
             if count is not None and count < 1:
-                raise InputError(f"--samples-to-aggregate-{flag} {count}: must be at least 1")
+                raise InputError(f"{flag} {count}: must be at least 1")
         if self.least is not None and self.most is not None and self.least > self.most:
             raise InputError(
                 f"--samples-to-aggregate-min {self.least} is above "
@@ -186,6 +190,6 @@ def _check(path: Path, rows: Rows, shape: Shape) -> None:
         row, column = (int(at[0]) for at in np.nonzero(beyond))
         raise InputError(
             f"{path}: row {row} looks up {sparse[row, column]} in a table of {counts[column]:,} "
-            "rows: the data was made with other options than the weights (--max-ind-range, "
-            "--data-sub-sample-rate)"
+            "rows: the data was made with another --max-ind-range or sub-sampling than the "
+            "weights"
         )

@@ -65,7 +65,7 @@ def logarithms(integers: Array) -> Array:
 
 @dataclass(frozen=True)
 class BinaryRows:
-    """Rows of the reference's binary test file (`--mlperf-bin-loader`)."""
+    """Rows of the reference's binary test file (its bin loader's)."""
 
     table: MappedArray
     """int32 [n, 40]."""

@@ -122,7 +122,7 @@ class DLRMTask(Task):
         if len(clicked) != len(predicted):
             raise InputError(
                 f"the log has {len(predicted):,} predictions for the {len(clicked):,} pairs of its "
-                "samples: it was made with another aggregation (--samples-to-aggregate-...)"
+                "samples: it was made with another aggregation (--samples-to-aggregate-fix)"
             )
         value = 100 * score.roc_auc(clicked, predicted)
         return Score(value, score.line(clicked, predicted, len(order)), len(order))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import json
 import re
 import sys
@@ -45,8 +46,9 @@ FOREIGN = {
     *("--cap-add", "--cpus", "--cpuset-cpus", "--memory", "--pids-limit", "--security-opt"),
     *("--shm-size", "--upgrade", "--force-reinstall", "--input", "--csv", "--no-", "--option"),
     "--annotations",
+    "--use-inv-map",
 }
-"""Flags of docker, pip and the submission checker, and those of examples."""
+"""Flags of docker, pip, the submission checker and accuracy scripts, and those of examples."""
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -292,6 +294,10 @@ def test_every_flag_in_a_message_is_one_that_a_command_has() -> None:
         for action in found._actions
         for flag in action.option_strings
     }
+    # Those of every task's folder, whether it is in the registry or not.
+    for file in (PACKAGE_ROOT / "models").glob("*/options.py"):
+        module = importlib.import_module(f"models.{file.parent.name}.options")
+        known |= {option.flag for option in module.OPTIONS}
     sources = [file for name in PRODUCT for file in (PACKAGE_ROOT / name).rglob("*.py")]
     strange = {
         f"{file.relative_to(PACKAGE_ROOT)}: {flag}"
