@@ -127,7 +127,7 @@ class CacheFile:
     @property
     def key(self) -> str:
         """The end of its name: a hash of everything that shaped it."""
-        return self.path.rpartition("-")[2]
+        return self.path.rpartition("-")[2].partition(".")[0]
 
 
 @dataclass(frozen=True)

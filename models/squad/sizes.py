@@ -65,7 +65,7 @@ def read_config(weights: Path) -> Sizes | None:
     if path is None:
         return None
     try:
-        held = json.loads(path.read_text("utf-8"))
+        held = json.loads(path.read_text(encoding="utf-8"))
         values = {name: int(held[key]) for name, key in _KEYS.items()}
         eps = float(held.get("layer_norm_eps", EPS))
         activation = held.get("hidden_act", "gelu")
