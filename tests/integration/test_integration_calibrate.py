@@ -74,7 +74,7 @@ def test_it_says_where_what_it_made_stands(home: Path, calibrated: str) -> None:
     assert [what for what, _, _ in files] == ["int8 program", "compiled for this machine"]
     for _, key, path in files:
         assert path.startswith(str(home / "cache"))
-        assert path.endswith(f"-{key}")
+        assert path.endswith(f"-{key}.network")
         assert Path(path).stat().st_size > 1_000_000
     assert f"calibration images: {CALIBRATION} of calibration\n" in calibrated
     assert re.search(r"^calibrated in \d+\.\d s$", calibrated, re.MULTILINE)
