@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from launch.commands.arguments import EXIT_CODES
+from loadrun.scenarios import SERVER
 
 if TYPE_CHECKING:
     from launch.catalogue import BenchmarkEntry, CachedEntry, Catalogue, TaskEntry
@@ -80,7 +81,8 @@ def _benchmark(benchmark: BenchmarkEntry, items: str) -> Iterator[str]:
         f" {benchmark.samples:,} {items}"
     )
     limit = benchmark.server_ms
-    named = {"Server": "Server" if limit is None else f"Server within {limit:g} ms"}
+    server = SERVER.name
+    named = {server: server if limit is None else f"{server} within {limit:g} ms"}
     yield "    " + ", ".join(named.get(scenario, scenario) for scenario in benchmark.scenarios)
     last = {"edge": benchmark.edge, "datacenter": benchmark.datacenter}
     closed = [f"{category} to {round}" for category, round in last.items() if round]
