@@ -6,9 +6,10 @@ GELU, attention's values) has factors and offsets for its channels anyway, a cha
 into the weights that it meets, and what zeros add up to is a part of the bias. Channels that are
 large beside others, as BERT has them, so need not make the others coarse.
 
-How much of a channel's range is taken from its input and how much is left to the weights (Xiao et
-al., SmoothQuant, 2022) is tried for each layer: the way with the least squared error of its output
-on some of the calibration tokens is kept.
+A large channel's range is shared between its scale and the weights that it meets (Xiao et al.,
+SmoothQuant, 2022, equation 4). All of it in the scale would be best for one layer's output, but
+then weights are coarser, and unlike the rounding of tokens, which attention averages, that of
+weights is the same for all: over a whole network, less of it is better.
 """
 
 from __future__ import annotations
@@ -28,10 +29,8 @@ from models.streams import Stream
 Arrays = dict[str, NDArray[Any]]
 Progress = Callable[[int, int], None]
 LARGEST = 127.0
-SHARES = (0.5, 0.65, 0.8)
-"""Exponents of a channel's range in its scale that are tried; the rest is left to the weights."""
-TRIED_ON = 256
-"""Tokens that they are tried on."""
+SHARE = 0.8
+"""Exponent of a channel's range in its scale; the rest is left to the weights that it meets."""
 ROUNDED_ON = 4096
 """Tokens that weights are rounded for."""
 _SMALLEST = 1e-6
@@ -125,31 +124,12 @@ def _linear(
     return Linear(rounded, scales, bias + scales * offset)
 
 
-def choose_input(seen: Seen, weight: Tensor, bias: Tensor) -> Input:
-    """The way to store an input that its layer's output suffers least from."""
-    rows = torch.cat(seen.rows)
-    rows = rows[:: max(1, len(rows) // TRIED_ON)]
-    with _products("highest"):
-        exact = rows @ weight.T
-    best: tuple[float, Input] | None = None
-    for share in SHARES:
-        given = _shared(seen, weight, share)
-        layer = quantise_linear(weight, torch.zeros_like(bias), given)
-        output = given.store(rows) @ layer.weight.T * layer.scales + layer.bias
-        # Of each token by its own size: what follows is normalised, and a few tokens are huge.
-        error = float(((output - exact).square().sum(1) / exact.square().sum(1)).mean())
-        if best is None or error < best[0]:
-            best = error, given
-    assert best is not None
-    return best[1]
-
-
-def _shared(seen: Seen, weight: Tensor, share: float) -> Input:
-    """Scales of the channels, so that the whole range of each is stored."""
+def input_of(seen: Seen, weight: Tensor) -> Input:
+    """How to store a layer's input, so that the whole range of each channel is stored."""
     middle, half = (seen.high + seen.low) / 2, (seen.high - seen.low) / 2
     half = half.clamp(min=_SMALLEST)
     weights = weight.abs().amax(0).clamp(min=_SMALLEST)
-    relative = half**share / weights ** (1 - share)
+    relative = half**SHARE / weights ** (1 - SHARE)
     scale = relative * ((half / relative).max() / LARGEST)
     return Input(scale, -middle / scale)
 
@@ -258,8 +238,8 @@ class _Quantiser:
             for part in (joins.dense, layer.intermediate.dense, layer.output.dense)
         ]
         inputs = [
-            self._input(name, one, weight, bias)
-            for name, one, (weight, bias) in zip(names, seen, linear, strict=True)
+            self._input(name, one, weight)
+            for name, one, (weight, _) in zip(names, seen, linear, strict=True)
         ]
         self._normalisation(place, norm, inputs[0])
         three = [
@@ -283,9 +263,9 @@ class _Quantiser:
         self._linear(f"{number}.output", others[2])
         return layer.output.LayerNorm, f"{number}.output.norm"
 
-    def _input(self, name: str, seen: Seen, weight: Tensor, bias: Tensor) -> Input:
+    def _input(self, name: str, seen: Seen, weight: Tensor) -> Input:
         amax = self._ranges.get(f"{name}._input_quantizer._amax")
-        return choose_input(seen, weight, bias) if amax is None else seen.fixed(amax)
+        return input_of(seen, weight) if amax is None else seen.fixed(amax)
 
     def _weight_ranges(self, names: Sequence[str]) -> list[float] | None:
         found = [self._ranges.get(f"{name}._weight_quantizer._amax") for name in names]
