@@ -20,7 +20,7 @@ FORBIDDEN_CALLS = {"eval", "exec", "compile", "os.system", "os.popen", "subproce
 
 
 RESTRICTED = "models/weights/script.py"
-"""The one reader of pickles of our own: TorchScript's, whose objects are stand-ins for all names."""
+"""The one reader of pickles of our own, TorchScript's: stand-ins take the place of all names."""
 
 
 def restricted(path: Path, tree: ast.Module) -> bool:
