@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ONLINE = Path("/sys/devices/system/node/has_memory")
-_SET_MEMPOLICY = {"x86_64": 238, "aarch64": 237}
-_DEFAULT, _INTERLEAVE = 0, 3
+_CALLS = {"x86_64": (238, 239), "aarch64": (237, 236)}
+"""Numbers of set_mempolicy and get_mempolicy."""
+_INTERLEAVE = 3
 _WORD = 64
+_MOST = 1024
+"""Nodes that a kernel may have: it wants room for all when it is asked for the policy."""
 
 
 def nodes(path: Path = ONLINE) -> list[int]:
@@ -39,18 +42,24 @@ def mask(numbers: list[int]) -> list[int]:
 def interleaved() -> Iterator[bool]:
     """New pages of this thread, also those of files that it reads, come from all nodes in turn.
 
-    Yields whether that is so: where there are several nodes, and the kernel lets it.
+    Yields whether that is so: where there are several nodes, and the kernel lets it. Afterwards the
+    policy is what it was: an instance is bound to its node.
     """
-    numbers, call = nodes(), _SET_MEMPOLICY.get(platform.machine())
-    if len(numbers) < 2 or call is None:
+    numbers, calls = nodes(), _CALLS.get(platform.machine())
+    if len(numbers) < 2 or calls is None:
         yield False
         return
-    libc, words = ctypes.CDLL(None, use_errno=True), mask(numbers)
-    bits = (ctypes.c_uint64 * len(words))(*words)
-    set_policy = libc.syscall
-    done = set_policy(call, _INTERLEAVE, bits, ctypes.c_ulong(_WORD * len(words) + 1)) == 0
+    put, get = calls
+    syscall = ctypes.CDLL(None, use_errno=True).syscall
+    most, mode = ctypes.c_ulong(_MOST + 1), ctypes.c_int()
+    before = (ctypes.c_uint64 * (_MOST // _WORD + 1))()
+    wanted = (ctypes.c_uint64 * len(before))(*mask(numbers))
+    done = (
+        syscall(get, ctypes.byref(mode), before, most, None, ctypes.c_ulong(0)) == 0
+        and syscall(put, _INTERLEAVE, wanted, most) == 0
+    )
     try:
         yield done
     finally:
         if done:
-            set_policy(call, _DEFAULT, None, ctypes.c_ulong(0))
+            syscall(put, mode, before, most)

@@ -33,6 +33,8 @@ TASKS = {
     "resnet50": "models.resnet50:RESNET50",
     "mobilenet": "models.mobilenet:MOBILENET",
     "bert": "models.squad.task:SQUAD",
+    "dlrm": "models.criteo.task:DLRM",
+    "dlrm-v2": "models.criteo.task:DLRM_V2",
 }
 """The tasks by name: the module that holds each, and what it is called there."""
 

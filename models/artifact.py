@@ -114,9 +114,7 @@ class Plan:
             **self._described, "sha256": digest, "bytes": self.size, "arrays": self._index,
         }  # fmt: skip
         text = json.dumps(described).encode()
-        return (
-            MAGIC + len(text).to_bytes(8, "little") + hashlib.sha256(text).digest() + text
-        )
+        return MAGIC + len(text).to_bytes(8, "little") + hashlib.sha256(text).digest() + text
 
 
 def _pieces(array: NDArray[Any]) -> Iterator[NDArray[np.uint8]]:

@@ -28,7 +28,7 @@ module, too."""
 CALIBRATION_SAMPLES = 200
 """As many at most, unless a task chooses others."""
 
-NETWORK, ENCODER = "network", "encoder"
+NETWORK, ENCODER, RANKING = "network", "encoder", "ranking"
 """Forms of parts."""
 
 Array = npt.NDArray[Any]
@@ -238,7 +238,8 @@ class Part:
     """Lengths of a varying dimension that an engine may prepare itself for."""
     form: str = NETWORK
     """What int8 makes of it: a program of convolutions, or with ENCODER a transformer encoder over
-    streams of tokens (`models.quantize.encoder`)."""
+    streams of tokens (`models.quantize.encoder`). RANKING is a network with embedding tables, which
+    any precision keeps in a file of their own (`netrun.engines.ranking`)."""
 
 
 def spelled(name: str) -> str:

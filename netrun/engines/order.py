@@ -20,11 +20,11 @@ import numpy as np
 
 from base.errors import InputError
 from base.text import slug
-from base.unchanged import sha256_of
+from base.unchanged import kept_digest, sha256_of
 from models import artifact, program
 from models.errors import WeightsError
 from models.own.sources import source_hash
-from models.task import ENCODER
+from models.task import ENCODER, RANKING
 from netrun.engines import EngineError
 from netrun.engines.engine import part_file
 from netrun.engines.recorder import given_as_they_are, record
@@ -81,7 +81,7 @@ class Order:
             "source": _source_hash(type(self.task)),
             "settings": _plain(vars(self.task)),
             "parts": [asdict(part) for part in self.task.parts],
-            "weights": None if self.weights is None else weights_hash(self.weights),
+            "weights": None if self.weights is None else weights_hash(self.weights, self.cache),
             "torch": importlib.metadata.version("torch"),
         }
 
@@ -116,6 +116,15 @@ class Order:
             self.made(path, built)
         return paths[0]
 
+    def ensure_beside(
+        self, label: str, key: Mapping[str, Any], kind: str, write: Callable[[Path], None]
+    ) -> Path:
+        """The same of one file that is no part's: what parts share, or only some of them need."""
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        path = self.cache / "artifacts" / f"{slug(self.task.name)}-{label}-{digest[:16]}"
+        self.made(path, artifact.ensure(path, kind, partial(write, path), self.notice))
+        return path
+
     def graph(self, part: Part) -> torch.nn.Module | Path:
         """The part in fp32, with the weights that `origin` has the hash of."""
         graph = self.task.graph(part.name, self.weights)
@@ -123,7 +132,9 @@ class Order:
         return graph
 
     def _unchanged(self) -> None:
-        if self.weights is not None and weights_hash(self.weights) != self.origin["weights"]:
+        if self.weights is None:
+            return
+        if weights_hash(self.weights, self.cache) != self.origin["weights"]:
             raise WeightsError(f"{self.weights}: changed while it was read; run it again")
 
     def module(self, part: Part, engine: str) -> torch.nn.Module:
@@ -148,6 +159,11 @@ class Order:
     def encoders(self) -> bool:
         """Whether int8 runs the task's parts as transformer encoders."""
         return all(part.form == ENCODER for part in self.task.parts)
+
+    @property
+    def ranks(self) -> bool:
+        """Whether the task's part is a ranking network, with tables in a file of their own."""
+        return all(part.form == RANKING for part in self.task.parts)
 
     def inputs(self, part: Part) -> Samples:
         """What the part is given for the calibration samples, of one row each."""
@@ -194,10 +210,13 @@ class Order:
         return self.calibration
 
 
-def weights_hash(path: Path) -> str:
-    """SHA-256 of a weights file; raises WeightsError where it cannot be read."""
+def weights_hash(path: Path, cache: Path | None = None) -> str:
+    """SHA-256 of a weights file; raises WeightsError where it cannot be read.
+
+    That of a large file is kept in `cache`.
+    """
     try:
-        return sha256_of(path)
+        return sha256_of(path) if cache is None else kept_digest(path, cache).hex()
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
 

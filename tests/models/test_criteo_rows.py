@@ -12,8 +12,9 @@ import pytest
 from base.errors import InputError
 from models.criteo import aggregate, raw, rows
 from models.criteo.dataset import Aggregation, CriteoData, open_rows
-from models.criteo.shapes import DENSE, SPARSE, Shape
+from models.criteo.shapes import DENSE, SPARSE
 from models.mapped import npy
+from models.ranking import Shape
 
 SMALL = Shape((8, 4), (4, 1), (50,) * SPARSE)
 

@@ -32,6 +32,10 @@ def build(order: Order) -> Path:
         from netrun.engines.transformer import build as encoder
 
         return encoder.build(order)
+    if order.ranks:
+        from netrun.engines.ranking import build as ranking
+
+        return ranking.build(order)
     from base.affinity import threads_kept_on
     from models import artifact
     from netrun.engines.engine import part_file
@@ -71,6 +75,10 @@ def load(spec: EngineSpec) -> Engine:
         from netrun.engines.transformer.engine import EncoderEngine
 
         return EncoderEngine(spec)
+    if spec.ranks:
+        from netrun.engines.ranking.engine import RankingEngine
+
+        return RankingEngine(spec)
     from netrun.engines.onednn.engine import OneDNNEngine
 
     return OneDNNEngine(spec)

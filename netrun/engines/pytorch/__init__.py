@@ -26,6 +26,10 @@ def build(order: Order) -> Path:
         from netrun.engines.transformer import build as encoder
 
         return encoder.build(order)
+    if order.ranks:
+        from netrun.engines.ranking import build as ranking
+
+        return ranking.build(order)
     if order.precision == "int8":
         return order.programs()
     from netrun.engines.pytorch.stored import KIND, STORED
@@ -53,6 +57,10 @@ def load(spec: EngineSpec) -> Engine:
         from netrun.engines.transformer.engine import EncoderEngine
 
         return EncoderEngine(spec, tiles=False)
+    if spec.ranks:
+        from netrun.engines.ranking.engine import RankingEngine
+
+        return RankingEngine(spec, tiles=False)
     from netrun.engines.pytorch.engine import PyTorchEngine
 
     return PyTorchEngine(spec)
