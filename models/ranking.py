@@ -67,4 +67,5 @@ class Shape:
 
 def shape_from(facts: Mapping[str, Any]) -> Shape:
     """A shape from JSON values, as `dataclasses.asdict` gives them. Raises TypeError."""
-    return Shape(**{n: tuple(v) if isinstance(v, list) else v for n, v in facts.items()})
+    given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in facts.items()}
+    return Shape(**given)

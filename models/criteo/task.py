@@ -113,11 +113,10 @@ class DLRMTask(Task):
         if path is None:
             if sources.weights is not None:
                 raise InputError("weights of DLRM need the rows they are for: give --data")
-            seeded, counts = self.seeded, _counts(self.seeded.shape)
-            rows = seeded.rows(cache)
-            return CriteoData(
-                "synthetic", seeded.digest, rows, seeded.offsets(), counts, True, targets
-            )
+            seeded = self.seeded
+            offsets, counts = seeded.offsets(), _counts(seeded.shape)
+            drawn = seeded.rows(cache)
+            return CriteoData("synthetic", seeded.digest, drawn, offsets, counts, True, targets)
         if sources.weights is None:
             raise InputError(
                 f"{path}: rows of Criteo need the weights they are for: give --weights"

@@ -19,6 +19,7 @@ from netrun.engines.rows import Given, stacked
 
 if TYPE_CHECKING:
     from models.artifact import Artifact
+    from models.ranking import Shape
     from models.task import Array, Part, Run
     from netrun.engines.engine import EngineSpec
 
@@ -94,10 +95,32 @@ def _int8(
     shape = shape_from(network.facts["shape"])
     stored = {name: Stored(**one) for name, one in network.facts["stored"].items()}
     weight, scales = mapped.arrays["weight"], mapped.arrays["scales"]
+    usable = _has_tiles(shape)
+    if tiles and not usable:
+        raise EngineError("no kernels for AMX here: choose another engine")
+    if usable if tiles is None else tiles:
+        from netrun.engines.onednn.library import load
+        from netrun.engines.ranking.executor import Executor
+
+        lib = load()
+        lib.set_threads(threads)
+        arrays = network.arrays
+        return Executor(shape, arrays, stored, weight, scales, threads, lib.openmp), "AMX tiles"
     from netrun.engines.ranking.portable import PortableRanking
 
     runs = PortableRanking(shape, network.arrays, stored, weight, scales, threads)
     return runs, "PyTorch's oneDNN operators"
+
+
+def _has_tiles(shape: Shape) -> bool:
+    from netrun.engines.amx import supported
+    from netrun.engines.onednn.library import OneDNNError, load
+    from netrun.engines.ranking.executor import Kernels
+
+    try:
+        return supported(load().isa, Kernels(shape))
+    except OneDNNError:
+        return False
 
 
 def _eager(spec: EngineSpec, part: Part, network: Artifact, mapped: Artifact) -> Runs:
