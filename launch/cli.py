@@ -21,6 +21,7 @@ from launch.supervise.signals import end_at_once, ignore_endings
 COMMANDS = (
     "run",
     "single-stream",
+    "run-local",
     "accuracy",
     "audit",
     "submit",

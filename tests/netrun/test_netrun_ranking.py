@@ -177,3 +177,65 @@ def np_to_torch(array: NDArray[Any]) -> Any:
     import torch
 
     return torch.from_numpy(array)
+
+
+def test_tables_larger_than_memory_are_only_touched_where_they_are_looked_up(
+    tmp_path: Path,
+) -> None:
+    """40 GB of int8, all but a few rows a hole: instances neither read nor copy it whole."""
+    shape = dataclasses.replace(V1, rows=(312_500_000, *V1.rows[1:]))
+    size, width = sum(shape.rows), shape.width
+    plan = artifact.Plan(
+        tables.KIND,
+        {"precision": "int8", "rows": list(shape.rows)},
+        {"weight": ("|i1", (size, width)), "scales": ("<f4", (len(shape.rows),))},
+    )
+    path = tmp_path / "tables"
+    random = np.random.default_rng(0)
+    dense, sparse = pairs(shape, 200)
+    with path.open("wb") as file:
+        try:
+            file.truncate(plan.start + plan.size)
+        except OSError as error:
+            pytest.skip(f"no files of 40 GB here: {error.strerror}")
+        if path.stat().st_blocks > 1 << 11:
+            pytest.skip("this file system has no sparse files")
+        file.write(plan.header("0" * 64))
+        firsts = np.cumsum(shape.rows) - shape.rows
+        for row in np.unique(sparse + firsts).tolist():
+            file.seek(plan.start + row * width)
+            file.write(random.integers(-127, 128, width).astype(np.int8).tobytes())
+        file.seek(plan.start + size * width)
+        file.write(np.full(len(shape.rows), 0.01, "<f4").tobytes())
+    assert path.stat().st_blocks * 512 < 64 << 20
+    # As `artifact.ensure` notes it when it has hashed the file, which here would take a minute.
+    artifact._stamp_file(path).write_text(artifact._stamp(path))
+
+    network = seeded(V1)
+    made = quantise(network, *pairs(V1, 300))
+    stored = tables.read(path)
+    given = (shape, made.arrays, made.stored, stored.arrays["weight"], stored.arrays["scales"], 1)
+    rows = stored.arrays["weight"][sparse + firsts].astype(np.float32) * np.float32(0.01)
+    before = _own_bytes()
+    found = [PortableRanking(*given).run(dense, sparse)]
+    if TILES:
+        found.append(Executor(*given, load().openmp).run(dense, sparse))
+    assert _own_bytes() - before < 200 << 20
+    expected = _logits(network, dense, rows)
+    for logits in found:
+        assert np.std(logits - expected) < 0.06 * np.std(expected)
+
+
+def _own_bytes() -> int:
+    """Memory of this process that is no file's."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(status.partition("RssAnon:")[2].split()[0])
+
+
+def _logits(network: Any, dense: NDArray[np.float32], rows: NDArray[np.float32]) -> Any:
+    import torch
+
+    del network.tables
+    network.tables = lambda sparse: torch.from_numpy(rows)
+    with torch.inference_mode():
+        return network(torch.from_numpy(dense), torch.empty(0)).numpy()
