@@ -60,8 +60,7 @@ def weights(shape: Shape) -> NDArray[np.float32]:
         axes.append(np.exp(-(distance**2) / (2 * (SPREAD * size) ** 2)))
     found: Array = np.cbrt(axes[0][:, None, None] * axes[1][:, None] * axes[2])
     found /= found.max()
-    found = found.astype(np.float32)
-    return found
+    return found.astype(np.float32)
 
 
 def largest(logits: Array, out: Labels) -> None:
