@@ -24,9 +24,9 @@ Progress = Callable[[int, int], None]
 LARGEST = {"u8": 255.0, "s8": 127.0}
 SMALLEST = 1e-8
 """A range of nothing but zeros still needs a scale."""
-SHARES = tuple(2 ** (power / 4) for power in range(-12, 9))
+SHARES = tuple(2 ** (power / 4) for power in range(-8, 5))
 """Of a channel's largest value in the first window: where values may be cut off."""
-SEEN = 1 << 14
+SEEN = 1 << 13
 """Voxels of a value that are looked at, of each window."""
 EVEN = 0.5
 """How far channels of a tensor get steps of their own: 0 not at all, 1 wholly. Differences move

@@ -17,6 +17,9 @@ from models.volumes.widths import BRATS, KITS19, Widths
 
 SLOPE = 0.01
 """Of BraTS's leaky ReLU."""
+BELOW = 0.2
+"""How much seeded networks take of the coarser level, whose weights no training has made sense of;
+details come from what was kept of the way down, as in a trained one."""
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -182,7 +185,8 @@ def seed(network: nn.Module, number: int) -> None:
             if isinstance(module, (nn.Conv3d, nn.ConvTranspose3d)):
                 weight = module.weight
                 reads = weight[0].numel() if isinstance(module, nn.Conv3d) else weight.shape[0]
-                weight.normal_(0, (2 / reads) ** 0.5, generator=random)
+                share = 1.0 if isinstance(module, nn.Conv3d) else BELOW
+                weight.normal_(0, share * (2 / reads) ** 0.5, generator=random)
                 if module.bias is not None:
                     module.bias.normal_(0, 0.1, generator=random)
             elif isinstance(module, nn.InstanceNorm3d):

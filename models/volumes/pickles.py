@@ -106,6 +106,13 @@ def _scalar(kind: Any, data: bytes) -> Any:
     return value.item()
 
 
+def _from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> _Array:
+    """numpy's `_frombuffer`: an array with its bytes, as the newest protocol writes it."""
+    found = _Array()
+    found.__setstate__((1, shape, kind, order == "F", data))
+    return found
+
+
 def _encoded(text: str, encoding: str) -> bytes:
     """Codecs' `encode`, which bytes pass through in old protocols."""
     if encoding != "latin1":
@@ -117,10 +124,12 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _encoded,
+    ("__builtin__", "bytes"): lambda: b"",  # how old protocols write none
     ("collections", "OrderedDict"): OrderedDict,
     # NumPy 2 moved them.
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _rebuilt for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
 }
 
 

@@ -47,6 +47,8 @@ FITTED: dict[str, tuple[Shape, ...]] = {
 FITTED_WINDOWS = 4
 FITTED_VOXELS = 40_000
 """Of each class and window, at most."""
+RARE = 0.75
+"""Power of a class's share of all voxels that it counts by: 0 all alike, 1 as often as it is."""
 BEYOND_SERVED, BEYOND_CALIBRATING = 100, 200
 """First numbers of volumes that are not served."""
 Mask = NDArray[np.bool_]
@@ -127,20 +129,19 @@ def body(shape: Shape, random: np.random.Generator) -> tuple[Array, Array]:
     """A scan of a body, normalised, with two kidneys and a tumour at one of them."""
     labels = np.zeros(shape, np.uint8)
     image = np.full(shape, -79.0, np.float32)  # fat, and what is cut off
-    image[_ellipsoid(shape, (0.5, 0.5, 0.5), (0.7, 0.42, 0.46))] = 40.0
-    image[_ellipsoid(shape, (0.5, 0.74, 0.5), (0.7, 0.07, 0.07))] = 280.0  # the spine
-    image[_ellipsoid(shape, (0.35, 0.35, 0.3), (0.3, 0.18, 0.2))] = 90.0  # the liver
+    image[_ellipsoid(shape, (0.5, 0.5, 0.5), (0.7, 0.42, 0.46))] = 30.0
+    image[_ellipsoid(shape, (0.35, 0.35, 0.3), (0.3, 0.18, 0.2))] = 60.0  # the liver
     for side in (-1, 1):
         middle = np.array([0.55, 0.6, 0.5 + side * 0.2]) + random.uniform(-0.03, 0.03, 3)
         size = np.array([0.16, 0.09, 0.08]) * random.uniform(0.9, 1.1, 3)
         kidney = _ellipsoid(shape, middle, size)
-        image[kidney], labels[kidney] = 180.0, 1
+        image[kidney], labels[kidney] = 150.0, 1
     tumour = _ellipsoid(
         shape, middle + np.array([0.08, -0.05, 0.03]), random.uniform(0.06, 0.09, 3)
     )
-    image[tumour], labels[tumour] = 120.0, 2
-    image += _smooth(shape, 8, random) * np.float32(12)
-    image += random.standard_normal(shape, np.float32) * np.float32(8)
+    image[tumour], labels[tumour] = 290.0, 2
+    image += _smooth(shape, 8, random) * np.float32(6)
+    image += random.standard_normal(shape, np.float32) * np.float32(5)
     return kits19.normalised(image)[None], labels
 
 
@@ -224,6 +225,7 @@ def fit(task: _UNet, network: Any, progress: Progress) -> None:
     seen: list[torch.Tensor] = []
     hook = last.register_forward_hook(lambda module, given, output: seen.append(given[0]))
     features, classes = [], []
+    total = np.zeros(task.widths.classes)
     random = np.random.default_rng([VERSION, 0])
     try:
         cut = list(_fitting_windows(task))
@@ -234,13 +236,14 @@ def fit(task: _UNet, network: Any, progress: Progress) -> None:
             found = seen.pop()[0].flatten(1)
             for label in range(task.widths.classes):
                 places = np.flatnonzero(truth.ravel() == label)
+                total[label] += len(places)
                 places = random.permutation(places)[:FITTED_VOXELS]
                 features.append(found[:, torch.from_numpy(places)].T.clone())
                 classes.append(torch.full((len(places),), label))
             progress(number + 1, len(cut))
     finally:
         hook.remove()
-    _regress(last, torch.cat(features), torch.cat(classes))
+    _regress(last, torch.cat(features), torch.cat(classes), torch.from_numpy(total).float())
 
 
 def _fitting_windows(task: _UNet) -> Any:
@@ -261,7 +264,7 @@ def _last(network: Any) -> Any:
     return network.output.conv[0] if heads is None else heads[-1]
 
 
-def _regress(last: Any, features: torch.Tensor, classes: torch.Tensor) -> None:
+def _regress(last: Any, features: torch.Tensor, classes: torch.Tensor, total: torch.Tensor) -> None:
     import torch
 
     mean, deviation = features.mean(0), features.std(0) + 1e-6
@@ -270,8 +273,10 @@ def _regress(last: Any, features: torch.Tensor, classes: torch.Tensor) -> None:
     scaled = (features - mean) / deviation
     weight = torch.zeros(last.weight.shape[0], scaled.shape[1], requires_grad=True)
     bias = torch.zeros(len(weight), requires_grad=True)
-    share = torch.bincount(classes, minlength=len(weight)).float() ** -0.5
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
+    seen = torch.bincount(classes, minlength=len(weight)).clamp(min=1)
+    share = (total / total.sum()) ** RARE / seen
+    share = share / share.max()
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         optimiser.zero_grad()
@@ -279,7 +284,7 @@ def _regress(last: Any, features: torch.Tensor, classes: torch.Tensor) -> None:
         if last.bias is not None:
             logits = logits + bias
         value = (
-            torch.nn.functional.cross_entropy(logits, classes, share) + 1e-4 * weight.square().sum()
+            torch.nn.functional.cross_entropy(logits, classes, share) + 1e-5 * weight.square().sum()
         )
         value.backward()
         return value

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from models.volumes.weights import Architecture
 
 NETWORK = "network"
-CALIBRATION_WINDOWS = 16
+CALIBRATION_WINDOWS = 8
 """Of as many cases: each takes as long as a window in float32, and ranges settle after few."""
 
 

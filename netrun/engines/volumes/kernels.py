@@ -24,7 +24,7 @@ LANES = 16
 """Channels of a vector, which become 32 bits wide each."""
 BLOCKS = 8
 """Vectors of a row that are kept in registers together."""
-ROWS = 8192
+ROWS = 4096
 """At once: sums of int8 are exact in float32 then, and their squares' nearly."""
 _MAP_0F, _MAP_0F38, _NONE, _66, _F3 = 1, 2, 0, 1, 2
 
@@ -77,7 +77,8 @@ def moments(volume: NDArray[np.int8]) -> NDArray[np.float64]:
         start, count = volume.ctypes.data + first * width, min(ROWS, rows - first)
         made.call(start, count, here[0].ctypes.data, here[1].ctypes.data)
         total += here
-    return total.reshape(2, -1, channels).sum(1)
+    found: NDArray[np.float64] = total.reshape(2, -1, channels).sum(1)
+    return found
 
 
 def normalise(

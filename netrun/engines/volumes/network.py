@@ -54,6 +54,19 @@ class VolumeNetwork:
             self._plans[shape] = _Plan(self, shape)
         return self._plans[shape].run(window)
 
+    def describe(self) -> dict[str, Any]:
+        """For a run's record: oneDNN's version, kernels and megabytes by window."""
+        return {
+            "onednn": self.lib.version,
+            "windows": {
+                "x".join(map(str, shape)): {
+                    "megabytes": round(plan.bytes / 1e6),
+                    "kernels": plan.kernels,
+                }
+                for shape, plan in self._plans.items()
+            },
+        }
+
     def packed(self, name: str, wanted: c_void_p, shape: tuple[int, ...]) -> Bytes:
         """The weights of an operation in a layout."""
         for layout, data in self._packed.setdefault(name, []):
@@ -95,6 +108,7 @@ class _Plan:
         self._network, self._shape = network, shape
         self._steps: list[Callable[[], None]] = []
         self._kept: list[Any] = []
+        self.kernels: dict[str, str] = {}
         memory = _Memory(program, self._bytes)
         self._input = memory.of(program.input)
         for number, operation in enumerate(program.operations):
@@ -182,23 +196,20 @@ class _Plan:
         raw = memory.borrow(voxels * wide)
         self._convolve(operation, memory, raw, "s8", target.level + 1, 1)
         memory.give_back(raw)
-        depth, height, width = size
-        made = raw.view(np.int8)[: voxels * wide]
-        made = made.reshape(depth, height, width, 2, 2, 2 * target.channels)
+        _, height, width = size
         place = self._place(memory, operation.output)
         step = place.strides[0]
-        # Two voxels along the last axis lie one behind the other, on both sides.
+        # Where the eight voxels of each one lie: [D, H, W, 2, 2, 2, channels].
+        rows = (4 * height * width, 2 * width, 1)
         pairs = np.lib.stride_tricks.as_strided(
             place,
-            (depth, 2, height, 2, width, 2, target.channels),
-            tuple(step * n for n in (8 * height * width, 4 * height * width, 4 * width, 2 * width,
-                                     2, 1)) + (1,),
-        )  # fmt: skip
-        pairs = pairs.transpose(0, 2, 4, 1, 3, 5, 6)
-        made = made.reshape(depth, height, width, 2, 2, 2, target.channels)
+            (*size, 2, 2, 2, target.channels),
+            (*(2 * step * row for row in rows), *(step * row for row in rows), 1),
+        )
+        made = raw.view(np.int8)[: voxels * wide].reshape(*size, 2, 2, 2, target.channels)
 
         def scatter() -> None:
-            self._network.over_rows(lambda rows: np.copyto(pairs[rows], made[rows]), depth)
+            self._network.over_rows(lambda rows: np.copyto(pairs[rows], made[rows]), size[0])
 
         self._steps.append(scatter)
 
@@ -247,6 +258,7 @@ class _Plan:
             target,
             *(dnn.dims((stride,) * 3), dnn.dims((0,) * 3), around, around, attributes),
         )
+        self.kernels[operation.name] = lib.implementation(descriptor)
         layout = lib.query_descriptor(descriptor, dnn.QUERY_WEIGHTS)
         scratchpad = lib.query_descriptor(descriptor, dnn.QUERY_SCRATCHPAD)
         packed = network.packed(operation.name, layout, shape)
@@ -290,6 +302,7 @@ class _Memory:
         self._program, self._size = program, size
         self._held: dict[str, Bytes] = {}
         self._free: list[Bytes] = []
+        self._lent: list[Bytes] = []
         self.total = 0
         self.scratchpad: list[Bytes] = []
         self._last = {program.input: 0, program.output: len(program.operations)}
@@ -317,16 +330,15 @@ class _Memory:
 
     def give_back(self, buffer: Bytes) -> None:
         """Lend a buffer to operations that come later."""
-        self._returned = getattr(self, "_returned", [])
-        self._returned.append(buffer)
+        self._lent.append(buffer)
 
     def free_after(self, number: int) -> None:
         """Lend what is read no more after an operation."""
         for root in [root for root in self._held if self._last[root] == number]:
             if root != self._program.output:
                 self._free.append(self._held.pop(root))
-        self._free += getattr(self, "_returned", [])
-        self._returned = []
+        self._free += self._lent
+        self._lent = []
 
     def scratch(self, size: int) -> int:
         """Address of a scratchpad; each primitive has its own, few need any."""
