@@ -1,8 +1,8 @@
 """Turns a 3D U-Net in float32 into an int8 program (imports torch).
 
-Weights are symmetric, a scale for each output channel. Activations have one scale each, the
-largest value of the calibration windows; between convolution and norm every channel has its own.
-Tensors that are joined share a scale from the start.
+Weights are symmetric, a scale for each output channel. Channels of activations have steps of their
+own, by their largest values in the calibration windows, which the weights of what reads them take
+in; so parts of a concatenation are written with its steps from the start.
 """
 
 from __future__ import annotations
@@ -24,10 +24,6 @@ Progress = Callable[[int, int], None]
 LARGEST = {"u8": 255.0, "s8": 127.0}
 SMALLEST = 1e-8
 """A range of nothing but zeros still needs a scale."""
-SHARES = tuple(2 ** (power / 4) for power in range(-8, 5))
-"""Of a channel's largest value in the first window: where values may be cut off."""
-SEEN = 1 << 13
-"""Voxels of a value that are looked at, of each window."""
 EVEN = 0.5
 """How far channels of a tensor get steps of their own: 0 not at all, 1 wholly. Differences move
 into the weights of what reads them, where rounding is of each output channel, over all inputs."""
@@ -135,16 +131,16 @@ class _Graph:
 
 
 class _Ranges(fx.Interpreter):  # type: ignore[misc]
-    """Runs windows in float32 and finds for each channel of each value where to cut it off."""
+    """Runs windows in float32 and keeps the largest magnitude of each channel of each value.
+
+    Nothing is cut off: what is rare in a volume, such as a tumour, is what an answer is about.
+    """
 
     def __init__(self, graph: _Graph) -> None:
         super().__init__(graph.traced)
         norms = {norm for _, norm in graph.blocks.values()}
-        joins = {*graph.joins, *norms, graph.output}
-        self._wanted = {node for node in graph.nodes if node not in joins}
-        self._unsigned = {node for node in graph.blocks if not graph.module(node, nn.LeakyReLU)}
-        self._first: dict[fx.Node, Tensor] = {}
-        self._errors: dict[tuple[fx.Node, str], Tensor] = {}
+        self._wanted = set(graph.nodes) - {*graph.joins, *norms, graph.output}
+        self._largest: dict[fx.Node, Tensor] = {}
 
     def see(self, window: Tensor) -> None:
         """Take a window [1, channels, D, H, W] into account."""
@@ -155,31 +151,14 @@ class _Ranges(fx.Interpreter):  # type: ignore[misc]
         """Run a node, and look at what it gives."""
         value = super().run_node(n)
         if n in self._wanted:
-            self._look(n, value[0].flatten(1))
+            low, high = torch.aminmax(value[0].flatten(1), dim=1)
+            found = torch.maximum(-low, high).clamp(min=SMALLEST)
+            self._largest[n] = torch.maximum(found, self._largest.get(n, found))
         return value
 
-    def _look(self, node: fx.Node, value: Tensor) -> None:
-        low, high = torch.aminmax(value, dim=1)
-        largest = torch.maximum(-low, high).clamp(min=SMALLEST)
-        first = self._first.setdefault(node, largest)
-        some = value[:, :: max(value.shape[1] // SEEN, 1)]
-        for dtype in ("u8", "s8") if node in self._unsigned else ("s8",):
-            errors = []
-            for share in SHARES:
-                limit = (first * share)[:, None]
-                step = limit / LARGEST[dtype]
-                off = (some / step).round_().mul_(step).clamp_(-limit, limit).sub_(some)
-                # What is rarely seen in a sample is there: the largest value itself counts.
-                beyond = (largest - limit[:, 0]).clamp(min=0)
-                errors.append(off.square_().mean(1) + beyond.square_() / value.shape[1])
-            found = torch.stack(errors)
-            self._errors[node, dtype] = self._errors.get((node, dtype), 0) + found
-
-    def limits(self, node: fx.Node, dtype: str) -> NDArray[np.float64]:
-        """The largest magnitude of each channel that is kept, [channels]."""
-        best = self._errors[node, dtype].argmin(0)
-        shares = torch.tensor(SHARES)[best]
-        found: NDArray[np.float64] = (self._first[node] * shares).double().numpy()
+    def limits(self, node: fx.Node) -> NDArray[np.float64]:
+        """The largest magnitude of each channel, [channels]."""
+        found: NDArray[np.float64] = self._largest[node].double().numpy()
         return found
 
 
@@ -223,7 +202,7 @@ class _Writer:
 
     def _store(self, node: fx.Node, dtype: str, host: str | None = None, offset: int = 0) -> str:
         """Decide how a value is stored, and give the name that it has."""
-        limits = self._ranges.limits(node, dtype)
+        limits = self._ranges.limits(node)
         steps = limits**EVEN * limits.max() ** (1 - EVEN) / LARGEST[dtype]
         name = node.name if host is None else f"{host}.{node.name}"
         self._tensors[name] = Stored(len(steps), self._levels[node], dtype, host, offset)
@@ -257,7 +236,7 @@ class _Writer:
         outputs = self._hosted(node)
         if any(user not in self._graph.joins for user in node.users):
             outputs.insert(0, self._store(node, "s8" if slope else "u8"))
-        stored = self._ranges.limits(convolution, "s8") / LARGEST["s8"]
+        stored = self._ranges.limits(convolution) / LARGEST["s8"]
         if layer.bias is not None:
             # The norm takes a bias out again; it only moves what is stored out of the middle.
             bias = layer.bias.detach().abs().numpy()

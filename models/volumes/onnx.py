@@ -20,7 +20,7 @@ from models.weights.onnx_check import TOLERANCE
 from models.weights.onnx_file import Graph, read_graph
 
 if TYPE_CHECKING:
-    from models.volumes.weights import Architecture
+    from models.volumes.architecture import Architecture
 
 KINDS: dict[str, type[nn.Module]] = {
     "Conv": nn.Conv3d,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,13 @@ from models.task import Array
 from models.volumes import brats, kits19, windows
 from models.volumes.data import Pairs, Volumes
 from models.volumes.dice import BRATS_REGIONS, Quality, by_class, by_region, mean_over
+from models.volumes.widths import Widths
 from models.volumes.windows import Shape
 
 if TYPE_CHECKING:
     import torch
 
-    from models.volumes.task import _UNet
+    from models.volumes.architecture import Architecture
 
 VERSION = 1
 """Changes with anything that changes volumes, truth or weights."""
@@ -53,6 +54,25 @@ BEYOND_SERVED, BEYOND_CALIBRATING = 100, 200
 """First numbers of volumes that are not served."""
 Mask = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
+
+
+class Seedable(Protocol):
+    """What of a task its volumes and weights depend on."""
+
+    @property
+    def name(self) -> str:
+        """The task's."""
+        ...
+
+    @property
+    def widths(self) -> Widths:
+        """Of its network."""
+        ...
+
+    @property
+    def architecture(self) -> Architecture:
+        """Of its network."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -110,17 +130,17 @@ class Drawn:
         return self.task == "3d-unet-brats"
 
 
-def synthetic(task: _UNet, cache: Path) -> Volumes:
+def synthetic(task: Seedable, cache: Path) -> Volumes:
     """The volumes that are served."""
     return _volumes(task, SERVED[task.name], 0)
 
 
-def calibrating(task: _UNet, cache: Path) -> Volumes:
+def calibrating(task: Seedable, cache: Path) -> Volumes:
     """Others, that int8 ranges are taken from."""
     return _volumes(task, CALIBRATING[task.name], BEYOND_SERVED)
 
 
-def _volumes(task: _UNet, shapes: tuple[Shape, ...], first: int) -> Volumes:
+def _volumes(task: Seedable, shapes: tuple[Shape, ...], first: int) -> Volumes:
     cases = tuple(str(first + number) for number in range(len(shapes)))
     return Volumes("synthetic", Drawn(task.name, shapes, first), cases, synthetic=True)
 
@@ -187,7 +207,7 @@ def _smooth(shape: Shape, cells: int, random: np.random.Generator) -> Array:
     return field
 
 
-def seeded(task: _UNet) -> torch.nn.Module:
+def seeded(task: Seedable) -> torch.nn.Module:
     """The network with seeded weights in all layers."""
     from models.volumes.networks import seed
 
@@ -196,12 +216,12 @@ def seeded(task: _UNet) -> torch.nn.Module:
     return network
 
 
-def weights_file(task: _UNet, cache: Path) -> Path:
+def weights_file(task: Seedable, cache: Path) -> Path:
     """Where the embedded weights are, once `embed` has made them."""
     return cache / "volumes" / f"{task.name}-seeded-{VERSION}.pth"
 
 
-def embed(task: _UNet, cache: Path, progress: Progress) -> None:
+def embed(task: Seedable, cache: Path, progress: Progress) -> None:
     """Seed the network and fit its last layer, unless that was done."""
     path = weights_file(task, cache)
     if path.is_file():
@@ -217,7 +237,7 @@ def embed(task: _UNet, cache: Path, progress: Progress) -> None:
             torch.save(network.state_dict(), aside)
 
 
-def fit(task: _UNet, network: Any, progress: Progress) -> None:
+def fit(task: Seedable, network: Any, progress: Progress) -> None:
     """Fit the last layer of a network to drawn volumes, by logistic regression."""
     import torch
 
@@ -246,12 +266,14 @@ def fit(task: _UNet, network: Any, progress: Progress) -> None:
     _regress(last, torch.cat(features), torch.cat(classes), torch.from_numpy(total).float())
 
 
-def _fitting_windows(task: _UNet) -> Any:
+def _fitting_windows(task: Seedable) -> Any:
     drawn = _volumes(task, FITTED[task.name], BEYOND_CALIBRATING)
     for case in drawn.cases:
         image, truth = drawn.source.drawn(case)  # type: ignore[attr-defined]
         places = list(windows.corners(truth.shape))
-        for corner in places[:: max(len(places) // FITTED_WINDOWS, 1)]:
+        # Windows of both sides: the tumour is at one kidney alone.
+        chosen = [n * len(places) // FITTED_WINDOWS + n % 2 for n in range(FITTED_WINDOWS)]
+        for corner in dict.fromkeys(places[min(n, len(places) - 1)] for n in chosen):
             yield (
                 np.ascontiguousarray(windows.cut(image, corner)),
                 np.ascontiguousarray(windows.cut(truth[None], corner)[0]),

@@ -30,7 +30,7 @@ from models.volumes.widths import BRATS, KITS19, Widths
 if TYPE_CHECKING:
     import torch
 
-    from models.volumes.weights import Architecture
+    from models.volumes.architecture import Architecture
 
 NETWORK = "network"
 CALIBRATION_WINDOWS = 8
@@ -159,9 +159,9 @@ class Kits19Task(_UNet):
     @property
     def architecture(self) -> Architecture:
         """mlcommons/training's Unet3D."""
-        from models.volumes import weights
+        from models.volumes import architecture
 
-        return weights.KITS19
+        return architecture.KITS19
 
     def volumes(self, path: Path, wanted: tuple[str, ...], sources: Sources) -> Volumes:
         """Scans, pickles, or images and labels of other volumes. Raises InputError."""
@@ -198,9 +198,9 @@ class BratsTask(_UNet):
     @property
     def architecture(self) -> Architecture:
         """nnU-Net's Generic_UNet."""
-        from models.volumes import weights
+        from models.volumes import architecture
 
-        return weights.BRATS
+        return architecture.BRATS
 
     def volumes(self, path: Path, wanted: tuple[str, ...], sources: Sources) -> Volumes:
         """Scans in the challenge's or nnU-Net's layout, or pickles. Raises InputError."""

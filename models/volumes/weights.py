@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from models.errors import WeightsError
-from models.volumes.networks import GenericUNet, Unet3D
-from models.volumes.widths import Shapes, Widths, of_brats, of_kits19
+from models.volumes.architecture import Architecture
+from models.volumes.widths import Widths
 from models.weights.kind import Kind, kind_of
 from models.weights.load import fill
 from models.weights.state import read_state
@@ -18,32 +17,6 @@ from models.weights.unpickle import load
 
 BEST = "best_model_state_dict"
 """Where KiTS19's checkpoint keeps the weights that the reference takes."""
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """One of the two networks."""
-
-    make: Callable[[Widths], nn.Module]
-    widths: Callable[[Shapes], Widths]
-    """By the shapes of a state; KeyError for a name that is absent."""
-    anchors: tuple[str, ...]
-    """Names that are there whatever the widths; the first and the last layer's."""
-    maker: str
-
-
-KITS19 = Architecture(
-    Unet3D,
-    of_kits19,
-    ("input_block.conv1.0.weight", "output.conv.0.weight"),
-    "mlcommons/training's Unet3D",
-)
-BRATS = Architecture(
-    GenericUNet,
-    of_brats,
-    ("conv_blocks_context.0.blocks.0.conv.weight", "seg_outputs.0.weight"),
-    "nnU-Net's Generic_UNet",
-)
 
 
 def load_network(architecture: Architecture, path: Path) -> nn.Module:

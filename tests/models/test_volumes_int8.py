@@ -82,15 +82,22 @@ def test_a_program_has_a_block_for_each_norm_and_copies_nothing_to_join(
     assert again.describe() == program.describe()
 
 
+def test_what_is_rare_in_a_window_is_not_cut_off() -> None:
+    image = noise(1, 16, 16, 16)
+    image[0, 3, 3, 3] = 50.0
+    program = quantise_volumes(kits19_network(), [{"image": image}], ignored)
+    (steps,) = program.constants[f"{program.input}.steps"]
+    assert 127 * steps == pytest.approx(50.0)
+
+
 @onednn
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("make", [kits19_network, brats_network])
-def test_int8_is_close_to_float32_at_every_shape(make: Any, threads: int) -> None:
+def test_int8_is_close_to_float32_at_every_shape(make: Any) -> None:
     network = make()
     inputs = network.widths.inputs
     image = noise(inputs, 32, 32, 32)
     program = quantise_volumes(network, [{"image": image}], ignored)
-    quantised = VolumeNetwork(program, threads)
+    quantised = VolumeNetwork(program, threads=1)
     for window in (image, noise(inputs, 32, 32, 32, number=1), noise(inputs, 32, 48, 16)):
         ours = quantised(window)
         exact = running(network)(image=[window])["logits"][0]
@@ -100,6 +107,20 @@ def test_int8_is_close_to_float32_at_every_shape(make: Any, threads: int) -> Non
     assert len(described["kernels"]) == 13
     with pytest.raises(ValueError, match="must divide by 4"):
         quantised(noise(inputs, 32, 32, 30))
+
+
+@onednn
+def test_two_threads_compute_what_one_does() -> None:
+    network = kits19_network()
+    image = noise(1, 16, 16, 16)
+    program = quantise_volumes(network, [{"image": image}], ignored)
+    one = VolumeNetwork(program, threads=1)(image).copy()
+    two = VolumeNetwork(program, threads=2)
+    try:
+        # Moments are added up in another order: a value may be rounded the other way.
+        assert np.abs(two(image) - one).max() < 0.05 * np.abs(one).max()
+    finally:
+        two.lib.set_threads(1)  # others use the same OpenMP
 
 
 def test_networks_of_another_kind_are_refused() -> None:

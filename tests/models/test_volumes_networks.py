@@ -20,7 +20,7 @@ from volume_cases import (
 
 from models.errors import WeightsError
 from models.task import Sources
-from models.volumes import synthetic, weights
+from models.volumes import architecture, synthetic, weights
 from models.volumes.networks import GenericUNet, Unet3D
 from models.volumes.task import UNET_BRATS, UNET_KITS19
 from models.volumes.widths import BRATS, KITS19
@@ -57,7 +57,7 @@ def exported(network: Any, path: Path, inputs: int) -> None:
 @pytest.mark.parametrize("which", ["kits19", "brats"])
 def test_weights_come_in_every_published_form(tmp_path: Path, form: str, which: str) -> None:
     network = kits19_network() if which == "kits19" else brats_network()
-    architecture = weights.KITS19 if which == "kits19" else weights.BRATS
+    kind = architecture.KITS19 if which == "kits19" else architecture.BRATS
     path, inputs = tmp_path / "weights", network.widths.inputs
     if form == "state":
         torch.save({"state_dict": network.state_dict(), "epoch": 3}, path)
@@ -73,8 +73,8 @@ def test_weights_come_in_every_published_form(tmp_path: Path, form: str, which: 
         pytest.importorskip("onnxruntime")
         path = path.with_suffix(".onnx")
         exported(network, path, inputs)
-    assert weights.widths_in(architecture, path) == network.widths
-    found = weights.load_network(architecture, path)
+    assert weights.widths_in(kind, path) == network.widths
+    found = weights.load_network(kind, path)
     for name, tensor in network.state_dict().items():
         if form != "onnx" or name in found.state_dict():
             if form == "onnx" and name.startswith("seg_outputs.0"):
@@ -105,7 +105,7 @@ def test_an_onnx_file_that_computes_something_else_is_refused(tmp_path: Path) ->
             node.input[0], node.input[1] = node.input[1], node.input[0]
     onnx.save(proto, str(path))
     with pytest.raises(WeightsError, match="does not compute what it computes"):
-        weights.load_network(weights.KITS19, path)
+        weights.load_network(architecture.KITS19, path)
 
 
 def test_the_task_fits_the_weights_widths(tmp_path: Path) -> None:
