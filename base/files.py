@@ -84,6 +84,27 @@ def put_in_place(aside: Path, target: Path) -> None:
     aside.replace(target)
 
 
+def put_folder_in_place(folder: Path, target: Path) -> None:
+    """Rename a folder of files to `target`, once they are on the disk; what is there goes.
+
+    Of several processes that do so at once, without locks, one has its folder kept.
+    """
+    for file in folder.iterdir():
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+    if target.is_dir():
+        old = _new_name(target)
+        with suppress(FileNotFoundError):
+            target.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+    try:
+        folder.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_text(target: Path, text: str) -> None:
     """Write `text` as UTF-8 to `target`, foreign bytes of names as escapes: aside, then renamed."""
     with written_aside(target) as aside:
@@ -138,7 +159,7 @@ def reserve(file: Path, size: int, target: Path) -> None:
     """Claim `size` bytes for `file`, which will become `target`, before they are written.
 
     Raises InputError with the needed and the available size: a mapped file that finds the disk
-    full ends its process, and a half-written one tells no sizes.
+    full ends its process, and a half-written one names no sizes.
     """
     with file.open("r+b") as opened:
         try:

@@ -1,7 +1,7 @@
 """Locks between processes, on file systems that have them.
 
 Lustre mounted without flock, NFS without its lock daemon and some FUSE file systems refuse every
-lock; NFS takes an exclusive one only on what is open for writing, which a directory never is.
+lock; NFS takes an exclusive one only on a file open for writing, which a directory never is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 def lock(descriptor: int, where: object, wait: bool = True) -> bool:
     """Take the exclusive lock of an open file, which ends with it; False where there are no locks.
 
-    That is said once for each `where`, as a warning in the log. Raises BlockingIOError where
+    That is logged once for each `where`, as a warning. Raises BlockingIOError where
     another process holds the lock and it is not to be waited for.
     """
     try:
@@ -42,17 +42,17 @@ def lock(descriptor: int, where: object, wait: bool = True) -> bool:
     except OSError as error:
         if error.errno not in WITHOUT:
             raise
-        _say_once(str(where), error.strerror or str(error))
+        _warn_once(str(where), error.strerror or str(error))
         return False
     return True
 
 
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
-def _say_once(where: str, reason: str) -> None:
-    if where not in _said:
-        _said.add(where)
+def _warn_once(where: str, reason: str) -> None:
+    if where not in _warned:
+        _warned.add(where)
         _log.warning(
             "%s: its file system has no locks (%s): going on without; do not start two at once"
             " that write there",

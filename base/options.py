@@ -52,7 +52,9 @@ class Option:
     opposite), `MODEL`. `parse` reads the word behind the flag; `names` are the values that it
     knows, for completion. `path` says what has to stand there where the value names a path: "file",
     "directory" or "directory or file"; `variable` of the environment can stand for such an option.
-    `title` is what people call the value.
+    `title` is what people call the value. `of_data` is what people call it where it is a part of
+    the data that the user gives: it is nothing without them, and a variable for it belongs to
+    those that a variable names.
     """
 
     usage: str
@@ -65,6 +67,7 @@ class Option:
     variable: str = ""
     goes: Goes = Goes.NOWHERE
     title: str = ""
+    of_data: str = ""
 
     @property
     def flag(self) -> str:

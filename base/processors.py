@@ -61,6 +61,12 @@ def processor_flags(cpuinfo: Path = CPUINFO) -> frozenset[str] | None:
     return None if flags is None else frozenset(flags.split())
 
 
+def has_vnni(cpuinfo: Path = CPUINFO) -> bool:
+    """Whether sums of products of 8 bits are added up in 32 bits; other than x86 always do."""
+    flags = processor_flags(cpuinfo)
+    return flags is None or not flags.isdisjoint({"avx_vnni", "avx512_vnni"})
+
+
 def caches(folder: Path = CACHES) -> list[Cache]:
     """The caches in a processor's folder of sysfs, in the kernel's order."""
     found = []

@@ -7,6 +7,7 @@ equals the name on the disk.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 FOREIGN = "surrogateescape"
@@ -16,7 +17,7 @@ FOREIGN = "surrogateescape"
 def read_given(path: Path) -> str:
     """Return the text of a file that a person wrote, without a byte order mark.
 
-    Raises OSError, and ValueError for what is no text in UTF-8, with the cure.
+    Raises OSError, and ValueError for bytes that are not UTF-8, with the cure.
     """
     data = path.read_bytes()
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -33,3 +34,8 @@ def printable(text: str) -> str:
     except UnicodeEncodeError:
         # A surrogate that stands for no byte, as a hostile JSON file can hold.
         return text.encode("utf-8", "backslashreplace").decode()
+
+
+def slug(text: str) -> str:
+    """Return `text` as the name of a file or folder: a-z, 0-9, dots, dashes and underscores."""
+    return re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-.") or "unnamed"

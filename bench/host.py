@@ -1,4 +1,4 @@
-"""The machine and the versions that a benchmark's figures were made with."""
+"""The machine and the versions that a benchmark's figures were measured with."""
 
 from __future__ import annotations
 

@@ -3,15 +3,20 @@
 Engine sim, one process for all instances: Offline with its tail (how long instances idle at the
 end, in batches), and Server at one rate. What sorting costs and gains is in `bench.offline` and
 `loadrun run --no-sort-samples`.
+
+``--distribution bert|rnnt|dlrm``: the same on samples whose work differs as that model's does, at
+its latency limit and in modelled time (`bench.simulated.costs`).
 """
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 from bench.parts.figures import show, spread, write_json
 from bench.parts.options import parser
 from bench.parts.run import Outcome, Workload, run
+from bench.simulated import costs
 from loadrun.config import Overrides
 from loadrun.dispatch.policies import NAMES
 
@@ -22,19 +27,34 @@ BATCH_S = 0.4e-3 + BATCH * 4.3e-3
 def main() -> None:
     """Measure, print, write."""
     arguments = parser(__doc__, rounds=3, seconds=4.0)
-    arguments.add_argument("--instances", type=int, default=14)
     arguments.add_argument(
-        "--share", type=float, default=0.8, help="Server's part of the model rate"
+        "--distribution", choices=("equal", *costs.WORKLOADS), default="equal", help="of the work"
     )
+    arguments.add_argument(
+        "--instances", nargs="+", type=int, help="default 14; with a distribution 28 and 56"
+    )
+    arguments.add_argument(
+        "--shares", nargs="+", type=float, help="Server's parts of the (Offline) rate; default 0.8"
+    )
+    costs.add_options(arguments)
     options = arguments.parse_args()
-    model = options.instances * BATCH / BATCH_S
+    if options.distribution != "equal":
+        costs.study(options)
+        return
+    for instances in options.instances or (14,):
+        for share in options.shares or (0.8,):
+            _equal(options, instances, share)
+
+
+def _equal(options: argparse.Namespace, instances: int, share: float) -> None:
+    model = instances * BATCH / BATCH_S
     # An odd number, so that the tail does not end with full batches by chance.
     samples = int(model * options.seconds) // BATCH * BATCH + 3
     offline = Overrides(min_duration_s=0.0, min_query_count=samples, target_qps=float(samples))
     server = Overrides(
         min_duration_s=options.seconds,
         min_query_count=1,
-        target_qps=options.share * model,
+        target_qps=share * model,
         target_latency_ms=15.0,
     )
     rounds: list[dict[str, Any]] = []
@@ -44,7 +64,7 @@ def main() -> None:
                 workload = Workload(
                     scenario,
                     engine="sim",
-                    instances=options.instances,
+                    instances=instances,
                     batch_size=BATCH,
                     modelled=True,
                     policy=policy,
@@ -64,7 +84,7 @@ def main() -> None:
                 row["share"] = row["rate"] / model
             rows.append([policy, *(spread(mine, key) for key in keys)])
         show(
-            f"{scenario}, engine sim, {options.instances} instances",
+            f"{scenario}, engine sim, {instances} instances",
             ["", *columns, "loadrun us/sample"],
             rows,
         )
@@ -74,7 +94,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
     served = outcome.report["instances"]
     batches = sum(instance["batches"] for instance in served)
     samples = sum(instance["samples"] for instance in served)
-    # Each instance works from the start on, so that what is missing to the busiest is the tail.
+    # Each instance works from the start on, so that the gap to the busiest is the tail.
     busy = [instance["busy_s"] for instance in served]
     return {
         "others": outcome.others,

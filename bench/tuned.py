@@ -2,7 +2,7 @@
 
 Takes the study that ``loadrun tune`` left in RESULTS, and measures by turns the finalist that did
 best, the default and the worst choice tried that uses all cores. Rounds are added to the JSON file,
-so that they can be made in pieces; the table is of all of them.
+so that they can be run in pieces; the table is of all of them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _choices(search: Search, default: Choice) -> dict[str, Choice]:
     trials = search.trials
     whole = max(trial.choice.layout.cores for trial in trials)
     using_all = [trial for trial in trials if trial.choice.layout.cores == whole]
-    # A single test tells little on a noisy machine: the finalists' repeats do.
+    # A single test proves little on a noisy machine: the finalists' repeats do.
     finalists = {str(choice): choice for choice in search.finalists() if choice != default}
     repeated = {n: s.median for n, s in search.confirmed(search.finalists()).items()}
     best = max(finalists, key=lambda name: repeated.get(name, 0.0), default=None)

@@ -186,7 +186,7 @@ def _tune(space: Space, default: Choice, model: Model, seed: int, name: str) -> 
     noisy = Noisy(model, NOISE, random.Random(seed))
     study = open_study(f"{name}-{seed}", None, seed)
     search = Search(space, default, noisy, study, time.monotonic)
-    # What is left for the finalists: four and the default, in every round.
+    # The rest is the finalists': four and the default, in every round.
     most = int(SHARE * space.size) - 5 * ROUNDS - 2
     search.run(lambda: search.measurements < most)
     search.confirm(search.finalists(), ROUNDS, lambda: True)

@@ -100,16 +100,16 @@ class _Watched:
         )
         os.close(inner)
         self.pid = self._process.pid
-        self._said = bytearray()
+        self._shown = bytearray()
         self._begun = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         try:
-            while said := os.read(self._output, 65536):
-                self._said += said
-                if BEGUN in self._said:
+            while chunk := os.read(self._output, 65536):
+                self._shown += chunk
+                if BEGUN in self._shown:
                     self._begun.set()
         except OSError:
             pass  # a terminal's way to say that nobody writes any more
@@ -118,11 +118,11 @@ class _Watched:
     def begun(self) -> None:
         """Wait until the test has begun."""
         self._begun.wait(START_S)
-        if BEGUN not in self._said:
-            sys.exit(f"the run did not begin: {self._said.decode(errors='replace')[-1000:]}")
+        if BEGUN not in self._shown:
+            sys.exit(f"the run did not begin: {self._shown.decode(errors='replace')[-1000:]}")
 
     def end(self) -> None:
-        """Interrupt the run, which removes what it made."""
+        """Interrupt the run, which removes its files and segments."""
         self._process.terminate()
         self._process.wait()
         self._reader.join()

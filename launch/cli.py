@@ -27,11 +27,13 @@ COMMANDS = (
     "fetch",
     "preprocess",
     "calibrate",
+    "build",
     "roofline",
     "topology",
     "tune",
     "find-qps",
     "report",
+    "models",
     "doctor",
     "clean",
     "completion",
@@ -51,13 +53,14 @@ examples:
 exit codes: 0 VALID, or done; 2 bad usage, configuration or input; 3 completed and INVALID, or
 something was found; 4 failed, logs are kept; 130 interrupted.
 
-environment: LOADRUN_WEIGHTS, LOADRUN_IMAGES, LOADRUN_LABELS and LOADRUN_CALIBRATION stand for the
-options of these names, LOADRUN_CACHE is where what was built is kept (~/.cache/loadrun).
+environment: LOADRUN_WEIGHTS, LOADRUN_DATA, LOADRUN_IMAGES, LOADRUN_LABELS and LOADRUN_CALIBRATION
+stand for the options of these names, LOADRUN_CACHE is where what was built is kept
+(~/.cache/loadrun).
 """
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and never guesses at abbreviations.
+    """Reports an error in one line, and never guesses at abbreviations.
 
     `summary` is the line that the list of commands has for it.
     """
@@ -142,9 +145,9 @@ def _pass_on_notes() -> None:
 
 
 def _of_surroundings(error: Exception) -> str | None:
-    """What is wrong with what loadrun stands on, in one line; None for a fault of its own."""
+    """Describe an error of the surroundings in one line; None for a fault of loadrun's own."""
     from launch.machine.limits import no_memory
-    from launch.outcome.room import told
+    from launch.outcome.room import describe_error
     from models.packages import cannot_load
 
     reason = cannot_load(error) or no_memory(error)
@@ -155,8 +158,8 @@ def _of_surroundings(error: Exception) -> str | None:
     except OSError:
         return "the current directory is no longer there (cure: cd to another)"
     if "temporary directory" in str(error):
-        return f"{told(error)} (cure: export TMPDIR=DIR)"
-    return told(error)
+        return f"{describe_error(error)} (cure: export TMPDIR=DIR)"
+    return describe_error(error)
 
 
 def _say(text: str) -> None:

@@ -36,7 +36,7 @@ def overrides(options: RunOptions) -> Overrides:
 
     --fast asks for 60 s and no number of queries; --time, --count and the others are more
     specific and win over it. --count alone asks for no duration: LoadGen then makes that many
-    queries, and needs no bound, whose reaching it would log as an error. The images of
+    queries, and needs no bound, whose reaching it would log as an error. The samples of
     AccuracyOnly are counted in `sample_count`.
     """
     count = None if options.accuracy_only else options.count
@@ -87,23 +87,29 @@ def instance_spin_us(spins: bool, oversubscribed: bool) -> float:
 def loadrun_config(
     options: RunOptions, plan: Plan, assets: Assets, run_id: str, directory: Path
 ) -> LoadrunConfig:
-    """What the loadrun process is told."""
-    model = models.get(options.model)
-    samples = assets.sample_count
+    """The configuration of the loadrun process."""
+    task, benchmark = models.get(options.model), models.benchmark(options.model)
+    samples = assets.samples.count
     if options.accuracy_only and options.count is not None:
         samples = min(samples, options.count)
     audit = directory / "audit.config"
     return LoadrunConfig(
         run_id=run_id,
-        model=model.mlperf_name,
-        **options.going_to(Goes.LOADRUN),
+        model=benchmark.conf,
+        **{
+            **options.going_to(Goes.LOADRUN),
+            "batch_size": assets.samples.most_samples(options.batch_size),
+        },
+        batch_cost=assets.samples.batch_cost(options.batch_size),
         log_dir=str(directory),
-        samples=assets.samples,
+        samples=assets.samples.path,
         sample_count=samples,
-        performance_sample_count=model.performance_sample_count,
+        performance_sample_count=benchmark.performance_samples,
+        offline_samples=benchmark.offline_samples,
+        server_latency_ms=benchmark.server_ms,
         report=str(directory / LOADRUN_REPORT),
         instances=len(plan.instances),
-        response_bytes=model.response_bytes,
+        response_bytes=task.answer_bytes,
         user_conf=str(options.user_conf) if options.user_conf else None,
         audit_config=str(audit) if options.audit else None,
         processors=None if options.in_process else list(plan.loadrun),
@@ -115,8 +121,11 @@ def loadrun_config(
 
 
 def measured_batch_ms(assets: Assets) -> list[float]:
-    """What batches of 1, 2, ... samples took when the artifact was compiled; none where unknown."""
-    if assets.artifact is not None:
+    """What batches of 1, 2, ... samples took when the artifact was compiled; none where unknown.
+
+    Where samples differ in work, what was measured tells nothing of mean ones.
+    """
+    if assets.artifact is not None and assets.samples.costs is None:
         # Other engines' artifacts are of other kinds, and unmeasured.
         with suppress(artifact.ArtifactError):
             return list(artifact.read_facts(Path(assets.artifact), KIND)["batch_ms"])
@@ -131,12 +140,16 @@ def netrun_config(
     run_id: str,
     directory: Path,
 ) -> NetrunConfig:
-    """What one instance is told."""
+    """The configuration of one instance."""
     return NetrunConfig(
         run_id=run_id,
         instance=instance.index,
         model=assets.model,
-        **options.going_to(Goes.INSTANCES),
+        **{
+            **options.going_to(Goes.INSTANCES),
+            "batch_size": assets.samples.most_samples(options.batch_size),
+        },
+        batch_cost=assets.samples.batch_cost(options.batch_size),
         artifact=assets.artifact or "",
         threads=len(instance.processors),
         report=str(directory / f"netrun_{instance.index}.json"),

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import models
+from base.checked import read
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError, TooLongError
-from base.errors import InputError as ImageError
 from launch.build.assets import Assets
 from launch.build.engine import check_engine
-from launch.build.prepare import prepare
+from launch.build.prepare import prepare, task_sources
 from launch.compliance.references import reference_ids
 from launch.compliance.settings import audit_config
 from launch.configs import LOADRUN_REPORT, START_TIMEOUT_S, loadrun_config, netrun_config
@@ -37,7 +34,10 @@ from launch.machine.plan import Plan, make_plan
 from launch.machine.quiet import Watch
 from launch.machine.topology import Topology, read_topology
 from launch.options import RunOptions
-from launch.outcome.record import Record
+from launch.outcome.record.processes import EngineRecord
+from launch.outcome.record.run import Record, load
+from launch.outcome.recorder import Recorder
+from launch.outcome.reports import engine_report, loadrun_report
 from launch.outcome.results import (
     ACCURACY_LOG,
     COMPLETE,
@@ -48,9 +48,8 @@ from launch.outcome.results import (
     Staging,
     file_abandoned,
     places,
-    read_json,
 )
-from launch.outcome.room import need_space, results_bytes, told
+from launch.outcome.room import describe_error, need_space, results_bytes
 from launch.outcome.summary import summary
 from launch.outcome.timekeeping import judge
 from launch.report.sources import write_report
@@ -62,13 +61,16 @@ from launch.supervise.environment import base_environment, instance_environment
 from launch.supervise.signals import Signals
 from launch.supervise.standstill import Span
 from launch.supervise.supervisor import Command, Supervisor
+from loadrun.capacity import EQUAL
+from loadrun.clock import Phase
+from loadrun.library import arena_layout
 from loadrun.logs import LogError, parse_result
 from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.user_conf import UserConfError, parse_user_conf
-from loadrun.verdict import Asked, Serving, explain
-from models.imagenet.accuracy import count, read_answers
-from models.imagenet.dataset import VALIDATION_IMAGES, image_folder
-from models.imagenet.doubt import doubts
+from loadrun.verdict import Asked, Served, explain
+from models.accuracy_log import LoggedAnswers
+from models.samples import Itemised, Prepared
+from models.task import DataSet, Task
 from shm.reclaim import reclaim
 
 CHOOSE = "choose another with --results"
@@ -96,10 +98,10 @@ def run(options: RunOptions, outlet: Terminal | None = None) -> ExitCode:
 
 def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
     terminal = Terminal.silent() if options.quiet else outlet
-    model = models.get(options.model)
+    task = models.get(options.model)
     if options.user_conf is not None:
         try:
-            parse_user_conf(options.user_conf, models=(model.mlperf_name,))
+            parse_user_conf(options.user_conf, models=(task.benchmark(options.model).conf,))
         except UserConfError as error:
             raise InputError(str(error)) from None
     check_engine(options.engine)
@@ -108,42 +110,50 @@ def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
     pinning = find_pinning(topology)
     _need_room(options, plan)
     _tidy_up(options.results, terminal)
-    announce(options, model, plan, pinning, terminal)
+    announce(options, task, plan, pinning, terminal)
     need_space(options.results, results_bytes(0, 0), RESULTS, CHOOSE)
     kills = kills_for_memory()
     run_id = new_run_id()
-    record = Record(options, plan, pinning, topology, run_id)
+    recorder = Recorder(options, plan, pinning, topology, run_id)
+    record = recorder.record
     if options.audit:
-        record.values["compared_with"] = reference_ids(options)
-    record.checks(_check(topology, pinning, terminal))
+        recorder.compared_with(reference_ids(options))
+    recorder.checks(_check(topology, pinning, terminal))
     staging = Staging(options.results, run_id, options.scenario, options.model)
     with Signals() as signals, staging:
         test = _Test(
-            options, topology, plan, pinning, run_id, record, staging.path, terminal, signals
+            options, topology, plan, pinning, run_id, recorder, staging.path, terminal, signals
         )
         staging.try_places(options.mode, options.audit)
         try:
-            staging.write_record(record.values)
+            staging.write_record(record.as_json())
             test.execute()
             first, *_ = places(staging.home, options.mode, options.audit)
-            record.history(read_json(first / RUN_JSON))
-            record.end(COMPLETE)
-            staging.write_record(record.values)
-            write_report(staging.path, record.values, terminal)
+            recorder.history(_earlier(first / RUN_JSON))
+            recorder.end(COMPLETE)
+            staging.write_record(record.as_json())
+            write_report(staging.path, record, terminal)
             published = staging.publish(options.mode, options.audit)
         except Exception as error:
             error = with_memory_named(error, kills)
-            _keep(error, record, staging, outlet)
+            _keep(error, recorder, staging, outlet)
             if isinstance(error, OSError):
-                raise RunError(told(error)) from error
+                raise RunError(describe_error(error)) from error
             raise error
     if options.json:
         print((published[0] / RUN_JSON).read_text(encoding="utf-8"), end="")
     terminal.line()
-    outlet.lines(summary(record.values, published))
+    outlet.lines(summary(record, published))
     outlet.line("Completed")
-    invalid = record.values["result"]["valid"] is False or record.doubtful
-    return ExitCode.INVALID if invalid else ExitCode.OK
+    invalid = record.result is not None and record.result.valid is False
+    return ExitCode.INVALID if invalid or record.doubtful else ExitCode.OK
+
+
+def _earlier(path: Path) -> Record | None:
+    """The record of the run whose place another takes; None where what stands there is none."""
+    with contextlib.suppress(InputError):
+        return load(path, "")
+    return None
 
 
 def new_run_id() -> str:
@@ -155,7 +165,7 @@ def asked(options: RunOptions) -> Asked:
     """What the user gave that decides the length and the load of a test."""
     settings: dict[str, float] = {}
     if options.user_conf is not None:
-        name = models.get(options.model).mlperf_name
+        name = models.benchmark(options.model).conf
         conf = parse_user_conf(options.user_conf, models=(name,))
         found = conf.settings(name, options.scenario)
         settings = {key: entry.value for key, entry in found.items()}
@@ -169,14 +179,11 @@ def asked(options: RunOptions) -> Asked:
     )
 
 
-def planned_record(options: RunOptions) -> dict[str, Any]:
-    """What run.json of a run with these options would hold at its start, as JSON reads it back."""
+def planned_record(options: RunOptions) -> Record:
+    """The record that a run with these options would have at its start."""
     topology = read_topology()
     plan, pinning = plan_for(options, topology), find_pinning(topology)
-    record: dict[str, Any] = json.loads(
-        json.dumps(Record(options, plan, pinning, topology, new_run_id()).values)
-    )
-    return record
+    return Recorder(options, plan, pinning, topology, new_run_id()).record
 
 
 def plan_for(options: RunOptions, topology: Topology) -> Plan:
@@ -212,7 +219,7 @@ class _Test:
         plan: Plan,
         pinning: Pinning,
         run_id: str,
-        record: Record,
+        recorder: Recorder,
         directory: Path,
         terminal: Terminal,
         signals: Signals,
@@ -222,7 +229,7 @@ class _Test:
         self._plan = plan
         self._pinning = pinning
         self._run_id = run_id
-        self._record = record
+        self._recorder = recorder
         self._directory = directory
         self._terminal = terminal
         self._signals = signals
@@ -230,46 +237,50 @@ class _Test:
 
     def execute(self) -> None:
         """Prepare, run, read the results into the record; raises LoadrunError."""
-        options, record = self._options, self._record
+        options, recorder = self._options, self._recorder
         processors = self._plan.instances[0].processors
         assets = prepare(options, processors, self._directory, self._terminal, self._signals)
-        record.assets(assets)
-        record.lap("prepared")
-        _need_room(options, self._plan, assets.sample_count)
+        recorder.prepared(assets)
+        self._terminal.lines(assets.samples.in_words(options.batch_size))
+        _need_room(options, self._plan, assets)
         measures_accuracy = MODES[options.mode].accuracy
         if measures_accuracy:
-            response_bytes = models.get(options.model).response_bytes
-            needed = results_bytes(assets.sample_count, response_bytes)
+            response_bytes = models.get(options.model).answer_bytes
+            needed = results_bytes(assets.samples.count, response_bytes)
             need_space(self._directory, needed, RESULTS, CHOOSE)
         self._supervise(assets)
-        report = read_json(self._directory / LOADRUN_REPORT)
+        report = loadrun_report(self._directory / LOADRUN_REPORT)
         if report is None:
             raise RunError(f"loadrun left no report in {LOADRUN_REPORT}")
-        record.report(report)
+        recorder.report(report)
         try:
             result = parse_result(self._directory)
         except LogError as error:
             raise RunError(str(error)) from None
-        serving = Serving(
-            report["measured_rate"] or 0.0,
+        served = Served(
+            report.measured_rate or 0.0,
             len(self._plan.instances),
             self._plan.cores_per_instance,
             len(self._topology.allowed),
+            assets.samples.costs.quantiles if assets.samples.costs else EQUAL,
         )
-        kept = judge(report["clock"], self._late, result.perf_constraints_met is False)
-        record.timekeeping(kept, report["clock"])
-        record.result(result, explain(result, asked(options), serving, kept.spoils), kept)
+        phases = [read(Phase, phase) for phase in report.clock]
+        kept = judge(phases, self._late, result.perf_constraints_met is False)
+        recorder.timekeeping(kept, phases)
+        recorder.result(result, explain(result, asked(options), served, kept.spoils), kept)
         if measures_accuracy:
             self._measure_accuracy(assets)
+        record = recorder.record
         reasons = unofficial_reasons(
-            options, assets.sample_count, record.values["synthetic"], report["unofficial"]
+            options, assets.samples.count, bool(record.assets.synthetic), report.unofficial
         )
-        record.unofficial(reasons + ["the accuracy means nothing"] * record.doubtful)
+        recorder.unofficial(reasons + ["the accuracy means nothing"] * record.doubtful)
 
     def _supervise(self, assets: Assets) -> None:
         options, directory = self._options, self._directory
         if options.audit:
-            (directory / "audit.config").write_text(audit_config(options.audit), encoding="utf-8")
+            text = audit_config(options.audit, models.benchmark(options.model))
+            (directory / "audit.config").write_text(text, encoding="utf-8")
         loadrun = self._write(
             "loadrun.config.json",
             loadrun_config(options, self._plan, assets, self._run_id, directory).to_json(),
@@ -299,6 +310,7 @@ class _Test:
             self._plan.instances,
             options.in_process,
             directory / LOADRUN_REPORT,
+            assets.samples.costs is not None and SCENARIOS[options.scenario].at_once,
         )
         with RunWatcher(self._terminal, watched) as listener:
             supervisor = Supervisor(
@@ -309,7 +321,8 @@ class _Test:
                 pinning=self._pinning,
                 max_restarts=options.max_restarts,
                 stall_limit_s=options.stall_limit_s,
-                batch_size=options.batch_size,
+                batch_cost=options.batch_size,
+                longest_cost=assets.samples.costs.longest if assets.samples.costs else 1.0,
                 start_timeout_s=START_TIMEOUT_S,
                 listener=listener,
                 signals=self._signals,
@@ -321,45 +334,49 @@ class _Test:
             try:
                 supervisor.run()
             except InputError as error:
-                if (read_json(directory / LOADRUN_REPORT) or {}).get("too_long"):
+                report = loadrun_report(directory / LOADRUN_REPORT)
+                if report is not None and report.too_long:
                     raise TooLongError(str(error)) from None
                 raise
             finally:
-                self._record.disturbance(watch.disturbance())
-                self._record.outcome(supervisor.outcome)
+                self._recorder.disturbance(watch.disturbance())
+                self._recorder.outcome(supervisor.outcome)
                 self._late = supervisor.outcome.late
-                self._record.engines(self._engine_reports())
+                self._recorder.engines(self._engine_reports())
 
     def _files_of(self, samples: Sequence[int]) -> list[str | None]:
-        """Name the images of sample indices; None for synthetic ones, and where they are gone."""
-        sources = self._options.sources
-        files: list[Path] = []
-        if sources.images is not None:
-            with contextlib.suppress(ImageError, OSError):
-                files = image_folder(sources.images, sources.labels).files
-        return [files[sample].name if sample < len(files) else None for sample in samples]
+        """Name the items of sample indices; None for synthetic ones, and where they are gone."""
+        data: DataSet | None = None
+        with contextlib.suppress(InputError, OSError):
+            data = self._data()
+        if not isinstance(data, Itemised) or data.synthetic:
+            return [None] * len(samples)
+        return [Path(data.item(n)).name if n < len(data) else None for n in samples]
 
-    def _engine_reports(self) -> dict[int, dict[str, Any]]:
+    def _data(self, task: Task | None = None) -> DataSet:
+        return (task or models.get(self._options.model)).data(task_sources(self._options.sources))
+
+    def _engine_reports(self) -> dict[int, EngineRecord]:
         reports = {}
         for planned in self._plan.instances:
-            report = read_json(self._directory / f"netrun_{planned.index}.json")
+            report = engine_report(self._directory / f"netrun_{planned.index}.json")
             if report is not None:
                 reports[planned.index] = report
         return reports
 
     def _measure_accuracy(self, assets: Assets) -> None:
-        if assets.labels is None:
+        task = models.get(assets.model)
+        data = self._data(task)
+        if not data.scored:
             return
-        model = models.get(self._options.model)
-        log = self._directory / ACCURACY_LOG
-        answers = read_answers(log)
-        measured = count(log, answers, assets.labels)
-        # The target is defined on the whole validation set; a part of it reaches or misses nothing.
-        whole = len(assets.labels) == VALIDATION_IMAGES and not self._record.values["synthetic"]
-        target = model.fp32_accuracy * model.quality_target if whole else None
-        self._record.accuracy(
-            measured, target, doubts(answers, assets.labels) if _judged(assets) else []
-        )
+        score = task.score(LoggedAnswers(self._directory / ACCURACY_LOG), data)
+        # The target is defined on the whole official set; a part of it reaches or misses nothing.
+        benchmark = task.benchmark(self._options.model)
+        whole = len(data) == benchmark.samples and not self._recorder.record.assets.synthetic
+        target = benchmark.target if whole else None
+        if not _judged(assets):
+            score = replace(score, doubts=())
+        self._recorder.accuracy(score, benchmark.metric, target)
 
     def _write(self, name: str, text: str) -> str:
         path = self._directory / name
@@ -367,15 +384,10 @@ class _Test:
         return str(path)
 
 
-def _need_room(options: RunOptions, plan: Plan, sample_count: int = 0) -> None:
+def _need_room(options: RunOptions, plan: Plan, assets: Assets | None = None) -> None:
     """InputError where a limit of this process leaves less than the run needs."""
-    model = models.get(options.model)
-    samples = min(sample_count, model.performance_sample_count)
     need = need_for_run(
-        options.engine,
-        len(plan.instances),
-        plan.cores_per_instance,
-        samples * math.prod(model.sample.shape),
+        options.engine, len(plan.instances), plan.cores_per_instance, _arena_bytes(options, assets)
     )
     if options.in_process:
         # No shared memory: its samples are in no file.
@@ -387,16 +399,25 @@ def _need_room(options: RunOptions, plan: Plan, sample_count: int = 0) -> None:
     )
 
 
+def _arena_bytes(options: RunOptions, assets: Assets | None) -> int:
+    """Bytes of the samples that are in memory at once; 0 while they are not known."""
+    if assets is None:
+        return 0
+    samples = Prepared.open(Path(assets.samples.path))
+    benchmark = models.benchmark(options.model)
+    return arena_layout(samples, benchmark.in_memory(len(samples))).size
+
+
 def _judged(assets: Assets) -> bool:
-    """Whether accuracy is to mean something: it is computed, of images that belong to the weights.
+    """Whether accuracy is to mean something: it is computed, of data that belong to the weights.
 
     Where it is not, that was announced.
     """
-    return assets.weights is not None and assets.weights.synthetic == assets.data.synthetic
+    return assets.weights is not None and assets.weights.synthetic == assets.samples.data.synthetic
 
 
 def _check(topology: Topology, pinning: Pinning, terminal: Terminal) -> list[Finding]:
-    """Look at the machine; what matters is told now, before the test."""
+    """Check the machine; findings that matter are shown now, before the test."""
     findings = [*check_machine(topology), *check_system(topology, pinning)]
     for finding in findings:
         if finding.level is Level.MATTERS and finding.check != ANNOUNCED:
@@ -414,14 +435,14 @@ def _tidy_up(results: Path, terminal: Terminal) -> None:
         terminal.line(f"an interrupted run's files are now in {place}")
 
 
-def _keep(error: Exception, record: Record, staging: Staging, terminal: Terminal) -> None:
-    """Keep the logs of a run that failed; input that was refused made no run."""
+def _keep(error: Exception, recorder: Recorder, staging: Staging, terminal: Terminal) -> None:
+    """Keep the logs of a run that failed; refused input started no run."""
     if isinstance(error, InputError):
         return
     status = INTERRUPTED if isinstance(error, InterruptedRunError) else FAILED
-    record.end(status, str(error) or type(error).__name__)
+    recorder.end(status, str(error) or type(error).__name__)
     try:
-        staging.write_record(record.values)
+        staging.write_record(recorder.record.as_json())
         terminal.line(f"logs and run.json: {staging.keep_failed()}")
     except OSError as trouble:
-        terminal.line(f"  note: logs and run.json could not be kept: {told(trouble)}")
+        terminal.line(f"  note: logs and run.json could not be kept: {describe_error(trouble)}")

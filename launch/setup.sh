@@ -111,12 +111,12 @@ loadrun_venv_package() {
 }
 
 # Sets index to pip's words for PyTorch's wheels without CUDA, which are a tenth as large, where the
-# user has not said where packages come from and that index answers.
+# user has not set where packages come from and that index answers.
 loadrun_find_index() {
-    local url=https://download.pytorch.org/whl/cpu said
+    local url=https://download.pytorch.org/whl/cpu config
     index=()
-    said=$("$venv/bin/python" -I -m pip config list 2>/dev/null) || return 0
-    [[ $said =~ \.(index-url|extra-index-url|no-index)= ]] && return 0
+    config=$("$venv/bin/python" -I -m pip config list 2>/dev/null) || return 0
+    [[ $config =~ \.(index-url|extra-index-url|no-index)= ]] && return 0
     loadrun_answers "$url/torch/" && index=(--extra-index-url "$url")
     return 0
 }

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError
 from base.files import write_text
 from base.text import read_given
 from launch.options import RunOptions
+from launch.outcome.record.run import Record, load
 from launch.outcome.results import RUN_JSON, home, places
 from launch.supervise.environment import base_environment
 from launch.supervise.processes import describe_end, end_all, error_line, start
@@ -22,7 +21,7 @@ from loadrun.user_conf import UserConfError, parse_user_conf
 
 POLL_S = 0.5
 TRIES = 3
-"""A test whose clock was set, or that stood still, is no answer: it is made again."""
+"""A test whose clock was set, or that stood still, is no answer: it is repeated."""
 LEAVE_S = 15.0
 
 
@@ -33,19 +32,21 @@ def run_once(
     directory: Path,
     signals: Signals,
     mode: str = PERFORMANCE_ONLY.name,
-) -> dict[str, Any]:
-    """Run a test below `directory` (emptied before) and return its run.json.
+) -> Record:
+    """Run a test below `directory` (emptied before) and return its record.
 
-    VALID or not, a test that completed is an answer, unless its times do not count: then it is made
-    again, and RunError in the end. InterruptedRunError when the user ended it, InputError and
-    RunError with what the run said.
+    VALID or not, a test that completed is an answer, unless its times do not count: then it is
+    repeated, and RunError in the end. InterruptedRunError when the user ended it, InputError and
+    RunError with the run's last lines.
     """
     for _ in range(TRIES):
         record = _run(model, scenario, words, directory, signals, mode)
-        if record.get("times_count", True):
+        if record.times_count is not False:
             return record
-    reason = record["result"]["invalid"][0]["reason"]
-    raise RunError(f"{TRIES} tests one after the other whose times do not count: {reason}")
+    reasons = [missed.reason for missed in record.result.invalid] if record.result else []
+    raise RunError(
+        f"{TRIES} tests one after the other whose times do not count: {', '.join(reasons[:1])}"
+    )
 
 
 def _run(
@@ -55,7 +56,7 @@ def _run(
     directory: Path,
     signals: Signals,
     mode: str,
-) -> dict[str, Any]:
+) -> Record:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     results = directory / "results"
@@ -72,15 +73,14 @@ def _run(
         raise InterruptedRunError(f"interrupted by {signals.ending.name}")
     code = child.ended()
     if code not in (ExitCode.OK, ExitCode.INVALID):
-        said = child.last_words()
+        last_words = child.last_words()
         if code == ExitCode.USAGE:
-            raise InputError(error_line(said) or said)
+            raise InputError(error_line(last_words) or last_words)
         raise RunError(
-            f"{' '.join(command[2:])} {describe_end(code or 0)}; its last lines:\n{said}"
+            f"{' '.join(command[2:])} {describe_end(code or 0)}; its last lines:\n{last_words}"
         )
     (place, *_) = places(home(results, scenario, model), mode)
-    record: dict[str, Any] = json.loads((place / RUN_JSON).read_text(encoding="utf-8"))
-    return record
+    return load(place / RUN_JSON, "run again")
 
 
 def without_targets(

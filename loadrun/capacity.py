@@ -1,17 +1,25 @@
-"""The Server load a plan can hold at its latency limit, from a standalone rate.
+"""What a plan can do, from the rate of its instances alone: Server's load at the latency limit,
+Offline's efficiency, the longest batch.
 
-Model: c instances serve one sample at a time in a constant time D, queries arrive as a Poisson
-process (LoadGen's Server), so the waiting time is that of an M/D/c queue. Its tail is taken as
-P(W > t) = K * C * exp(-theta * t): theta is the exact decay rate of M/D/c, theta = lambda * x where
-x > 0 solves rho * x = log(1 + x) (Tijms, "A First Course in Stochastic Models", 9.6); C is Erlang's
-probability to wait; K is what makes the tail exact for c = 1 (the Cramer-Lundberg constant over
-rho). It stays close for the loads of interest, and errs on the safe side for many instances.
+Rates are in mean samples: where costs differ, work/s, which is samples/s of the whole data set.
+
+Model: c instances serve one sample at a time in D times its cost, queries arrive as a Poisson
+process (LoadGen's Server), so the waiting time is that of an M/G/c queue, M/D/c where costs are
+equal. Its tail is taken as P(W > t) = K * C * exp(-theta * t): theta is the decay rate, theta =
+lambda * x where x > 0 solves E[exp(rho * x * cost)] = 1 + x, for equal costs rho * x = log(1 + x),
+which is exact (Tijms, "A First Course in Stochastic Models", 9.6); C is Erlang's probability to
+wait; K is what makes the tail exact for c = 1 (the Cramer-Lundberg constant over rho). It stays
+close for the loads of interest, and errs on the safe side for many instances.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 
+EQUAL = (1.0,)
+"""Costs of samples that all cost the same."""
 _SERVICE_SPREAD = 1.2
 """A lone sample on a core that was idle takes longer than its share of back-to-back batches."""
 _OVERHEAD_S = 0.5e-3
@@ -23,19 +31,34 @@ _LOAD_SHARE = 0.9
 _HOPELESS_SHARE = 0.15
 
 
-def waiting_tail(load: float, instances: int, wait_s: float, service_s: float) -> float:
-    """Return P(waiting time > wait_s) of M/D/c at utilisation `load` (0 < load < 1)."""
-    # log(1+x) starts above rho*x and crosses it once.
+def waiting_tail(
+    load: float, instances: int, wait_s: float, service_s: float, costs: Sequence[float] = EQUAL
+) -> float:
+    """Return P(waiting time > wait_s) at utilisation `load` (0 < load < 1).
+
+    `service_s` is the time of a mean sample; `costs` are equally likely and 1 on average.
+    """
+    # The logarithm of what a service adds starts above log(1+x)'s slope and crosses it once.
     low, high = 1e-12, 2.0
-    while load * high < math.log1p(high):
+    while _log_growth(load * high, costs) < math.log1p(high):
         high *= 2
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if load * middle < math.log1p(middle) else (low, middle)
+        below = _log_growth(load * middle, costs) < math.log1p(middle)
+        low, high = (middle, high) if below else (low, middle)
     arrival_rate = load * instances / service_s
-    constant = (1 - load) / (load * (load * (1 + low) - 1))
+    # E[cost exp(rho x cost)], which is 1 + x where costs are equal.
+    slope = sum(cost * math.exp(load * low * cost) for cost in costs) / len(costs)
+    slope = 1 + low if len(costs) == 1 else slope
+    constant = (1 - load) / (load * (load * slope - 1))
     tail = constant * _erlang_c(load, instances) * math.exp(-arrival_rate * low * wait_s)
     return min(1.0, tail)
+
+
+def _log_growth(rate: float, costs: Sequence[float]) -> float:
+    """Return log(E[exp(rate * cost)])."""
+    largest = rate * max(costs)
+    return largest + math.log(sum(math.exp(rate * cost - largest) for cost in costs) / len(costs))
 
 
 def _erlang_c(load: float, instances: int) -> float:
@@ -46,30 +69,83 @@ def _erlang_c(load: float, instances: int) -> float:
     return blocking / (1 - load * (1 - blocking))
 
 
-def fits_limit(rate: float, instances: int, limit_s: float) -> bool:
-    """Whether a single sample is answered within the limit at all when nothing waits before it."""
-    return service_time_s(rate, instances) < limit_s * LIMIT_SHARE
+def fits_limit(rate: float, instances: int, limit_s: float, cost: float = 1.0) -> bool:
+    """Whether a single sample of that cost is answered within the limit when nothing waits."""
+    return service_time_s(rate, instances, cost) < limit_s * LIMIT_SHARE
 
 
-def service_time_s(rate: float, instances: int) -> float:
-    """Return the planned time of one sample on one instance, in s (`rate`: total samples/s)."""
-    return _SERVICE_SPREAD * instances / rate + _OVERHEAD_S
+def service_time_s(rate: float, instances: int, cost: float = 1.0) -> float:
+    """Return the planned time of one sample of that cost on one instance, in s.
+
+    `rate` is that of all instances together.
+    """
+    return _SERVICE_SPREAD * cost * instances / rate + _OVERHEAD_S
 
 
-def server_qps(rate: float, instances: int, limit_s: float, percentile: float) -> float:
+def server_qps(
+    rate: float,
+    instances: int,
+    limit_s: float,
+    percentile: float,
+    costs: Sequence[float] = EQUAL,
+) -> float:
     """Return a target_qps at which `percentile` of the queries stay within `limit_s`.
 
-    `rate` is the standalone rate of all instances together in samples/s. Where even a lone sample
-    misses the limit there is no such load, and a low one is returned so that the run can tell.
+    `rate` is the standalone rate of all instances together, `costs` are equally likely ones of
+    samples, as `quantiles` gives them. Where lone samples miss the limit too often there is no such
+    load, and a low one is returned so that the run can tell.
     """
-    if not fits_limit(rate, instances, limit_s):
-        return _HOPELESS_SHARE * rate
-    service_s = service_time_s(rate, instances)
-    wait_s = limit_s * LIMIT_SHARE - service_s
     allowed = (1 - percentile) / 2
+    services_s = [service_time_s(rate, instances, cost) for cost in costs]
+    service_s = sum(services_s) / len(services_s)
+    waits_s = [limit_s * LIMIT_SHARE - lone_s for lone_s in services_s]
+    if sum(wait_s <= 0 for wait_s in waits_s) > allowed * len(waits_s):
+        return _HOPELESS_SHARE * rate
+
+    def late(load: float) -> float:
+        """A long sample has less time to wait."""
+        each = (
+            waiting_tail(load, instances, wait_s, service_s, costs) if wait_s > 0 else 1.0
+            for wait_s in waits_s
+        )
+        return sum(each) / len(waits_s)
+
     low, high = 0.01, 0.99
     for _ in range(40):
         load = (low + high) / 2
-        met = waiting_tail(load, instances, wait_s, service_s) <= allowed
+        met = late(load) <= allowed
         low, high = (load, high) if met else (low, load)
     return _LOAD_SHARE * low * instances / service_s
+
+
+def quantiles(costs: Sequence[float], count: int = 20) -> list[float]:
+    """Return `count` equally likely values that stand for `costs`, with their mean."""
+    ordered = sorted(costs)
+    edges = [round(i * len(ordered) / count) for i in range(count + 1)]
+    parts = [ordered[a:b] for a, b in itertools.pairwise(edges) if b > a]
+    return [sum(part) / len(part) for part in parts]
+
+
+def at_share(costs: Sequence[float], share: float) -> float:
+    """Return the cost that this share of equally likely ones does not exceed."""
+    ordered = sorted(costs)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def harness_efficiency(samples_s: float, alone: float, mean_cost: float = 1.0) -> float:
+    """Return Offline's rate as a part of what the instances do alone.
+
+    `samples_s` is LoadGen's rate, `mean_cost` the mean cost of the samples that it drew from,
+    `alone` the instances' rate at warm-up in mean samples/s.
+    """
+    return samples_s * mean_cost / alone
+
+
+def longest_batch_s(rate: float, most: float, longest: float = 1.0) -> float:
+    """Return how long an instance may take for a batch at `rate`, its own in mean samples/s.
+
+    `most` is the most work of a batch (its size, where costs are equal); a sample of `longest`, the
+    largest cost, is sent even where it alone is more. Whoever judges an instance silent counts from
+    this on, not from a mean batch.
+    """
+    return max(most, longest) / rate

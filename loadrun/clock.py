@@ -5,7 +5,7 @@ against CLOCK_BOOTTIME, which nobody can set, every step shows. Suspending the m
 CLOCK_BOOTTIME against CLOCK_MONOTONIC, a clock that is slewed fast in CLOCK_MONOTONIC against
 CLOCK_MONOTONIC_RAW, and a process that stood still in ticks that come late.
 
-Only what is timed is watched: from the moment a set of samples is loaded until it is unloaded.
+Only timed phases are watched: from the moment a set of samples is loaded until it is unloaded.
 """
 
 from __future__ import annotations

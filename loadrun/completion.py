@@ -17,7 +17,7 @@ import mlperf_loadgen as lg
 
 from loadrun.dispatch.dispatcher import Answered, Dispatcher
 from loadrun.dispatch.suspects import PoisonError
-from loadrun.responses import SlotResponses
+from loadrun.responses import SlotResponses, Whole
 from loadrun.timeline import Timeline
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import Response, Rings
@@ -26,10 +26,10 @@ WAIT_S = 0.05
 """Longest wait for an answer: the instances are looked after in between."""
 _WATCH_S = 0.02
 """How often the states of the instances are looked at."""
-TELL_S = 0.5
-"""How often the latencies so far are told."""
-TOLD = (0.5, 0.9, 0.99)
-"""Which: see `shm.control`."""
+LATENCIES_S = 0.5
+"""How often the latencies so far are shared."""
+PERCENTILES = (0.5, 0.9, 0.99)
+"""Which percentiles of them: see `shm.control`."""
 _NAP_S = 5e-3
 _TOGETHER = 16
 """Instances whose answers go to LoadGen in one call, which costs as much as many a sample; more
@@ -45,7 +45,7 @@ class NoInstanceError(RuntimeError):
 class Collector:
     """Hands unread answers to LoadGen and the freed instances new batches; one thread at a time.
 
-    Threads that share one take `turn` for it. `indices` tells which samples lie at arena positions.
+    Threads that share one take `turn` for it. `indices` are the samples at arena positions.
     """
 
     def __init__(
@@ -63,11 +63,12 @@ class Collector:
         self._dispatcher = dispatcher
         self._peeks = [rings.response_consumer(i).peek for i in range(control.instances)]
         self._slot_responses = SlotResponses()
+        self._parts: dict[int, Whole] = {}  # by instance, answers that have come in part
         self._timeline = timeline
         self._indices = indices
         self._absent: set[int] = set()
         self._watch_at = 0.0
-        self._tell_at = 0.0
+        self._latencies_at = 0.0
 
     def collect(self) -> None:
         """Take the oldest unread answer of each instance."""
@@ -78,10 +79,10 @@ class Collector:
     def _complete(self, instances: list[int]) -> None:
         """Take an answer of each of these instances, and hand all to LoadGen in one call."""
         timeline = self._timeline
-        responses: list[Response] = []
+        responses: list[Response | Whole] = []
         answered: list[Answered] = []
         for instance in instances:
-            response = self._peeks[instance]()
+            response = self._take(instance)
             if response is not None:
                 responses.append(response)
                 answered.append((instance, response.ids, response.service_ns))
@@ -100,6 +101,15 @@ class Collector:
         lg.QuerySamplesComplete(answers)
         for response in responses:
             response.release()
+
+    def _take(self, instance: int) -> Response | Whole | None:
+        """Return the oldest unread answer of an instance; None where there is none, or not all."""
+        response = self._peeks[instance]()
+        if response is None or not (response.rest or instance in self._parts):
+            return response
+        whole = self._parts.setdefault(instance, Whole())
+        whole.add(response)
+        return None if response.rest else self._parts.pop(instance)
 
     def _note(self, arrivals: list[int]) -> None:
         """Note the latencies of samples; without `arrivals`, that of a query, with its last one."""
@@ -130,9 +140,9 @@ class Collector:
         dispatcher = self._dispatcher
         dispatcher.poll()
         self._timeline.look(dispatcher.answered, dispatcher.outstanding, dispatcher.issued_ns)
-        if self._timeline.timed and now >= self._tell_at:
-            self._tell_at = now + TELL_S
-            self._control.latencies_ns = self._timeline.percentiles_ns(TOLD)
+        if self._timeline.timed and now >= self._latencies_at:
+            self._latencies_at = now + LATENCIES_S
+            self._control.latencies_ns = self._timeline.percentiles_ns(PERCENTILES)
         if dispatcher.alive == 0 and self._control.run_state == RunState.STOPPING:
             raise NoInstanceError("no instance is left to answer")
 
@@ -140,6 +150,7 @@ class Collector:
         """Read what a dead instance still answered, give the rest to others, empty its rings."""
         while self._rings.occupancy(instance).responses:
             self._complete([instance])
+        self._parts.pop(instance, None)
         record = self._control.instance(instance)
         try:
             self._dispatcher.requeue(instance, record.blame)

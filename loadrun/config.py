@@ -38,8 +38,12 @@ class Overrides:
 class LoadrunConfig(Config):
     """One LoadGen test.
 
-    `samples` names a .npy file, uint8 [n, *sample shape], of which the first `sample_count` rows
-    are the data set. `response_bytes` is the capacity of one sample's answer. `in_flight` bounds
+    `samples` names a folder of prepared samples (`models.samples`), of which the first
+    `sample_count` are the data set. `performance_sample_count` (0: the whole set),
+    `offline_samples`, the fewest of an Offline test, and `server_latency_ms` are the benchmark's
+    own, for what LoadGen's mlperf.conf does not name. `response_bytes` is the capacity of one
+    sample's answer. A batch has at most `batch_size` samples and, where these differ in work,
+    `batch_cost` of it, in mean samples (None: as much as `batch_size` of them). `in_flight` bounds
     the batches an instance holds at a time. `processors` is the affinity of this process.
     `spin_us` is how long loadrun looks for answers before it sleeps.
     `batch_ms` is what batches of 1, 2, ... samples take an instance, as far as it was measured.
@@ -58,11 +62,14 @@ class LoadrunConfig(Config):
     report: str
     instances: int = 1
     batch_size: int = 1
+    batch_cost: float | None = None
     response_bytes: int = 4
     in_flight: int = 2
     policy: str = "pull"
     sort_samples: bool = True
     performance_sample_count: int | None = None
+    offline_samples: int = 24_576
+    server_latency_ms: float | None = None
     user_conf: str | None = None
     audit_config: str | None = None
     round: str | None = None
@@ -90,12 +97,14 @@ class LoadrunConfig(Config):
         for name in ("sample_count", "instances", "batch_size", "response_bytes", "in_flight"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {quoted(getattr(self, name))}; it must be at least 1")
+        if self.batch_cost is not None and not self.batch_cost > 0:
+            raise ConfigError(f"batch_cost is {quoted(self.batch_cost)}; it must be positive")
         if self.spin_us < 0:
             raise ConfigError(f"spin_us is {quoted(self.spin_us)}; it must be 0 or more")
-        if self.performance_sample_count is not None and self.performance_sample_count < 1:
+        if self.performance_sample_count is not None and self.performance_sample_count < 0:
             raise ConfigError(
                 f"performance_sample_count is {quoted(self.performance_sample_count)}; "
-                "leave it out or make it at least 1"
+                "leave it out or make it at least 1 (0: the whole data set)"
             )
         if MODES[self.mode].searches and not SCENARIOS[self.scenario].scheduled:
             raise ConfigError(

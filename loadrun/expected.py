@@ -6,7 +6,7 @@ import math
 
 from loadrun.config import LoadrunConfig
 from loadrun.scenarios import MODES, SCENARIOS
-from loadrun.settings import Settings, offline_samples
+from loadrun.settings import Settings, offline_samples, whole_sets
 
 
 def expected_samples(settings: Settings, config: LoadrunConfig) -> int | None:
@@ -34,10 +34,11 @@ def _performance_samples(settings: Settings) -> int | None:
         return int(offline_samples(test))
     if scenario.scheduled:
         scheduled = math.ceil(test.min_duration_ms / 1e3 * test.server_target_qps)
-        queries = max(test.min_query_count, scheduled)
+        queries = whole_sets(test, max(test.min_query_count, scheduled))
         return int(min(queries, test.max_query_count or queries))
     # One query after the other until both minima are met: with a duration the clock decides.
     if test.min_duration_ms:
         return None
     several = scenario.samples_per_query
-    return int(test.min_query_count * (getattr(test, several) if several else 1))
+    queries = whole_sets(test, test.min_query_count)
+    return int(queries * (getattr(test, several) if several else 1))

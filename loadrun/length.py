@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from base.errors import TooLongError
 from loadrun.config import LoadrunConfig
 from loadrun.durations import duration
 from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.settings import (
     Settings,
-    SettingsError,
     accuracy_s,
     measured_target,
     offline_samples,
@@ -23,10 +23,6 @@ TIMES = 3
 EXCESS_S = 60.0
 """So much more than was asked for bothers nobody, whatever the ratio."""
 _SIGNIFICANT = 3
-
-
-class TooLongError(SettingsError):
-    """The test would take far longer than was asked for; the message says why, and the cure."""
 
 
 @dataclass(frozen=True)

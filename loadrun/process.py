@@ -23,16 +23,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from base.errors import ConfigError, ExitCode
+from base.errors import ExitCode, InputError, TooLongError
 from base.parent import die_with_parent
+from loadrun.capacity import harness_efficiency, quantiles
 from loadrun.clock import ClockWatch, Phase
 from loadrun.config import LoadrunConfig
 from loadrun.dispatch.policies import UnknownPolicyError, make_policy
 from loadrun.dispatch.suspects import PoisonError
 from loadrun.durations import duration
 from loadrun.expected import expected_samples
-from loadrun.length import TooLongError, check_length
-from loadrun.library import LibraryError, SampleLibrary, Samples, open_samples
+from loadrun.length import check_length
+from loadrun.library import LibraryError, SampleLibrary, arena_layout, open_samples
 from loadrun.logs import LogError, parse_result
 from loadrun.report import PhaseClock, Report
 from loadrun.run_test import LogDirError, run_test
@@ -41,13 +42,14 @@ from loadrun.scheduling import ask_for_short_slices
 from loadrun.serving import Engine, InProcessServing, RingServing, Serving
 from loadrun.settings import (
     Settings,
-    SettingsError,
     apply_measured_rate,
     as_dict,
     expected_duration_s,
     load_settings,
     unofficial,
 )
+from models.samples import Prepared
+from shm.arena import ArenaLayout
 from shm.segment import DirectoryError, ShmError
 
 _PR_SET_TIMERSLACK = 29
@@ -57,15 +59,14 @@ _SWITCH_INTERVAL_S = 1e-4
 """LoadGen's thread and the completion thread pass the GIL back and forth."""
 
 _BAD_INPUT = (
-    ConfigError,
-    SettingsError,
+    InputError,
     LibraryError,
     LogDirError,
     UnknownPolicyError,
     DirectoryError,
 )
 
-MakeServing = Callable[[LoadrunConfig, int, tuple[int, ...]], Serving]
+MakeServing = Callable[[LoadrunConfig, ArenaLayout], Serving]
 
 
 def main(argv: list[str]) -> int:
@@ -75,7 +76,7 @@ def main(argv: list[str]) -> int:
         return ExitCode.USAGE
     try:
         config = LoadrunConfig.load(argv[0])
-    except ConfigError as error:
+    except InputError as error:
         print(f"loadrun: error: {error}", file=sys.stderr)
         return ExitCode.USAGE
     return run_over_rings(config)
@@ -92,14 +93,14 @@ def run_over_rings(config: LoadrunConfig) -> int:
 def run_in_process(config: LoadrunConfig, engine: Engine) -> int:
     """Run the test of `config` with `engine` in this process; return the exit code.
 
-    `engine(positions, samples)` is called in one thread with up to batch_size arena positions and
-    the samples (uint8 [slots, *shape]); it returns the answers, an array or bytes, and the bytes
-    of each sample or one figure for all. To be called in the main thread: an interrupted or failed
-    test ends the process.
+    `engine(positions, arena)` is called in one thread with up to batch_size positions of the arena
+    (`shm.arena.SampleArena`); it returns the answers, an array or bytes, and the bytes of each
+    sample or one figure for all. To be called in the main thread: an interrupted or failed test
+    ends the process.
     """
 
-    def make(config: LoadrunConfig, slots: int, sample_shape: tuple[int, ...]) -> Serving:
-        return InProcessServing(config, slots, sample_shape, engine)
+    def make(config: LoadrunConfig, layout: ArenaLayout) -> Serving:
+        return InProcessServing(config, layout, engine)
 
     return _Run(config, make).run()
 
@@ -137,12 +138,13 @@ class _Run:
                 return code
         return ExitCode.OK
 
-    def _open(self) -> tuple[Settings, Samples, Serving]:
+    def _open(self) -> tuple[Settings, Prepared, Serving]:
         config = self._config
         make_policy(config.policy, 1, 1)
         settings = load_settings(config)
         samples = open_samples(config.samples, config.sample_count)
-        serving = self._make_serving(config, settings.performance_sample_count, samples.shape[1:])
+        layout = arena_layout(samples, settings.performance_sample_count)
+        serving = self._make_serving(config, layout)
         self._clock.mark("create")
         return settings, samples, serving
 
@@ -169,18 +171,24 @@ class _Run:
             self._failure = error
         self._wake()
 
-    def _guarded(self, settings: Settings, samples: Samples, serving: Serving) -> None:
+    def _guarded(self, settings: Settings, samples: Prepared, serving: Serving) -> None:
         try:
             self._test(settings, samples, serving)
         except BaseException as error:
             self._fail(error)
         self._wake()
 
-    def _test(self, settings: Settings, samples: Samples, serving: Serving) -> None:
+    def _test(self, settings: Settings, samples: Prepared, serving: Serving) -> None:
         config, report = self._config, self._report
+        clock = ClockWatch()
+        library = SampleLibrary(samples, serving.arena, clock)
+        library.load_for_warm_up()
         serving.load()
         self._clock.mark("load")
         rates = serving.warm_up()
+        library.unload_all()
+        if library.costs is not None:
+            settings.costs = quantiles(library.relative.tolist())
         rate = sum(rates)
         self._clock.mark("warm_up")
         apply_measured_rate(settings, config, rate)
@@ -197,8 +205,6 @@ class _Run:
         report.status = "RUNNING"
         report.write()
         self._say()
-        clock = ClockWatch()
-        library = SampleLibrary(samples, serving.arena, clock)
         sut = serving.start(library, settings, self._fail)
         before_s = time.process_time()
         with clock, quiet_interpreter():
@@ -208,16 +214,18 @@ class _Run:
         report.clock = [asdict(phase) for phase in measured_phases(clock.phases, report.mode)]
         serving.stop()
         self._clock.mark("stop")
-        self._finish(serving)
+        self._finish(serving, library.mean_cost)
 
-    def _finish(self, serving: Serving) -> None:
+    def _finish(self, serving: Serving, mean_cost: float) -> None:
         report = self._report
         report.instances, report.redispatched = serving.counts()
         report.timeline = serving.timeline()
         result = parse_result(self._config.log_dir)
         report.loadgen = {key: value for key, value in asdict(result).items() if key != "fields"}
         if SCENARIOS[result.scenario].at_once and result.metric and report.measured_rate:
-            report.harness_efficiency = result.metric.value / report.measured_rate
+            report.harness_efficiency = harness_efficiency(
+                result.metric.value, report.measured_rate, mean_cost
+            )
         report.status = "COMPLETE"
         report.write()
 

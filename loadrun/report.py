@@ -14,7 +14,7 @@ from base.files import write_text
 
 @dataclass
 class InstanceReport:
-    """What one instance did: `rate` is the standalone samples/s of its warm-up."""
+    """What one instance did: `rate` is that of its warm-up, samples of mean work a second."""
 
     instance: int
     samples: int
@@ -31,9 +31,9 @@ class Report:
     FAILED or INTERRUPTED; `error` says why it failed, `too_long` whether its length alone is why.
     `poison`, where instances died of a sample: the `samples` of which one is the cause, and the
     `deaths`, each an instance and how often it had died before. `measured_rate` is the sum of the
-    instances'
-    standalone rates (samples/s), `expected_samples` what LoadGen will ask for, None where that is
-    open. `harness_efficiency` is LoadGen's Offline rate over that sum.
+    instances' standalone rates (samples of mean work a second), `expected_samples` what LoadGen
+    will ask for, None where that is open. `harness_efficiency` is LoadGen's Offline rate, in
+    samples of mean work, over that sum.
     `processor_s` is the processor time of this process in the test, LoadGen's threads included.
     `unofficial` lists why the result is not official, `notes` remarks; `timings_s` the phases in s.
     `settings` are LoadGen's with audit.config applied, `target_source` says who set the expected

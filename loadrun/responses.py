@@ -6,6 +6,8 @@ import collections
 from collections.abc import Sequence
 
 import mlperf_loadgen as lg
+import numpy as np
+import numpy.typing as npt
 
 from shm.ring import Response
 
@@ -33,6 +35,39 @@ def make_responses(
     return objects
 
 
+class Whole:
+    """An answer that came in parts, in memory of its own: see `shm.ring`.
+
+    What one who reads a `Response` looks at: `ids`, `service_ns`, and `rest`, which is 0.
+    """
+
+    rest = 0
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.service_ns = 0
+        self._parts: list[tuple[list[int], npt.NDArray[np.uint8], list[int]]] = []
+
+    def add(self, part: Response) -> None:
+        """Take a part out of its slot, which is free then."""
+        self.ids += part.ids
+        self.service_ns = part.service_ns
+        payload = np.array(part.payload, np.uint8)
+        self._parts.append((part.ids, payload, part.lengths))
+        part.release()
+
+    def responses(self) -> list[lg.QuerySampleResponse]:
+        """Return one object per sample, valid as long as this one is held."""
+        return [
+            response
+            for ids, payload, lengths in self._parts
+            for response in make_responses(ids, payload.ctypes.data, lengths)
+        ]
+
+    def release(self) -> None:
+        """There is no slot any more."""
+
+
 class SlotResponses:
     """The objects for answers in the slots of rings.
 
@@ -43,8 +78,10 @@ class SlotResponses:
     def __init__(self) -> None:
         self._slots: dict[int, tuple[list[int], list[lg.QuerySampleResponse]]] = {}
 
-    def __call__(self, response: Response) -> list[lg.QuerySampleResponse]:
+    def __call__(self, response: Response | Whole) -> list[lg.QuerySampleResponse]:
         """Return one object per sample, pointing into the payload (valid until it is released)."""
+        if isinstance(response, Whole):
+            return response.responses()
         ids, lengths = response.ids, response.lengths
         slot = self._slots.get(response.address)
         if slot is None or slot[0][: len(ids)] != lengths:

@@ -15,7 +15,7 @@ from loadrun.config import LoadrunConfig
 from loadrun.dispatch.batching import make_rule
 from loadrun.dispatch.dispatcher import Dispatcher
 from loadrun.dispatch.policies import make_policy
-from loadrun.library import SampleLibrary, Samples
+from loadrun.library import SampleLibrary
 from loadrun.report import InstanceReport
 from loadrun.run_test import OnFailure
 from loadrun.scenarios import SCENARIOS, Collects
@@ -29,13 +29,13 @@ from loadrun.sut import (
     WaitingRingSUT,
 )
 from loadrun.timeline import Timeline
-from shm.arena import SampleArena
+from shm.arena import ArenaLayout, SampleArena
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import RingGeometry, Rings
 from shm.segment import ShmError
 from shm.wait import WaitStrategy
 
-Engine = Callable[[list[int], Samples], Answer]
+Engine = Callable[[list[int], SampleArena], Answer]
 """(positions of a batch, the samples) -> its answers."""
 
 _POLL_S = 0.005
@@ -54,13 +54,16 @@ class InstanceError(RuntimeError):
 class Serving(Protocol):
     """Something that warms up, then answers LoadGen's queries."""
 
-    arena: Samples
+    arena: SampleArena
 
     def load(self) -> None:
         """Wait until everything that answers has loaded its model."""
 
     def warm_up(self) -> list[float]:
-        """Warm up and return the standalone rate of each instance, samples/s."""
+        """Warm up on what is in the arena.
+
+        Returns the standalone rate of each instance, samples of mean work a second.
+        """
 
     def start(
         self, library: SampleLibrary, settings: Settings, on_failure: OnFailure
@@ -83,7 +86,7 @@ class Serving(Protocol):
 class RingServing:
     """Instances behind rings. Creating it creates the segments, the control block last."""
 
-    def __init__(self, config: LoadrunConfig, slots: int, sample_shape: tuple[int, ...]) -> None:
+    def __init__(self, config: LoadrunConfig, layout: ArenaLayout) -> None:
         self._config = config
         self._dispatcher: Dispatcher | None = None
         self._completion: CompletionThread | None = None
@@ -96,15 +99,14 @@ class RingServing:
             config.instances, config.in_flight + 1, config.batch_size, config.response_bytes
         )
         with contextlib.ExitStack() as undo:
-            self._arena = SampleArena.create(config.run_id, slots, sample_shape, np.uint8)
-            undo.callback(self._arena.unlink)
+            self.arena = SampleArena.create(config.run_id, layout)
+            undo.callback(self.arena.unlink)
             wait = WaitStrategy(config.spin_us / 1e6)
             self._rings = Rings.create(config.run_id, geometry, wait_strategy=wait)
             undo.callback(self._rings.unlink)
             # Instances that find the control block rely on the rest.
             self._control = ControlBlock.create(config.run_id, config.instances)
             undo.pop_all()
-        self.arena: Samples = self._arena.samples
 
     def load(self) -> None:
         """Wait until every instance has loaded its artifact. Raises InstanceError."""
@@ -138,17 +140,22 @@ class RingServing:
         self, library: SampleLibrary, settings: Settings, on_failure: OnFailure
     ) -> SystemUnderTest:
         """Begin to collect answers; the run is RUNNING."""
-        config = self._config
+        config, costs = self._config, library.costs
         policy = make_policy(config.policy, config.instances, config.in_flight)
+        most = config.batch_cost or float(config.batch_size)
+        # A part of a data set may cost the same though the whole does not.
+        size = config.batch_size if costs else max(1, min(config.batch_size, int(most)))
         rule = make_rule(
-            *(config.scenario, config.batch_size, config.in_flight, settings.latency_limit_s),
+            *(config.scenario, size, config.in_flight, settings.latency_limit_s),
             config.batch_ms,
+            most if costs else None,
         )
         self._dispatcher = Dispatcher(
             [self._rings.request_producer(i) for i in range(config.instances)],
             policy,
             rule,
             sort_samples=config.sort_samples and self._scenario.at_once,
+            costs=costs,
         )
         collector = Collector(
             self._rings, self._control, self._dispatcher, self._timeline, library.indices
@@ -189,7 +196,7 @@ class RingServing:
 
     def _unlink(self) -> None:
         # The control block goes last: while it is there, whoever cleans up knows the owner.
-        self._arena.unlink()
+        self.arena.unlink()
         self._rings.unlink()
         self._control.unlink()
 
@@ -220,15 +227,13 @@ class InProcessServing:
     the test goes on without.
     """
 
-    def __init__(
-        self, config: LoadrunConfig, slots: int, sample_shape: tuple[int, ...], engine: Engine
-    ) -> None:
+    def __init__(self, config: LoadrunConfig, layout: ArenaLayout, engine: Engine) -> None:
         self._config = config
         self._engine = engine
         self._sut: InProcessSUT | None = None
         self._rate = 0.0
         self._timeline = Timeline(timed=True)
-        self.arena: Samples = np.zeros((slots, *sample_shape), np.uint8)
+        self.arena = SampleArena.private(layout)
         self._control: ControlBlock | None = None
         with contextlib.suppress(ShmError):
             self._control = ControlBlock.create(config.run_id, 1)
@@ -239,15 +244,30 @@ class InProcessServing:
         self._tell(RunState.STARTING, InstanceState.LOADED)
 
     def warm_up(self) -> list[float]:
-        """Run full batches for a second; the first call is left out."""
+        """Run full batches, of as much work where samples differ in it, for a second.
+
+        The first call is left out, unless it takes so long that nothing else can be measured.
+        """
         self._tell(RunState.WARMUP, InstanceState.LOADED)
-        positions = [i % len(self.arena) for i in range(self._config.batch_size)]
-        self._engine(positions, self.arena)
-        calls, start = 0, time.monotonic()
-        while (took := time.monotonic() - start) < _IN_PROCESS_WARMUP_S or calls == 0:
+        loaded, costs = self.arena.loaded(), self.arena.costs
+        work, took = 0.0, 0.0
+        # From the cheapest on: where a sample takes long, it is enough to wait for.
+        config = self._config
+        start, size = len(loaded) - 1, max(1, int(config.batch_cost or config.batch_size))
+        began = time.monotonic()
+        while True:
+            positions = [loaded[(start + i) % len(loaded)] for i in range(size)]
+            before = time.monotonic()
             self._engine(positions, self.arena)
-            calls += 1
-        self._rate = calls * len(positions) / took
+            now = time.monotonic()
+            first = start == len(loaded) - 1
+            if not first or now - before > _IN_PROCESS_WARMUP_S:
+                work += float(costs[positions].sum())
+                took += now - before
+            start += size
+            if work and now - began > _IN_PROCESS_WARMUP_S:
+                break
+        self._rate = work / max(took, 1e-9)
         if self._control is not None:
             self._control.instance(0).rate = self._rate
         self._tell(RunState.WARMUP, InstanceState.READY)

@@ -13,13 +13,15 @@ from __future__ import annotations
 import codecs
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import mlperf_loadgen as lg
 
-from loadrun.capacity import fits_limit, server_qps, service_time_s
+from base.errors import InputError
+from loadrun.capacity import EQUAL, at_share, fits_limit, server_qps, service_time_s
 from loadrun.config import LoadrunConfig
 from loadrun.rounds import ROUNDS
 from loadrun.scenarios import (
@@ -49,9 +51,9 @@ __all__ = [
 
 OFFICIAL_DURATION_MS = 600_000
 """Minimum duration of every scenario (MLPerf Inference rules, section 4.1)."""
-OFFLINE_MIN_SAMPLES = 24_576
-"""Minimum samples of an Offline query (same section)."""
 _DEFAULT_PERFORMANCE_SAMPLES = 1024
+_UNSET = 1 << 60
+"""Beyond any count: what is still there was not in the file that was read."""
 _OFFLINE_SLACK = 1.1
 """LoadGen issues this much more than target_qps * min_duration in Offline."""
 _OFFLINE_MARGIN = 1.1
@@ -78,7 +80,7 @@ _FIELDS = (
 )  # fmt: skip
 
 
-class SettingsError(ValueError):
+class SettingsError(InputError):
     """The settings cannot be built; one line with the file or option and the cure."""
 
 
@@ -89,7 +91,8 @@ class Settings:
     `test` goes to LoadGen; `rules` is mlperf.conf alone, what an official result is held against;
     `effective` is `test` with audit.config applied, as LoadGen will apply it. `target_source` says
     where the expected rate came from: option, user.conf or measured. `notes` are remarks for a
-    person, one sentence each.
+    person, one sentence each. `costs` are equally likely ones of samples, in parts of the mean, as
+    `loadrun.capacity.quantiles` gives them.
     """
 
     test: lg.TestSettings
@@ -99,6 +102,7 @@ class Settings:
     sample_count: int
     target_source: str
     notes: list[str] = field(default_factory=list)
+    costs: Sequence[float] = EQUAL
 
     @property
     def mode(self) -> str:
@@ -136,6 +140,10 @@ def load_settings(config: LoadrunConfig) -> Settings:
     test.server_coalesce_queries = SCENARIOS[config.scenario].scheduled
     if user_conf is not None:
         _from_user_conf(test, user_conf.path, config)
+        limit = SCENARIOS[config.scenario].limit
+        if limit and user_conf.get(config.model, config.scenario, "target_latency") is None:
+            # LoadGen reads mlperf.conf along, whose limit for all is not the benchmark's own.
+            setattr(test, limit, getattr(rules, limit))
     # user.conf can carry a `mode`; the command line decides.
     test.mode = getattr(lg.TestMode, config.mode)
     _apply_overrides(test, config)
@@ -154,6 +162,7 @@ def load_settings(config: LoadrunConfig) -> Settings:
         target_source=_target_source(config, user_conf),
     )
     _fit_sample_counts(settings, config)
+    _drop_permutations(settings, config)
     _apply_audit(settings, config)
     return settings
 
@@ -183,11 +192,13 @@ def apply_measured_rate(settings: Settings, config: LoadrunConfig, rate: float) 
         # A tenth of a query per second is noise on all but the slowest machines, and every
         # binary digit costs a whole test.
         test.server_find_peak_qps_decimals_of_precision = 1 if test.server_target_qps < 20 else 0
-    limit_s = settings.latency_limit_s
-    if limit_s and rate > 0 and not fits_limit(rate, config.instances, limit_s):
-        service_ms = 1e3 * service_time_s(rate, config.instances)
+    limit_s, costs = settings.latency_limit_s, settings.costs
+    cost = at_share(costs, test.server_target_latency_percentile)
+    if limit_s and rate > 0 and not fits_limit(rate, config.instances, limit_s, cost):
+        service_ms = 1e3 * service_time_s(rate, config.instances, cost)
+        sample = "one sample" if len(costs) == 1 else "a long sample"
         settings.notes.append(
-            f"one sample takes about {service_ms:.3g} ms on an instance and the latency limit is "
+            f"{sample} takes about {service_ms:.3g} ms on an instance and the latency limit is "
             f"{1e3 * limit_s:.3g} ms: {_wider(config)}"
         )
     _apply_audit(settings, config)
@@ -210,6 +221,7 @@ def measured_target(settings: Settings, config: LoadrunConfig, rate: float) -> f
             config.instances,
             test.server_target_latency_ns / 1e9,
             test.server_target_latency_percentile,
+            settings.costs,
         )
         # The search starts from a load that must hold and doubles it.
         return qps / 2 if MODES[config.mode].searches else qps
@@ -227,17 +239,26 @@ def _read(path: str | None, config: LoadrunConfig) -> UserConf | None:
 
 
 def _base(config: LoadrunConfig) -> lg.TestSettings:
-    """mlperf.conf, and sensible values for a model that it does not name (mobilenet)."""
+    """mlperf.conf, and the benchmark's own values for what it does not name (mobilenet).
+
+    0 is one of its values: a performance set of 0 samples is the whole data set (3d-unet).
+    """
     test = lg.TestSettings()
     test.scenario = getattr(lg.TestScenario, config.scenario)
     test.mode = getattr(lg.TestMode, config.mode)
+    queries = test.min_query_count
+    test.performance_sample_count_override = test.min_query_count = _UNSET
     _from_config(test, "", config, conf_type=0)
-    if test.performance_sample_count_override == 0:
+    scenario = SCENARIOS[config.scenario]
+    if test.min_query_count == _UNSET:
+        test.min_query_count = config.offline_samples if scenario.at_once else queries
+    if test.performance_sample_count_override == _UNSET:
+        own = config.performance_sample_count
         test.performance_sample_count_override = (
-            config.performance_sample_count or _DEFAULT_PERFORMANCE_SAMPLES
+            _DEFAULT_PERFORMANCE_SAMPLES if own is None else own
         )
-        if SCENARIOS[config.scenario].at_once:
-            test.min_query_count = OFFLINE_MIN_SAMPLES
+        if scenario.limit is not None and config.server_latency_ms is not None:
+            setattr(test, scenario.limit, round(config.server_latency_ms * 1e6))
     return test
 
 
@@ -325,6 +346,18 @@ def _fit_sample_counts(settings: Settings, config: LoadrunConfig) -> None:
         test.accuracy_sample_count_override = config.sample_count
 
 
+def _drop_permutations(settings: Settings, config: LoadrunConfig) -> None:
+    """Do without whole sets where fewer samples are asked for than one has.
+
+    LoadGen would round their number up, and of volumes that take a minute each nobody asks for 43
+    by asking for 5.
+    """
+    overrides, test = config.overrides, settings.test
+    counts = [c for c in (overrides.min_query_count, overrides.max_query_count) if c]
+    if counts and min(counts) < test.performance_sample_count_override:
+        test.sample_concatenate_permutation = False
+
+
 def _apply_audit(settings: Settings, config: LoadrunConfig) -> None:
     if config.audit_config is None:
         return
@@ -368,7 +401,17 @@ def offline_samples(test: lg.TestSettings) -> int:
     if test.performance_issue_unique:
         return int(test.performance_sample_count_override)
     planned = int(_OFFLINE_SLACK * test.min_duration_ms / 1e3 * test.offline_expected_qps)
-    return max(int(test.min_query_count), planned)
+    return whole_sets(test, max(int(test.min_query_count), planned))
+
+
+def whole_sets(test: lg.TestSettings, count: int) -> int:
+    """Return how many samples or queries LoadGen makes of `count`.
+
+    Where it issues the loaded set in one permutation after the other
+    (sample_concatenate_permutation), it makes no part of one.
+    """
+    each = int(test.performance_sample_count_override)
+    return math.ceil(count / each) * each if test.sample_concatenate_permutation else count
 
 
 def performance_s(settings: Settings, config: LoadrunConfig, rate: float) -> float:
@@ -377,14 +420,15 @@ def performance_s(settings: Settings, config: LoadrunConfig, rate: float) -> flo
     duration_s = test.min_duration_ms / 1e3
     if scenario.at_once:
         return offline_samples(test) / rate
+    queries = whole_sets(test, test.min_query_count)
     if scenario.scheduled:
         query_s = 1 / test.server_target_qps
         # Late queries still have to be answered.
         backlog = max(1.0, test.server_target_qps / rate)
-        estimate = max(duration_s, test.min_query_count * query_s) * backlog
+        estimate = max(duration_s, queries * query_s) * backlog
     else:
         query_s = _query_s(test, config, rate)
-        estimate = max(duration_s, test.min_query_count * query_s)
+        estimate = max(duration_s, queries * query_s)
     if test.max_query_count:
         estimate = min(estimate, test.max_query_count * query_s)
     if test.max_duration_ms:
@@ -423,15 +467,17 @@ def unofficial(settings: Settings) -> list[str]:
     if mode.searches:
         reasons.append(f"{mode.name} searches; its figure is not a result")
     if not mode.accuracy_only:
-        reasons += _unofficial_performance(test, rules, SCENARIOS[settings.scenario])
+        scenario = SCENARIOS[settings.scenario]
+        reasons += _unofficial_performance(test, rules, scenario, settings.sample_count)
     if 0 < test.accuracy_sample_count_override < settings.sample_count:
         reasons.append(f"accuracy over {test.accuracy_sample_count_override} samples only")
     return reasons
 
 
 def _unofficial_performance(
-    test: lg.TestSettings, rules: lg.TestSettings, scenario: Scenario
+    test: lg.TestSettings, rules: lg.TestSettings, scenario: Scenario, samples: int
 ) -> list[str]:
+    """As `unofficial`; `samples` is the size of the data set."""
     reasons = []
     if test.min_duration_ms < OFFICIAL_DURATION_MS:
         reasons.append(f"minimum duration {test.min_duration_ms / 1e3:g} s, below 600 s")
@@ -444,15 +490,17 @@ def _unofficial_performance(
         reasons.append(f"at most {test.max_query_count} queries")
     if test.max_duration_ms:
         reasons.append(f"at most {test.max_duration_ms / 1e3:g} s")
-    if test.performance_sample_count_override < rules.performance_sample_count_override:
+    official = rules.performance_sample_count_override or samples
+    if test.performance_sample_count_override < official:
         reasons.append(
-            f"performance set of {test.performance_sample_count_override} samples, below "
-            f"{rules.performance_sample_count_override}"
+            f"performance set of {test.performance_sample_count_override} samples, below {official}"
         )
+    if rules.sample_concatenate_permutation and not test.sample_concatenate_permutation:
+        reasons.append("samples are not issued in whole sets (sample_concatenate_permutation)")
     if scenario.limit is not None:
-        limit, official = getattr(test, scenario.limit), getattr(rules, scenario.limit)
-        if limit != official:
-            reasons.append(f"latency limit {limit / 1e6:g} ms instead of {official / 1e6:g} ms")
+        limit, right = getattr(test, scenario.limit), getattr(rules, scenario.limit)
+        if limit != right:
+            reasons.append(f"latency limit {limit / 1e6:g} ms instead of {right / 1e6:g} ms")
     if (several := scenario.samples_per_query) is not None:
         count, official = getattr(test, several), getattr(rules, several)
         if count != official:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import mlperf_loadgen as lg
 import numpy as np
 
-from loadrun.completion import TELL_S, TOLD, WAIT_S, Collector
+from loadrun.completion import LATENCIES_S, PERCENTILES, WAIT_S, Collector
 from loadrun.dispatch.dispatcher import Dispatcher
 from loadrun.library import SampleLibrary
 from loadrun.responses import make_responses
@@ -27,7 +27,7 @@ Infer = Callable[[list[int]], Answer]
 
 _LOOK_NS = 20_000_000
 """How often the timeline has a look."""
-_TELL_NS = int(1e9 * TELL_S)
+_LATENCIES_NS = int(1e9 * LATENCIES_S)
 
 
 class SystemUnderTest(Protocol):
@@ -130,7 +130,7 @@ class InProcessSUT:
         self._control = control
         self._batch_size = batch_size
         self._batches = 0
-        self._look_at_ns = self._tell_at_ns = 0
+        self._look_at_ns = self._latencies_at_ns = 0
         self._last = (0, 0)  # when the latest query came and was answered
         self.samples = 0
         self.sizes = [0] * (batch_size + 1)
@@ -168,9 +168,9 @@ class InProcessSUT:
         record = self._control.instance(0)
         record.samples, record.batches = self.samples, self._batches
         record.busy_ns, record.heartbeat_ns = self.busy_ns, done_ns
-        if done_ns >= self._tell_at_ns:
-            self._tell_at_ns = done_ns + _TELL_NS
-            self._control.latencies_ns = self._timeline.percentiles_ns(TOLD)
+        if done_ns >= self._latencies_at_ns:
+            self._latencies_at_ns = done_ns + _LATENCIES_NS
+            self._control.latencies_ns = self._timeline.percentiles_ns(PERCENTILES)
 
     def flush(self) -> None:
         """Nothing is ever outstanding."""

@@ -21,7 +21,7 @@ import numpy as np
 PER_OCTAVE = 16
 """Buckets of the latency histogram by which a latency doubles: each is 4.4% wide."""
 FIRST_NS = 1024
-"""Lower edge of the first bucket; what is quicker counts as that."""
+"""Lower edge of the first bucket, which also counts quicker ones."""
 BUCKETS = 42 * PER_OCTAVE
 """Up to 75 minutes."""
 STEP_NS = 100_000_000
@@ -33,7 +33,7 @@ they are a part of all, so that a busy loadrun is not held up."""
 FOLD = 8 * PER_LOOK
 """Length of `ends` from which it is counted: often, so that counting holds nobody up for long."""
 MAX_SIZES = 2048
-"""Different (instance, batch size) pairs up to which sizes are told by instance."""
+"""Different (instance, batch size) pairs up to which sizes are reported by instance."""
 
 
 @dataclass
@@ -64,7 +64,7 @@ class _Point:
 class Timeline:
     """Collects a test; one thread at a time adds to it. All times are ns of the monotonic clock.
 
-    Without `timed` all samples are issued at once (Offline), and `look` tells their latencies. Else
+    Without `timed` all samples are issued at once (Offline), and `look` notes their latencies. Else
     a batch adds ``(when it was answered, n)`` to `ends` and n times of issue to `starts`, as long
     as `ends` is shorter than `room`.
     """
@@ -124,7 +124,7 @@ class Timeline:
     def as_json(self, sizes: list[list[int]]) -> dict[str, Any]:
         """All of it: times in s, latencies in us, one list for each thing seen at the points.
 
-        What is told of a point happened since the one before; None: nothing was seen.
+        The values of a point cover the time since the one before; None: nothing was seen.
         `histogram` counts latencies from ``1024 ns * 2 ** (first / per_octave)`` on, each bucket
         2 ** (1 / per_octave) times as wide as the one before. `sizes[i][n]` says how many batches
         of n samples instance i answered; `batch_sizes` holds the same, one object for each
@@ -184,8 +184,8 @@ class Timeline:
 
 
 def _batch_sizes(sizes: list[list[int]]) -> list[dict[str, int]]:
-    told = [{str(n): count for n, count in enumerate(counts) if count} for counts in sizes]
-    if sum(map(len, told)) > MAX_SIZES:
+    by_instance = [{str(n): count for n, count in enumerate(counts) if count} for counts in sizes]
+    if sum(map(len, by_instance)) > MAX_SIZES:
         together = [sum(counts) for counts in zip(*sizes, strict=True)]
         return [{str(n): count for n, count in enumerate(together) if count}]
-    return told
+    return by_instance

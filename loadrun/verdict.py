@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from loadrun.capacity import LIMIT_SHARE, fits_limit, server_qps, service_time_s
+from loadrun.capacity import (
+    EQUAL,
+    LIMIT_SHARE,
+    at_share,
+    fits_limit,
+    server_qps,
+    service_time_s,
+)
 from loadrun.logs import LoadgenResult
 from loadrun.scenarios import SCENARIOS
 
@@ -31,16 +38,18 @@ _CONFIDENCE_SIGMAS = 2.326
 
 
 @dataclass(frozen=True)
-class Serving:
+class Served:
     """What served the test: the standalone `rate` of all instances (samples/s), and how many.
 
-    `cores` are those of an instance, `processors` all that may be used (0: not known).
+    `cores` are those of an instance, `processors` all that may be used (0: not known). `costs` are
+    equally likely ones of the samples, in parts of the mean (`loadrun.capacity.quantiles`).
     """
 
     rate: float
     instances: int
     cores: int = 1
     processors: int = 0
+    costs: Sequence[float] = EQUAL
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ class Asked:
 def explain(
     result: LoadgenResult,
     asked: Asked | None = None,
-    serving: Serving | None = None,
+    served: Served | None = None,
     spoiled: Sequence[tuple[str, str]] = (),
 ) -> list[tuple[str, str]]:
     """Return (reason, cure) for every condition that an INVALID test missed.
@@ -70,17 +79,17 @@ def explain(
     `spoiled` are reasons for which its figures do not count, whatever LoadGen says of them, with
     their cures. They come first, and what LoadGen missed is then no ground for a cure of its own.
     """
-    missed = _missed(result, asked or Asked(), serving) if result.valid is False else []
+    missed = _missed(result, asked or Asked(), served) if result.valid is False else []
     if not spoiled:
         return missed
     first = "see above: what is measured in such a test says nothing"
     return [*spoiled, *((reason, first) for reason, _ in missed)]
 
 
-def _missed(result: LoadgenResult, asked: Asked, serving: Serving | None) -> list[tuple[str, str]]:
+def _missed(result: LoadgenResult, asked: Asked, served: Served | None) -> list[tuple[str, str]]:
     pairs = []
     if result.perf_constraints_met is False:
-        pairs.append((_late(result), _less_late(result, asked, serving)))
+        pairs.append((_late(result), _less_late(result, asked, served)))
     if result.min_duration_met is False:
         duration_s = _number(result, "effective_min_duration_ms") / 1e3
         pairs.append(
@@ -92,12 +101,12 @@ def _missed(result: LoadgenResult, asked: Asked, serving: Serving | None) -> lis
     if result.min_queries_met is False:
         pairs.append(_too_few_queries(result, asked))
     if result.early_stopping_met is False:
-        told = " ".join(
+        text = " ".join(
             str(result.fields.get("early_stopping_result", "")).replace("*", " ").split()
         )
         pairs.append(
             (
-                f"too few queries for the confidence MLPerf asks for: {told}",
+                f"too few queries for the confidence MLPerf asks for: {text}",
                 _more_confidence(result, asked),
             )
         )
@@ -124,15 +133,15 @@ def _late(result: LoadgenResult) -> str:
     )
 
 
-def _less_late(result: LoadgenResult, asked: Asked, serving: Serving | None) -> str:
+def _less_late(result: LoadgenResult, asked: Asked, served: Served | None) -> str:
     """A rate that holds the limit, or what else it takes where none would."""
     limit_s = _number(result, "effective_target_latency_ns") / 1e9
-    alone_s = _lone_sample_s(result, serving, limit_s)
+    alone_s = _lone_sample_s(result, served, limit_s)
     if alone_s is not None:
         more = math.ceil(alone_s / (LIMIT_SHARE * limit_s)) if limit_s else 2
         lone = f"no rate would do: a lone sample takes {1e3 * alone_s:.3g} ms"
-        return f"{lone}; {_wider(max(more, 2), alone_s, asked, serving)}"
-    qps = holding_qps(result, serving)
+        return f"{lone}; {_wider(max(more, 2), alone_s, asked, served)}"
+    qps = holding_qps(result, served)
     if not qps:
         rate = "--qps" if asked.qps is not None else "target_qps (--qps)"
         return f"lower {rate}"
@@ -143,34 +152,34 @@ def _less_late(result: LoadgenResult, asked: Asked, serving: Serving | None) -> 
     )
 
 
-def _wider(times: int, alone_s: float, asked: Asked, serving: Serving | None) -> str:
+def _wider(times: int, alone_s: float, asked: Asked, served: Served | None) -> str:
     """Instances of more processors where there are some to be had, else another limit."""
     limit_ms = _up(1e3 * alone_s / LIMIT_SHARE)
     limit = f"--max-latency {limit_ms:g} would do (not official)"
     if asked.max_latency_ms is not None:
         limit = f"raise --max-latency from {asked.max_latency_ms:g} to {limit_ms:g}"
-    if serving is None or not serving.processors:
+    if served is None or not served.processors:
         return (
             f"give each instance about {times} times the processors (fewer --instances on the same"
             f" --cores), or {limit}"
         )
-    wanted = times * serving.cores
-    if wanted > serving.processors:
+    wanted = times * served.cores
+    if wanted > served.processors:
         return (
-            f"{limit}: an instance would need about {wanted} processors, and {serving.processors}"
+            f"{limit}: an instance would need about {wanted} processors, and {served.processors}"
             " can be used"
         )
-    instances = max(serving.processors // wanted, 1)
+    instances = max(served.processors // wanted, 1)
     return (
         f"give each instance about {times} times the processors (--instances {instances} --cores"
         f" {instances * wanted}), or {limit}"
     )
 
 
-def holding_qps(result: LoadgenResult, serving: Serving | None = None) -> float | None:
+def holding_qps(result: LoadgenResult, served: Served | None = None) -> float | None:
     """Return a Server rate (queries/s) that should hold the latency limit after this run did not.
 
-    Below what was asked for and completed, and no more than queueing theory gives `serving`. None
+    Below what was asked for and completed, and no more than queueing theory gives `served`. None
     where the log names no rate.
     """
     target = _number(result, "effective_target_qps")
@@ -180,19 +189,25 @@ def holding_qps(result: LoadgenResult, serving: Serving | None = None) -> float 
     if completed and completed < _OVERLOADED * scheduled:
         loads.append(_SAFE * completed)
     limit_s = _number(result, "effective_target_latency_ns") / 1e9
-    if serving is not None and serving.rate > 0 and limit_s:
-        loads.append(server_qps(serving.rate, serving.instances, limit_s, _percentile(result)))
+    if served is not None and served.rate > 0 and limit_s:
+        percentile = _percentile(result)
+        loads.append(server_qps(served.rate, served.instances, limit_s, percentile, served.costs))
     return min(loads, default=None)
 
 
-def _lone_sample_s(result: LoadgenResult, serving: Serving | None, limit_s: float) -> float | None:
+def _lone_sample_s(result: LoadgenResult, served: Served | None, limit_s: float) -> float | None:
     """How long a sample takes that waits for none before it, where that alone breaks the limit."""
+    costs = EQUAL if served is None else served.costs
+    cost = at_share(costs, _percentile(result))
     quickest_s = result.latencies_ns.get("min", 0) / 1e9
     if quickest_s > limit_s:
-        return quickest_s
-    if serving is None or serving.rate <= 0 or fits_limit(serving.rate, serving.instances, limit_s):
+        # The quickest sample is one of the cheapest.
+        return quickest_s * (cost / min(costs))
+    if served is None or served.rate <= 0:
         return None
-    return service_time_s(serving.rate, serving.instances)
+    if fits_limit(served.rate, served.instances, limit_s, cost):
+        return None
+    return service_time_s(served.rate, served.instances, cost)
 
 
 def _lengthen(result: LoadgenResult, asked: Asked, duration_s: float) -> str:
@@ -323,15 +338,15 @@ def _more_confidence(result: LoadgenResult, asked: Asked) -> str:
 
 
 def queries_needed(result: LoadgenResult) -> int | None:
-    """Return how many queries early stopping wants in total; None where nothing tells.
+    """Return how many queries early stopping wants in total; None where nothing is known.
 
     Of LoadGen's own number and the one at which the share of late queries of this run would be
     proof enough, the larger: LoadGen's assumes that none of the others is late.
     """
-    told = str(result.fields.get("early_stopping_result", ""))
-    told = " ".join(told.replace("*", " ").split())
+    text = str(result.fields.get("early_stopping_result", ""))
+    text = " ".join(text.replace("*", " ").split())
     issued = int(_number(result, "result_query_count"))
-    more, enough = _MORE_QUERIES.search(told), _ENOUGH_QUERIES.search(told)
+    more, enough = _MORE_QUERIES.search(text), _ENOUGH_QUERIES.search(text)
     if more is None:
         return int(enough.group(1)) if enough else None
     needed = issued + int(more.group(1))
@@ -390,6 +405,6 @@ def _rounded(value: float, whole: Any) -> float:
     if value <= 0:
         return 0.0
     step = 10.0 ** (math.floor(math.log10(value)) - _SIGNIFICANT + 1)
-    # What is a multiple already must not grow by the error of a division.
+    # A multiple must not grow by the error of a division.
     steps = whole(round(value / step, 6))
     return float(round(steps * step, 9))

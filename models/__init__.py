@@ -1,6 +1,6 @@
-"""Models: networks, weights, pre- and postprocessing, accuracy and data sets.
+"""Tasks: networks, weights, data sets, pre- and postprocessing, scores.
 
-Importing this package costs nothing: a model's module (numpy) is imported when `get` is asked for
+Importing this package costs nothing: a task's module (numpy) is imported when `get` is asked for
 it, torch when its network is built.
 """
 
@@ -10,37 +10,65 @@ import difflib
 import importlib
 from typing import TYPE_CHECKING
 
+from base.text import slug
 from models.errors import UnknownModel, WeightsError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from models.task import Benchmark, Task
 
-    from models.model import Model
+__all__ = [
+    "UnknownModel",
+    "WeightsError",
+    "benchmark",
+    "canonical",
+    "choices",
+    "get",
+    "is_own",
+    "label",
+    "names",
+    "title",
+]
 
-__all__ = ["UnknownModel", "WeightsError", "for_weights", "get", "names"]
+TASKS = {
+    "resnet50": "models.resnet50:RESNET50",
+    "mobilenet": "models.mobilenet:MOBILENET",
+    "bert": "models.squad.task:SQUAD",
+}
+"""The tasks by name: the module that holds each, and what it is called there."""
 
-_MODELS = {"resnet50": "RESNET50", "mobilenet": "MOBILENET"}
-"""The models: name, which is that of the module too, and the instance of Model in it."""
-
-_VARIANTS = {"resnet50": {"tf": "RESNET50_TF"}}
-"""The same for weights of another origin than the model's own; named `<model>-<origin>`."""
+VARIANTS = {"resnet50-tf": "models.resnet50:RESNET50_TF"}
+"""The same of what `Task.fitting` chooses by the weights."""
 
 
 def names() -> list[str]:
-    """Return the names of the models, without their aliases."""
-    return list(_MODELS)
+    """Return the names of the tasks, without their aliases."""
+    return list(TASKS)
 
 
-def get(name: str) -> Model:
-    """Return the model of this name or alias, in any capitalisation, or the variant of this name.
+def choices() -> list[str]:
+    """Return every name that a user may choose by, without aliases: tasks and their benchmarks."""
+    found = dict.fromkeys(names())
+    for place in TASKS.values():
+        found |= dict.fromkeys(benchmark.name for benchmark in _load(place).benchmarks)
+    return list(found)
 
-    Raises UnknownModel, whose message and `nearest` attribute name the nearest model.
+
+def get(name: str) -> Task:
+    """Return the task of this name, alias or benchmark, in any capitalisation, or the variant.
+
+    Or a user's own: of `my_net.py:TASK`, or the network `net.onnx:resnet50`. Raises UnknownModel,
+    whose message and `nearest` attribute name the nearest task; InputError for a user's file.
     """
-    base, _, origin = name.rpartition("-")
-    if instance := _VARIANTS.get(base, {}).get(origin):
-        return _load(base, instance)
-    models = [_load(known, instance) for known, instance in _MODELS.items()]
-    known = {alias: model for model in models for alias in (model.name, *model.aliases)}
+    if is_own(name):
+        return _own(name)
+    place = TASKS.get(name) or VARIANTS.get(name)
+    if place is not None:
+        return _load(place)
+    known = {}
+    for place in TASKS.values():
+        task = _load(place)
+        benchmarks = (benchmark.name for benchmark in task.benchmarks)
+        known.update(dict.fromkeys((task.name, *task.aliases, *benchmarks), task))
     wanted = name.lower().replace("_", "-")
     if wanted in known:
         return known[wanted]
@@ -48,20 +76,63 @@ def get(name: str) -> Model:
     raise UnknownModel(name, known[close[0]].name, names())
 
 
-def for_weights(model: Model, weights: Path) -> Model:
-    """Return the variant of the model that fits the origin of a weights file.
+def canonical(name: str, task: str | None = None, like: str | None = None) -> str:
+    """Return the one name of what a user chose, by which every process gets it.
 
-    Variants differ in their preprocessing, whose version is part of the key of cached samples, and
-    in their outputs. Raises WeightsError where the file cannot be read.
+    It names a benchmark, the first one of a task that was chosen as such, and the task itself where
+    that has only one; a user's file by its absolute path, and what of it is meant. `task` and
+    `like` say what an ONNX file is a network for. Raises what `get` raises.
     """
-    if model.name not in _VARIANTS:
-        return model
-    from models.weights.origin import origin_of
+    from base.errors import InputError
+    from models.own import names as own
 
-    instance = _VARIANTS[model.name].get(origin_of(weights))
-    return model if instance is None else _load(model.name, instance)
+    found = own.parse(name)
+    if found is not None:
+        absolute = str(own.canonical(found, task, like))
+        get(absolute)
+        return absolute
+    for option, value in (("--task", task), ("--like", like)):
+        if value is not None:
+            raise InputError(f"{option} {value}: is for a network of your own, FILE.onnx")
+    return get(name).called(name)
 
 
-def _load(module: str, instance: str) -> Model:
-    model: Model = getattr(importlib.import_module(f"models.{module}"), instance)
-    return model
+def is_own(name: str) -> bool:
+    """Return whether a name is of a user's file, without opening it."""
+    from models.own.names import parse
+
+    return parse(name) is not None
+
+
+def label(name: str) -> str:
+    """Return what folders and files are called by a canonical name."""
+    return slug(get(name).name) if is_own(name) else name
+
+
+def benchmark(name: str) -> Benchmark:
+    """Return the benchmark that a name means, of a user's task the first; raises as `get`."""
+    return get(name).benchmark(name)
+
+
+def title(name: str) -> str:
+    """Return what people call what a name means. Raises what `get` raises."""
+    return get(name).titled(name)
+
+
+def _own(name: str) -> Task:
+    from models.own import names
+
+    found = names.parse(name)
+    assert found is not None
+    found = names.canonical(found)
+    taken = (*choices(), *VARIANTS)
+    # By its name, as they import modules that import this one.
+    own = importlib.import_module(f"models.own.{'onnx' if found.onnx else 'file'}")
+    task: Task = own.load(found, *([get(found.meant)] if found.onnx else []), taken)
+    return task
+
+
+def _load(place: str) -> Task:
+    module, _, instance = place.partition(":")
+    task: Task = getattr(importlib.import_module(module), instance)
+    return task

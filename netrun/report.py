@@ -12,7 +12,7 @@ import psutil
 
 from base.files import write_text
 from netrun.config import NetrunConfig
-from netrun.engines import Engine
+from netrun.engines.engine import Answering, Engine
 from shm.owner import process_start_time
 
 
@@ -35,7 +35,7 @@ class StartClock:
 
 
 def write_report(
-    config: NetrunConfig, engine: Engine, rate: float | None, clock: StartClock
+    config: NetrunConfig, engine: Engine | Answering, rate: float | None, clock: StartClock
 ) -> None:
     """Write the instance's facts to its report file, whole.
 

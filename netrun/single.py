@@ -4,30 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
+import models
+from netrun.answers import pack
+from netrun.batch import ArenaBatch
 from netrun.config import NetrunConfig
 from netrun.engines import Answer
-from netrun.engines.create import create
+from netrun.loading import load
 from netrun.report import StartClock, write_report
+from shm.arena import SampleArena
 
-Infer = Callable[[list[int], NDArray[np.uint8]], Answer]
+Infer = Callable[[list[int], SampleArena], Answer]
 
 
 def load_engine(config: NetrunConfig) -> Infer:
-    """Load and prepare the engine, and report on it; the result answers ``(positions, samples)``.
+    """Load and prepare the engine, and report on it; the result answers ``(positions, arena)``.
 
     Raises EngineError.
     """
+    most = models.get(config.model).answer_bytes
     clock = StartClock()
     clock.reached("imported")
-    engine = create(config)
-    engine.prepare()
+    engine, answer = load(config)
     clock.reached("prepared")
     write_report(config, engine, None, clock)
 
-    def infer(positions: list[int], samples: NDArray[np.uint8]) -> Answer:
-        return engine.infer(samples, positions)
+    def infer(positions: list[int], arena: SampleArena) -> Answer:
+        return pack(answer(ArenaBatch(arena, positions)), len(positions), most)
 
     return infer

@@ -14,16 +14,17 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from base.errors import ConfigError, ExitCode
 from base.parent import die_with_parent
 from models.packages import cannot_load
+from netrun.answers import pack, pieces
+from netrun.batch import ArenaBatch
 from netrun.config import NetrunConfig
-from netrun.engines import Engine, EngineError
-from netrun.engines.create import create
+from netrun.engines import Answer, EngineError
+from netrun.engines.engine import AnswersOf
+from netrun.loading import load
 from netrun.report import StartClock, write_report
+from netrun.warmup import measure_rate
 from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceRecord, InstanceState, RunState
 from shm.ring import RequestConsumer, ResponseProducer, Rings
@@ -32,8 +33,6 @@ from shm.wait import WaitStrategy
 
 IDLE_S = 0.2  # how long an idle instance waits before it looks at the control block again
 POLL_S = 0.01
-LEAST_BATCHES = 3  # fewer tell nothing where one of them was disturbed
-ENOUGH_BATCHES = 500  # with so many, a quarter of the time will do
 BUSY_LOOK_NS = 500_000_000  # how often a busy one looks whether loadrun still lives
 
 
@@ -72,14 +71,13 @@ def main(arguments: list[str]) -> int:
 def _run(config: NetrunConfig) -> None:
     clock = StartClock()
     clock.reached("imported")
-    engine = create(config)
-    engine.prepare()
+    engine, answer = load(config)
     clock.reached("prepared")
     with ExitStack() as stack:
         control = _attach(config, stack)
         record = control.instance(config.instance)
         stack.callback(record.close)
-        samples = stack.enter_context(SampleArena.attach(config.run_id)).samples
+        arena = stack.enter_context(SampleArena.attach(config.run_id))
         spin = WaitStrategy(config.spin_us / 1e6)
         rings = stack.enter_context(Rings.attach(config.run_id, wait_strategy=spin))
         record.pid = os.getpid()
@@ -89,12 +87,16 @@ def _run(config: NetrunConfig) -> None:
         if not _restarted(control):
             _await_warmup(control)
             clock.reached("warmup")
-            record.rate = measure_rate(engine, samples, config)
+            record.rate = measure_rate(
+                *(answer, arena, config.batch_size, config.warmup_s, config.instance),
+                config.batch_cost,
+            )
         requests = rings.request_consumer(config.instance)
         responses = rings.response_producer(config.instance)
         write_report(config, engine, record.rate, clock)
         record.state = InstanceState.READY
-        _serve(engine, samples, requests, responses, control, record)
+        most = rings.geometry.response_bytes
+        _serve(answer, arena, requests, responses, control, record, most)
         record.state = InstanceState.STOPPED
 
 
@@ -134,40 +136,16 @@ def _await_warmup(control: ControlBlock) -> None:
         raise LeaveError("the run ended before it began")
 
 
-def measure_rate(engine: Engine, samples: NDArray[np.uint8], config: NetrunConfig) -> float:
-    """Samples/s of the engine alone: full batches of scattered samples for `warmup_s` seconds.
-
-    The first batch, which finds caches cold, takes of that time and is not measured.
-    """
-    batch, slots = config.batch_size, len(samples)
-    # A large step spreads the positions over the arena, so that samples come from memory.
-    positions = [(i * 7919 + config.instance * 104729) % slots for i in range(batch * 64)]
-    batches = [positions[start : start + batch] for start in range(0, len(positions), batch)]
-    start = time.monotonic()
-    engine.infer(samples, batches[0])
-    times: list[float] = []
-    now = time.monotonic()
-    # The end is the one nearest to `warmup_s`: another half batch would be beyond it.
-    while len(times) < LEAST_BATCHES or now - start + times[-1] / 2 < (
-        config.warmup_s / (4 if len(times) >= ENOUGH_BATCHES else 1)
-    ):
-        engine.infer(samples, batches[len(times) % len(batches)])
-        before, now = now, time.monotonic()
-        times.append(now - before)
-    # The quarter of fastest batches tells: a machine that is still busy with something else slows
-    # the others, and a rate that is too low makes an Offline test too short.
-    return batch / max(sorted(times)[len(times) // 4], 1e-9)
-
-
 def _serve(
-    engine: Engine,
-    samples: NDArray[np.uint8],
+    answer: AnswersOf,
+    arena: SampleArena,
     requests: RequestConsumer,
     responses: ResponseProducer,
     control: ControlBlock,
     record: InstanceRecord,
+    most: int,
 ) -> None:
-    infer, receive, send, now = engine.infer, requests.receive, responses.send, time.monotonic_ns
+    receive, now = requests.receive, time.monotonic_ns
     answered = batches = busy = 0
     look_at = now() + BUSY_LOOK_NS
     while True:
@@ -180,14 +158,12 @@ def _serve(
                 raise LeaveError("loadrun is gone")
             record.heartbeat_ns = now()
             continue
+        ids, positions = request
         begin = now()
-        payload, lengths = infer(samples, request.positions)
+        packed = pack(answer(ArenaBatch(arena, positions)), len(ids), most)
         end = now()
-        while not send(request.ids, payload, lengths, end - begin, IDLE_S):
-            record.heartbeat_ns = now()
-            if not control.owner_alive():
-                raise LeaveError("loadrun is gone")
-        answered += len(request.ids)
+        _send(responses, ids, packed, end - begin, control, record)
+        answered += len(ids)
         batches += 1
         busy += end - begin
         record.samples, record.batches, record.busy_ns = answered, batches, busy
@@ -196,6 +172,35 @@ def _serve(
             look_at = end + BUSY_LOOK_NS
             if not control.owner_alive():
                 raise LeaveError("loadrun is gone")
+
+
+def _send(
+    responses: ResponseProducer,
+    ids: list[int],
+    packed: Answer,
+    service_ns: int,
+    control: ControlBlock,
+    record: InstanceRecord,
+) -> None:
+    """Send the answers to a batch; in parts where they do not fit a slot of the ring."""
+    payload, lengths = packed
+    size = len(ids) * lengths if isinstance(lengths, int) else sum(lengths)
+    if size <= responses.capacity:
+        while not responses.send(ids, payload, lengths, service_ns, IDLE_S):
+            _look(control, record)
+        return
+    for part in pieces(ids, packed, responses.capacity):
+        while not responses.send(
+            part.ids, part.payload, part.lengths, service_ns, IDLE_S, part.rest
+        ):
+            _look(control, record)
+
+
+def _look(control: ControlBlock, record: InstanceRecord) -> None:
+    """While loadrun takes no answers: give a sign of life, and see whether it lives."""
+    record.heartbeat_ns = time.monotonic_ns()
+    if not control.owner_alive():
+        raise LeaveError("loadrun is gone")
 
 
 def _report_failure(config: NetrunConfig) -> None:

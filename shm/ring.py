@@ -1,6 +1,7 @@
 """Request and response rings of all instances: one segment, lock-free, one producer each.
 
-Layout (N instances, B = batch_size, S = slots, R = response_bytes; all numbers u64):
+Layout (N instances, B = batch_size, S = slots, R = response_bytes, T and P as below; all numbers
+u64):
 
 | offset                    | bytes  | field                                                   |
 |---------------------------|-------:|---------------------------------------------------------|
@@ -13,7 +14,8 @@ Layout (N instances, B = batch_size, S = slots, R = response_bytes; all numbers 
 | 256 + 128 (2 N + i)       |      8 | request flag: instance i is parked                      |
 | 256 + 128 (3 N + i)       |      8 | response published: batches that instance i answered    |
 | 256 + 128 (4 N + i)       |      8 | response released: answers that loadrun has taken       |
-| slots, page-aligned       |        | per instance S request slots, then S response slots     |
+| 256 + 128 (5 N + i)       |      8 | of these, whole batches, where answers come in parts    |
+| slots, page-aligned       |        | per instance S request slots, then T response slots     |
 
 | offset in a request slot  | bytes  | field                                                   |
 |---------------------------|-------:|---------------------------------------------------------|
@@ -27,12 +29,20 @@ Layout (N instances, B = batch_size, S = slots, R = response_bytes; all numbers 
 | 8                         |      8 | m, lengths given: n, or 1 when all are equal            |
 | 16                        |      8 | service time of the batch, nanoseconds                  |
 | 24                        |      8 | bytes of payload                                        |
-| 32                        |    8 n | response ids                                            |
-| 32 + 8 n                  |    8 m | lengths in bytes                                        |
-| 32 + 16 B, up to 128      |    R B | payload, the samples' answers one after the other       |
+| 32                        |      8 | samples of the same batch that answers still follow to  |
+| 40                        |    8 n | response ids                                            |
+| 40 + 8 n                  |    8 m | lengths in bytes                                        |
+| 40 + 16 B, up to 128      |      P | payload, the samples' answers one after the other       |
 
-Positions count batches since the ring was made: they only grow (2^64 is out of reach), the ring is
-empty when both are equal and full when they are S apart, and batch p lies in slot p mod S. Every
+P is R B, what a batch answers, as far as that is at most 1 MiB (LARGE); else it is 1 MiB, or R
+where a single answer is larger. A batch whose answers are more than P comes in parts of whole
+samples, one slot each. T is S, and 1 where P is more than 1 MiB: who has computed for seconds can
+wait a moment for the slot. So that an instance takes at most S MiB, or R, whatever the batch size:
+3D volumes of 64 MB in batches of 8 would be 1.5 GB an instance otherwise, never used at a time.
+
+Positions count what was sent since the ring was made: they only grow (2^64 is out of reach), the
+ring is empty when both are equal and full when they are as far apart as it has slots, and what was
+sent at position p lies in slot p mod S (T). Every
 position is written by one side only and stands on 128 bytes of its own (two cache lines, which x86
 fetches as a pair), so that writing one never invalidates another. Those of one kind lie in a
 column: `Rings.ready` compares two columns, whatever the number of instances.
@@ -70,7 +80,9 @@ PART = "rings"
 DOORBELL_PART = "done"
 WAKE_PART = "wake"
 MAGIC = b"LRrings\0"
-VERSION = 1
+VERSION = 2
+LARGE = 1 << 20
+"""Bytes of a response slot's payload, unless a batch's answers are less, or a sample's are more."""
 
 _WORD = 8
 _LINE = 128
@@ -78,15 +90,16 @@ _PAGE = 4096
 _DOORBELL_FLAG = _LINE
 _COLUMNS = 2 * _LINE
 _REQUEST_PUBLISHED, _REQUEST_RELEASED, _REQUEST_FLAG = 0, 1, 2
-_RESPONSE_PUBLISHED, _RESPONSE_RELEASED = 3, 4
+_RESPONSE_PUBLISHED, _RESPONSE_RELEASED, _BATCHES_RELEASED = 3, 4, 5
 _POSITION_COLUMNS = (
     _REQUEST_PUBLISHED,
     _REQUEST_RELEASED,
     _RESPONSE_PUBLISHED,
     _RESPONSE_RELEASED,
 )
-_COLUMN_COUNT = 5
-_REQUEST_HEAD, _RESPONSE_HEAD = 1, 4
+"""Those of the two rings."""
+_COLUMN_COUNT = 6
+_REQUEST_HEAD, _RESPONSE_HEAD = 1, 5
 
 _FULL_RING_POLL_S = 100e-6
 _FEW = 6
@@ -113,7 +126,17 @@ class RingGeometry:
     @property
     def payload_capacity(self) -> int:
         """Bytes of payload that fit a response slot."""
-        return self.batch_size * self.response_bytes
+        return min(self.batch_size * self.response_bytes, max(self.response_bytes, LARGE))
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether there can be batches whose answers do not fit a slot."""
+        return self.batch_size * self.response_bytes > self.payload_capacity
+
+    @property
+    def response_slots(self) -> int:
+        """Response slots of a ring."""
+        return self.slots if self.payload_capacity <= LARGE else 1
 
     @property
     def request_slot(self) -> int:
@@ -138,7 +161,8 @@ class RingGeometry:
     @property
     def instance_stride(self) -> int:
         """Bytes from one instance's slots to the next's: pages of their own."""
-        return _align(self.slots * (self.request_slot + self.response_slot), _PAGE)
+        responses = self.response_slots * self.response_slot
+        return _align(self.slots * self.request_slot + responses, _PAGE)
 
     @property
     def size(self) -> int:
@@ -173,13 +197,23 @@ class Request(NamedTuple):
 
 
 class Response:
-    """One answered batch, still in its slot.
+    """One answered batch, or a part of one, still in its slot.
 
     `address` is where the first byte of payload lies in this process; it and `payload` are valid
-    until `release`. `lengths` are the bytes of each sample's answer, in the order of `ids`.
+    until `release`. `lengths` are the bytes of each sample's answer, in the order of `ids`. Answers
+    to `rest` samples of the same batch follow.
     """
 
-    __slots__ = ("_consumer", "_sequence", "_size", "address", "ids", "lengths", "service_ns")
+    __slots__ = (
+        "_consumer",
+        "_sequence",
+        "_size",
+        "address",
+        "ids",
+        "lengths",
+        "rest",
+        "service_ns",
+    )
 
     def __init__(
         self,
@@ -190,6 +224,7 @@ class Response:
         address: int,
         size: int,
         service_ns: int,
+        rest: int,
     ) -> None:
         self._consumer = consumer
         self._sequence = sequence
@@ -198,6 +233,7 @@ class Response:
         self.address = address
         self._size = size
         self.service_ns = service_ns
+        self.rest = rest
 
     @property
     def payload(self) -> memoryview:
@@ -206,7 +242,7 @@ class Response:
 
     def release(self) -> None:
         """Give the slot back to the instance; idempotent."""
-        self._consumer._release(self._sequence)
+        self._consumer._release(self._sequence, self.rest)
 
 
 @functools.cache
@@ -226,15 +262,16 @@ class _End:
         released: int,
         slot_offset: Callable[[int, int], int],
         slot_words: int,
+        slots: int,
     ) -> None:
         geometry = rings.geometry
         self._words = words = rings._words
-        self._slot_count = geometry.slots
+        self._slot_count = slots
         self._batch_size = geometry.batch_size
         self._published_at = geometry.position_offset(published, instance) // _WORD
         self._released_at = geometry.position_offset(released, instance) // _WORD
         self._full_fence = Fence().full
-        starts = (slot_offset(instance, slot) // _WORD for slot in range(geometry.slots))
+        starts = (slot_offset(instance, slot) // _WORD for slot in range(slots))
         self._slots = [words[start : start + slot_words] for start in starts]
         self._packers = _packers(slot_words)
 
@@ -253,6 +290,7 @@ class _RequestEnd(_End):
             _REQUEST_RELEASED,
             geometry.request_slot_offset,
             _REQUEST_HEAD + 2 * geometry.batch_size,
+            geometry.slots,
         )
         self._doorbell = rings._request_doorbell(instance)
 
@@ -267,10 +305,11 @@ class _ResponseEnd(_End):
             _RESPONSE_RELEASED,
             geometry.response_slot_offset,
             _RESPONSE_HEAD + 2 * geometry.batch_size,
+            geometry.response_slots,
         )
         self._payload_offsets = [
             geometry.response_slot_offset(instance, slot) + geometry.payload_offset
-            for slot in range(geometry.slots)
+            for slot in range(geometry.response_slots)
         ]
         buf, capacity = rings._segment.buf, geometry.payload_capacity
         self._payloads = [buf[start : start + capacity] for start in self._payload_offsets]
@@ -371,7 +410,7 @@ class ResponseProducer(_ResponseEnd):
     def __init__(self, rings: Rings, instance: int) -> None:
         super().__init__(rings, instance)
         self._doorbell = rings._response_doorbell()
-        self._capacity = rings.geometry.payload_capacity
+        self.capacity = rings.geometry.payload_capacity
         self._released_seen = self._words[self._released_at]
 
     def send(
@@ -381,12 +420,15 @@ class ResponseProducer(_ResponseEnd):
         lengths: Sequence[int] | int,
         service_ns: int,
         timeout_s: float | None = None,
+        rest: int = 0,
     ) -> bool:
         """Send the answer to one batch; False when the ring stayed full for `timeout_s`.
 
         `payload` is bytes or a C-contiguous array: the answers one after the other, `lengths` bytes
-        each (an int: all alike). `service_ns` is the time the engine took for the batch. ValueError
-        for a batch that is empty, too large or does not agree with its lengths.
+        each (an int: all alike), `capacity` together at most. `service_ns` is the time the engine
+        took for the batch. Where the answers are more, they are sent in parts: answers to `rest`
+        samples of the batch follow. ValueError for a batch that is empty, too large or does not
+        agree with its lengths.
         """
         count = len(ids)
         if isinstance(lengths, int):
@@ -404,11 +446,11 @@ class ResponseProducer(_ResponseEnd):
             view = payload.data if isinstance(payload, np.ndarray) else memoryview(payload)
             content = view.cast("B") if view.nbytes else b""
         size = len(content)
-        if not 0 < count <= self._batch_size or size != total or total > self._capacity:
+        if not 0 < count <= self._batch_size or size != total or total > self.capacity:
             raise ValueError(
                 f"a response of {count} ids, {size} bytes of payload and lengths that add up to "
                 f"{total}: expected 1 to {self._batch_size} ids, and equally many bytes, at most "
-                f"{self._capacity}"
+                f"{self.capacity}"
             )
         words = self._words
         sequence = words[self._published_at]
@@ -419,7 +461,7 @@ class ResponseProducer(_ResponseEnd):
                 self._full_fence()
         index = sequence % self._slot_count
         pack = self._packers[_RESPONSE_HEAD + count + len(lengths)]
-        pack(self._slots[index], 0, count, len(lengths), service_ns, total, *ids, *lengths)
+        pack(self._slots[index], 0, count, len(lengths), service_ns, total, rest, *ids, *lengths)
         if total:
             self._payloads[index][:total] = content
         if WEAK_ORDER:
@@ -429,8 +471,9 @@ class ResponseProducer(_ResponseEnd):
         return True
 
     def _wait_for_slot(self, timeout_s: float | None) -> bool:
-        # Polled: a ring with a slot for every batch in flight is never full, and where it is, the
-        # answers that lie in it are what loadrun has to attend to, not another wake-up.
+        # Polled: a ring with a slot for every batch in flight is never full, and where it is (large
+        # answers have one slot), what lies in it is what loadrun has to attend to, not another
+        # wake-up.
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             words = self._words
@@ -449,6 +492,8 @@ class ResponseConsumer(_ResponseEnd):
         super().__init__(rings, instance)
         start = np.frombuffer(rings._segment.buf, np.uint8).ctypes.data
         self._addresses = [start + offset for offset in self._payload_offsets]
+        offset = rings.geometry.position_offset(_BATCHES_RELEASED, instance)
+        self._batches_at = offset // _WORD if rings.geometry.in_parts else None
         self._published_seen = self._words[self._released_at]
 
     def peek(self) -> Response | None:
@@ -468,24 +513,27 @@ class ResponseConsumer(_ResponseEnd):
         slot = self._slots[index]
         count = slot[0]
         if count == 1:
-            service_ns, size = slot[2], slot[3]
-            ids, lengths = [slot[4]], [slot[5]]
+            service_ns, size, rest = slot[2], slot[3], slot[4]
+            ids, lengths = [slot[5]], [slot[6]]
         else:
             given = slot[1]
             values = slot[2 : _RESPONSE_HEAD + count + given].tolist()
-            service_ns, size = values[0], values[1]
-            ids, lengths = values[2 : 2 + count], values[2 + count :]
+            service_ns, size, rest = values[0], values[1], values[2]
+            ids, lengths = values[3 : 3 + count], values[3 + count :]
             if given != count:
                 lengths *= count
-        return Response(self, sequence, ids, lengths, self._addresses[index], size, service_ns)
+        address = self._addresses[index]
+        return Response(self, sequence, ids, lengths, address, size, service_ns, rest)
 
     def _payload(self, sequence: int) -> memoryview:
         return self._payloads[sequence % self._slot_count]
 
-    def _release(self, sequence: int) -> None:
+    def _release(self, sequence: int, rest: int) -> None:
         if self._words[self._released_at] == sequence:
             if WEAK_ORDER:
                 self._full_fence()
+            if self._batches_at is not None and not rest:
+                self._words[self._batches_at] += 1
             self._words[self._released_at] = sequence + 1
 
 
@@ -537,7 +585,7 @@ class Rings(Closing):
         segment = Segment.create(segment_name(run_id, PART), geometry.size)
         try:
             with segment.buf.cast("Q") as words:
-                for column in _POSITION_COLUMNS:
+                for column in (*_POSITION_COLUMNS, _BATCHES_RELEASED):
                     for instance in range(geometry.instances):
                         offset = geometry.position_offset(column, instance)
                         words[offset // _WORD] = first_position
@@ -647,8 +695,9 @@ class Rings(Closing):
         """
         self._check(instance)
         offset = self.geometry.position_offset
+        taken = _BATCHES_RELEASED if self.geometry.in_parts else _RESPONSE_RELEASED
         sent = self._words[offset(_REQUEST_PUBLISHED, instance) // _WORD]
-        return sent - self._words[offset(_RESPONSE_RELEASED, instance) // _WORD]
+        return sent - self._words[offset(taken, instance) // _WORD]
 
     def reset(self, instance: int) -> None:
         """Empty both rings of a dead instance, so that its successor starts afresh.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import models
-from launch.build import assets
-from launch.build.building import AssetsConfig
+from launch.build.assets import ArtifactConfig, Assets, BuildConfig
+from launch.build.make import make
+from models.imagenet.classifier import classifier, classifiers
 from models.synthetic import SyntheticAssets, build
 
 # Started in the background or under nohup, this process ignores them, and so would what it starts.
@@ -42,30 +42,27 @@ def synthetic_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def synthetic(synthetic_cache: Path) -> dict[str, SyntheticAssets]:
-    return {name: build(models.get(name), synthetic_cache) for name in models.names()}
+    return {name: build(classifier(name), synthetic_cache) for name in classifiers()}
 
 
 @pytest.fixture(scope="session")
-def synthetic_programs(synthetic_cache: Path) -> dict[str, assets.Assets]:
+def synthetic_programs(synthetic_cache: Path) -> dict[str, Assets]:
     """Samples and int8 programs of the synthetic models, as runs look for them in that cache."""
     return {
-        name: assets.build(
-            AssetsConfig(
+        name: make(
+            BuildConfig(
                 model=name,
+                data=None,
                 weights=None,
-                images=None,
-                labels=None,
                 calibration=None,
-                engine="pytorch",  # which takes the program as it is: nothing is compiled
-                precision="int8",
-                batch_size=1,
-                threads=1,
-                processors=[],
+                options={},
+                samples=True,
+                # pytorch takes the program as it is: nothing is compiled
+                artifact=ArtifactConfig("pytorch", "int8", 1, 1, []),
                 cache=str(synthetic_cache),
-                result="",
             ),
             lambda stage, done, total: None,
             print,
         )
-        for name in models.names()
+        for name in classifiers()
     }

@@ -1,56 +1,61 @@
 """``python -m bench.engines --data DIR``: engines side by side, in alternating rounds.
 
-With several batch sizes (``--batches 1..16``) each engine's time of a sample is also told as a
-curve over them, and drawn by ``--picture FILE.svg``.
+With several batch sizes (``--batches 1..16``) each engine's time of a sample is also printed
+as a curve over them, and drawn by ``--picture FILE.svg``.
 
 All contestants of a row are loaded, each in a process pinned to the same cores; then they take
 turns for a few seconds each, several rounds, so that a machine that changes its speed changes it
 for all. The figure is the median of the rounds; ratios are medians of the rounds' ratios.
 
-`--data` holds ``weights/``, ``imagenet_val650/`` and ``calibration200/``. OpenVINO and ONNX Runtime
-take part where they are installed (``pip install -e .[peers]``).
+`--data` holds ``weights/``, ``imagenet_val650/`` and ``calibration200/``. An engine takes part
+where it is installed (``pip install -e '.[openvino,onnxruntime]'``).
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-import models
 from bench.data import CALIBRATION, VALIDATION, WEIGHTS, images
-from bench.engines.contestants import CONTESTANTS
+from bench.engines.contestants import Contestant, Setting, contestants
 from bench.engines.curves import curves, draw
 from bench.host import host
+from launch.supervise.environment import instance_environment
+from models.imagenet.classifier import classifier
+from netrun.engines import PRECISIONS
 
-BASELINE = "loadrun onednn int8"
-NEEDS = {"OpenVINO": ("openvino", "nncf"), "ONNX": ("onnxruntime", "onnx")}
+BASELINE = "onednn int8"
 
 
-class Contestant:
+class Running:
     """A contestant's process."""
 
-    def __init__(self, name: str, model: str, options: dict[str, Any], cores: list[int]) -> None:
-        self.name = name
-        environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores))}
-        if name.startswith("loadrun"):  # it would bind the others' main thread to one core
-            environment["GOMP_CPU_AFFINITY"] = " ".join(map(str, cores))
+    def __init__(self, contestant: Contestant, setting: Setting, cores: list[int]) -> None:
+        self.name = str(contestant)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        what = [contestant.engine, contestant.precision, json.dumps(asdict(setting))]
+        command = [sys.executable, "-m", "bench.engines.worker", *what]
+        # Built by another process, as for a run: no library of the building is in this one.
+        built = subprocess.run(
+            [*command, "build"], stdout=subprocess.PIPE, stderr=self._log, check=False
+        )
+        artifact = self._parsed(built.stdout)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.engines.worker", name, model, json.dumps(options)],
+            [*command, "run", artifact],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=environment,
+            env=instance_environment(cores),
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
         self._answer()
@@ -68,7 +73,9 @@ class Contestant:
         self._process.wait()
 
     def _answer(self) -> Any:
-        line = _pipe(self._process.stdout).readline()
+        return self._parsed(_pipe(self._process.stdout).readline())
+
+    def _parsed(self, line: bytes) -> Any:
         if not line:
             self._log.seek(0)
             sys.exit(f"{self.name} failed:\n{self._log.read().decode()[-2000:]}")
@@ -91,24 +98,32 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="a turn's length")
     parser.add_argument("--only", nargs="+", help="contestants whose name contains one of these")
+    parser.add_argument(
+        "--precisions", nargs="+", choices=PRECISIONS, default=["int8"], help="(default: int8)"
+    )
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--picture", type=Path, help="where to draw the curves, an .svg file")
     options = parser.parse_args()
     sizes = sorted({size for group in options.batches for size in group})
-    names = [name for name in CONTESTANTS if _takes_part(name, options.only)]
+    chosen = [
+        contestant
+        for contestant in contestants(options.precisions)
+        if options.only is None or any(part in str(contestant) for part in options.only)
+    ]
+    names = [str(contestant) for contestant in chosen]
     cache = Path(os.environ.get("LOADRUN_CACHE", Path.home() / ".cache" / "loadrun")) / "bench"
     cache.mkdir(parents=True, exist_ok=True)
     rows = []
     for model in options.models:
         shared = _shared(model, options.data, cache)
         for batch in sizes:
-            setting = {**shared, "batch": batch, "threads": len(options.cores)}
-            contestants = [Contestant(name, model, setting, options.cores) for name in names]
+            setting = Setting(**shared, batch=batch, threads=len(options.cores))
+            running = [Running(contestant, setting, options.cores) for contestant in chosen]
             rounds: dict[str, list[dict[str, float]]] = {name: [] for name in names}
             for _ in range(options.rounds):
-                for contestant in contestants:
+                for contestant in running:
                     rounds[contestant.name].append(contestant.run(options.seconds))
-            for contestant in contestants:
+            for contestant in running:
                 contestant.end()
             rows += _rows(model, batch, rounds)
             for row in rows[-len(names) :]:
@@ -135,14 +150,8 @@ def batch_sizes(text: str) -> list[int]:
     return sizes
 
 
-def _takes_part(name: str, only: list[str] | None) -> bool:
-    needed = next((v for k, v in NEEDS.items() if name.startswith(k)), ())
-    installed = all(importlib.util.find_spec(module) for module in needed)
-    return installed and (only is None or any(part in name for part in only))
-
-
-def _shared(model: str, data: Path, cache: Path) -> dict[str, Any]:
-    chosen = models.get(model)
+def _shared(model: str, data: Path, cache: Path) -> dict[str, str]:
+    chosen = classifier(model)
     for name, folder, most in (
         ("samples", VALIDATION, 256),
         ("calibration", CALIBRATION, 200),
@@ -152,6 +161,7 @@ def _shared(model: str, data: Path, cache: Path) -> dict[str, Any]:
             files = images(data, folder)[:most]
             np.save(path, np.stack([chosen.preprocess(file) for file in files]))
     return {
+        "model": model,
         "weights": str(data / "weights" / WEIGHTS[model]),
         "samples": str(cache / f"{model}-samples.npy"),
         "calibration": str(cache / f"{model}-calibration.npy"),
@@ -194,7 +204,7 @@ def _line(row: dict[str, Any]) -> str:
             f" cpu {row['cpu_over_this']:.3f}"
         )
     return (
-        f"{row['model']:<10} batch {row['batch']:>2}  {row['engine']:<26}"
+        f"{row['model']:<10} batch {row['batch']:>2}  {row['engine']:<16}"
         f" {row['rate']:8.1f} /s ({row['rate_min']:.1f} .. {row['rate_max']:.1f})"
         f"  p50 {row['p50_ms']:7.2f}  p90 {row['p90_ms']:7.2f}  cpu {row['cpu_ms']:7.2f} ms{ours}"
     )

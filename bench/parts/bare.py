@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 
 from loadrun.config import LoadrunConfig
-from loadrun.library import Samples
 from loadrun.process import run_in_process
 from loadrun.sut import Answer
-from netrun.engines.null import NullEngine
+from netrun.answers import pack
+from netrun.batch import ArenaBatch
+from netrun.engines.null import ANSWER_BYTES, NullEngine
+from shm.arena import SampleArena
 
 
 def main() -> int:
@@ -16,8 +18,8 @@ def main() -> int:
     config = LoadrunConfig.load(sys.argv[1])
     engine = NullEngine(config.batch_size)
 
-    def infer(positions: list[int], samples: Samples) -> Answer:
-        return engine.infer(samples, positions)
+    def infer(positions: list[int], arena: SampleArena) -> Answer:
+        return pack(engine.answer(ArenaBatch(arena, positions)), len(positions), ANSWER_BYTES)
 
     return run_in_process(config, infer)
 

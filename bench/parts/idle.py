@@ -14,7 +14,7 @@ import numpy as np
 from launch.configs import OWN_CORE_SPIN_US
 from launch.supervise.environment import base_environment
 from netrun.config import NetrunConfig
-from shm.arena import SampleArena
+from shm.arena import ArenaField, ArenaLayout, SampleArena
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import RingGeometry, Rings
 
@@ -26,10 +26,13 @@ def idle_share(instances: int, seconds: float) -> dict[str, float]:
     run_id = f"bench{secrets.token_hex(6)}"
     with (
         tempfile.TemporaryDirectory(prefix="loadrun-bench-") as name,
-        SampleArena.create(run_id, 1, (4, 4, 3), np.uint8),
+        SampleArena.create(
+            run_id, ArenaLayout(1, (ArenaField("pixels", "|u1", (4, 4, 3)),))
+        ) as arena,
         Rings.create(run_id, RingGeometry(instances, 3, 1, 4)),
         ControlBlock.create(run_id, instances) as control,
     ):
+        arena.put(0, 0, 1.0, {"pixels": np.zeros((4, 4, 3), np.uint8)})
         processes = [_start(run_id, index, Path(name)) for index in range(instances)]
         try:
             _await(control, InstanceState.LOADED)

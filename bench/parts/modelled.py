@@ -19,12 +19,11 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-
 from base.parent import die_with_parent
 from netrun.config import NetrunConfig
-from netrun.engines.null import NullEngine
+from netrun.engines.null import ANSWER_BYTES
 from netrun.engines.sim import SimulatedEngine
+from shm.arena import SampleArena
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import Request, Rings
 from shm.segment import SegmentMissing
@@ -33,7 +32,6 @@ from shm.wait import WaitStrategy
 POLL_S = 0.01
 LOOK_NS = 10_000_000
 """How often the state of the run is looked at, and signs of life are given."""
-NO_SAMPLES = np.zeros((1, 1, 1, 1), np.uint8)
 """The engine null does not look at them."""
 
 
@@ -46,7 +44,8 @@ def main() -> None:
         control = stack.enter_context(_attach(config))
         wait = WaitStrategy(0.0)
         rings = stack.enter_context(Rings.attach(config.run_id, wait_strategy=wait))
-        instances = _Instances(config, int(count), control, rings)
+        arena = stack.enter_context(SampleArena.attach(config.run_id))
+        instances = _Instances(config, int(count), control, rings, arena)
         instances.enter(InstanceState.LOADED)
         while control.run_state is RunState.STARTING:
             time.sleep(POLL_S)
@@ -68,18 +67,24 @@ def _attach(config: NetrunConfig) -> ControlBlock:
 
 class _Instances:
     def __init__(
-        self, config: NetrunConfig, count: int, control: ControlBlock, rings: Rings
+        self,
+        config: NetrunConfig,
+        count: int,
+        control: ControlBlock,
+        rings: Rings,
+        arena: SampleArena,
     ) -> None:
         self._control = control
         self._records = [control.instance(i) for i in range(count)]
         self._receive = [rings.request_consumer(i).receive for i in range(count)]
         self._send = [rings.response_producer(i).send for i in range(count)]
         self._service = SimulatedEngine(config.batch_size, config.sim, seed=0)
-        self._null = NullEngine(config.batch_size)
-        batch_s = config.sim.mean_ms(config.batch_size) / 1e3
+        self._costs = arena.costs
+        most = config.batch_cost or config.batch_size
+        batch_s = config.sim.mean_ms(most) / 1e3
         for record in self._records:
             record.pid = os.getpid()
-            record.rate = config.batch_size / batch_s
+            record.rate = most / batch_s
 
     def enter(self, state: InstanceState) -> None:
         """All instances are in `state` now."""
@@ -101,7 +106,9 @@ class _Instances:
             for instance in list(idle):
                 taken = self._receive[instance](0.0)
                 if taken is not None:
-                    service_ns = round(1e9 * self._service.service_s(len(taken.ids)))
+                    costs = self._costs[taken.positions]
+                    service_s = self._service.service_s(float(costs.sum()), float(costs.max()))
+                    service_ns = round(1e9 * service_s)
                     end_ns = time.monotonic_ns() + service_ns
                     heapq.heappush(ends, (end_ns, instance, service_ns, taken))
                     del idle[instance]
@@ -115,8 +122,8 @@ class _Instances:
                     sys.exit("loadrun is gone")
 
     def _answer(self, instance: int, request: Request, service_ns: int) -> None:
-        payload, lengths = self._null.infer(NO_SAMPLES, request.positions)
-        self._send[instance](request.ids, payload, lengths, service_ns)
+        payload = bytes(ANSWER_BYTES * len(request.ids))
+        self._send[instance](request.ids, payload, ANSWER_BYTES, service_ns)
         record = self._records[instance]
         record.samples += len(request.ids)
         record.batches += 1

@@ -15,13 +15,14 @@ import mlperf_loadgen as lg
 import numpy as np
 
 from loadrun.config import LoadrunConfig
-from loadrun.library import SampleLibrary, open_samples
+from loadrun.library import SampleLibrary, arena_layout, open_samples
 from loadrun.logs import parse_result
 from loadrun.process import prepare_process, quiet_interpreter
 from loadrun.report import PhaseClock, Report
 from loadrun.responses import set_ids
 from loadrun.run_test import run_test
 from loadrun.settings import apply_measured_rate, load_settings
+from shm.arena import SampleArena
 
 RATE = 1e6
 
@@ -59,7 +60,7 @@ def main() -> int:
     settings = load_settings(config)
     apply_measured_rate(settings, config, RATE)
     samples = open_samples(config.samples, config.sample_count)
-    arena = np.zeros((settings.performance_sample_count, *samples.shape[1:]), np.uint8)
+    arena = SampleArena.private(arena_layout(samples, settings.performance_sample_count))
     library = SampleLibrary(samples, arena)
     clock.mark("load")
     sut = NullSUT(config.batch_size)

@@ -1,7 +1,7 @@
 """One LoadGen test as a benchmark runs it: the real processes, without the user's side.
 
 loadrun and its instances are started as launch starts them (same modules, configuration files and
-plan of processors); what is left out is the building of models, the supervision and the results.
+plan of processors); it leaves out the building of models, the supervision and the results.
 """
 
 from __future__ import annotations
@@ -25,16 +25,19 @@ from launch.machine.plan import make_plan
 from launch.machine.topology import read_topology
 from launch.supervise.environment import base_environment, instance_environment
 from loadrun.config import LoadrunConfig, Overrides
+from models.samples import save
+from models.task import Field
 from netrun.config import NetrunConfig, SimulatedService
 from shm.reclaim import reclaim
 
 SAMPLES = 1024
 SAMPLE_SHAPE = (4, 4, 3)
 """The engines null and sim never look at a sample."""
+FIELD = Field("pixels", "|u1", SAMPLE_SHAPE)
 TIMEOUT_S = 300.0
 DISTURBED = 0.05
 ATTEMPTS = 2
-"""A test during which other processes took more of the machine is made again once."""
+"""A test during which other processes took more of the machine is repeated once."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,16 @@ class Workload:
 
     `modelled`: one process stands for all instances (engine sim, see `bench.parts.modelled`), on
     the last processor, which loadrun leaves to it. `processors` overrides the plan: (of loadrun, of
-    all instances in turn).
+    all instances in turn). `costs`, SAMPLES of them in any unit, are what samples cost where that
+    differs; a batch then has the work of `batch_cost` mean samples at most.
     """
 
     scenario: str
     engine: str = "null"
     instances: int = 2
     batch_size: int = 16
+    batch_cost: float | None = None
+    costs: Sequence[float] | None = None
     in_flight: int = 2
     policy: str = "pull"
     sort_samples: bool = True
@@ -135,8 +141,9 @@ class _Run:
         self._directory = directory
         self._run_id = f"bench{secrets.token_hex(6)}"
         self._rings = workload.driver == "loadrun"
-        samples = directory / "samples.npy"
-        np.save(samples, np.zeros((SAMPLES, *SAMPLE_SHAPE), np.uint8))
+        samples = directory / "samples"
+        pixels = np.zeros(SAMPLE_SHAPE, np.uint8)
+        save(samples, [FIELD], [{FIELD.name: pixels}] * SAMPLES, workload.costs)
         places = self._place()
         self._loadrun = LoadrunConfig(
             run_id=self._run_id,
@@ -149,6 +156,7 @@ class _Run:
             report=str(directory / "report.json"),
             instances=workload.instances,
             batch_size=workload.batch_size,
+            batch_cost=workload.batch_cost,
             in_flight=workload.in_flight,
             sort_samples=workload.sort_samples,
             processors=list(places.loadrun),
@@ -165,6 +173,7 @@ class _Run:
                 precision="int8",
                 artifact="",
                 batch_size=workload.batch_size,
+                batch_cost=workload.batch_cost,
                 threads=1,
                 report=str(directory / f"netrun_{index}.json"),
                 processors=list(processors),
@@ -275,9 +284,9 @@ class _Run:
 
     def _give_up(self, processes: list[subprocess.Popen[bytes]]) -> None:
         codes = [process.returncode for process in processes]
-        said = [
+        logs = [
             f"{log.name}: {log.read_text(encoding='utf-8')[-1000:]}"
             for log in sorted(self._directory.glob("*.log"))
             if log.stat().st_size
         ]
-        sys.exit("\n".join([f"a process failed (exit codes {codes})", *said[:5]]))
+        sys.exit("\n".join([f"a process failed (exit codes {codes})", *logs[:5]]))

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-import models
 from bench.parts.figures import show, spread, write_json
+from models.imagenet.classifier import classifier, classifiers
 from models.imagenet.preprocess import SHORT_SIDE, SIZE, scaled_size
 
 
 def plain(path: Path) -> np.ndarray:
-    """Return uint8 [224, 224, 3] the plain way."""
+    """Preprocess an image the plain way; returns uint8 [224, 224, 3]."""
     with Image.open(path) as opened:
         image = opened.convert("RGB")
     image = image.resize(
@@ -43,7 +43,7 @@ def main() -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     images = sorted((options.data / "calibration200").glob("*.JPEG"))
     contestants: dict[str, Callable[[Path], np.ndarray]] = {"plain Pillow loop": plain}
-    contestants |= {f"loadrun {name}": models.get(name).preprocess for name in models.names()}
+    contestants |= {f"loadrun {name}": classifier(name).preprocess for name in classifiers()}
     rounds: list[dict[str, Any]] = []
     for number in range(options.rounds):
         for name, work in contestants.items():

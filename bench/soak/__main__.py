@@ -1,9 +1,9 @@
 """``python -m bench.soak --minutes M``: runs of all scenarios under kills, stops and signals.
 
 Two runs go side by side. Processes of each are killed, stopped or signalled at random moments; then
-it is checked that every query was answered exactly once or that the run said why it could not, that
+it is checked that every query was answered exactly once or that the run named the reason, that
 it ended in time, and that nothing was left behind: no process, no shared memory, no half-written
-results. The engines are `sim` and `null`: nothing here depends on what is computed.
+results. The engines are `sim` and `null`: nothing here depends on the computation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> int:
     arguments.add_argument("--seed", type=int, default=1)
     options = arguments.parse_args()
     for number in ENDING:
-        # Under nohup the runs would inherit that it is ignored; they are to heed what is sent.
+        # Under nohup the runs would inherit that it is ignored; they are to heed signals.
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
     before = {run.run_id for run in find_runs()}

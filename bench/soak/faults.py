@@ -1,4 +1,4 @@
-"""What is done to the processes of a run."""
+"""The faults that the processes of a run suffer."""
 
 from __future__ import annotations
 

@@ -87,13 +87,13 @@ class Lane:
                 start_new_session=True,
             )
         began = time.monotonic()
-        made, early, ending, at = self._inflict(launch, scenario)
+        inflicted, early, ending, at = self._inflict(launch, scenario)
         limit_s = LONGEST_S if ending is None else ending.within_s
         try:
             output, _ = launch.communicate(timeout=max(limit_s - (time.monotonic() - at), 0.1))
         except subprocess.TimeoutExpired:
-            told = self._log.read_text(errors="replace", encoding="utf-8")[-400:]
-            self._hang(f"runs {time.monotonic() - began:.0f} s: {made}: {told}")
+            text = self._log.read_text(errors="replace", encoding="utf-8")[-400:]
+            self._hang(f"runs {time.monotonic() - began:.0f} s: {inflicted}: {text}")
             launch.kill()
             launch.communicate()
             return
@@ -102,9 +102,9 @@ class Lane:
             took_s, worst = time.monotonic() - at, self.tally.worst_s
             worst[ending.name] = max(took_s, worst.get(ending.name, 0.0))
             if took_s > limit_s:
-                self._hang(f"took {took_s:.1f} s to end: {made}")
+                self._hang(f"took {took_s:.1f} s to end: {inflicted}")
         self.tally.runs[scenario] += 1
-        self._judge(launch.returncode, output, made, early, ending, mode)
+        self._judge(launch.returncode, output, inflicted, early, ending, mode)
         self._look_for_left_overs()
 
     def _command(self, scenario: str, mode: str) -> list[str]:
@@ -131,17 +131,17 @@ class Lane:
     ) -> tuple[list[str], bool, Fault | None, float]:
         """Do random harm at random moments; returns the faults, whether one came before the test,
         the last one if it ends the run, and when that was."""
-        draw, made = self._draw, []
+        draw, inflicted = self._draw, []
         in_process = scenario == SINGLE_STREAM.name
-        faults = [] if in_process else draw.choices(INSTANCE_FAULTS, k=draw.randint(1, 6))
+        drawn = [] if in_process else draw.choices(INSTANCE_FAULTS, k=draw.randint(1, 6))
         if in_process or draw.random() < 0.3:
-            faults.append(draw.choice(RUN_FAULTS))
+            drawn.append(draw.choice(RUN_FAULTS))
         early = draw.random() < 0.15
         if early:
             time.sleep(draw.random() * 3.0)
         else:
             self._await(launch, self._test_runs)
-        for fault in faults:
+        for fault in drawn:
             process = None
             deadline = time.monotonic() + 5.0
             while process is None and launch.poll() is None and time.monotonic() < deadline:
@@ -153,13 +153,13 @@ class Lane:
             with contextlib.suppress(psutil.Error):
                 at = time.monotonic()
                 fault.act(process)
-                made.append(fault.name)
+                inflicted.append(fault.name)
                 self.tally.faults[fault.name] += 1
                 early = early or before_test
                 if fault.ends_the_run:
-                    return made, early, fault, at
+                    return inflicted, early, fault, at
             time.sleep(draw.random() * 0.6)
-        return made, early, None, time.monotonic()
+        return inflicted, early, None, time.monotonic()
 
     def _await(self, launch: psutil.Popen, condition: Any) -> None:
         deadline = time.monotonic() + 30.0
@@ -178,7 +178,7 @@ class Lane:
         self,
         code: int,
         output: bytes,
-        made: list[str],
+        inflicted: list[str],
         early: bool,
         ending: Fault | None,
         mode: str,
@@ -198,14 +198,14 @@ class Lane:
         if code < 0 and ending is not None and not list(self._home.glob("results/*/*/.staging-*")):
             tally.outcomes["signalled before or after it all"] += 1
             return
-        told = self._log.read_text(errors="replace", encoding="utf-8")
-        exhausted = self._restarts == 1 and "no instance is left" in told
-        unready = early and "before it" in told
+        text = self._log.read_text(errors="replace", encoding="utf-8")
+        exhausted = self._restarts == 1 and "no instance is left" in text
+        unready = early and "before it" in text
         if code == 4 and (exhausted or unready):
             tally.outcomes["failed, as it must"] += 1
             self._check_filed("FAILED")
             return
-        self._wrong(f"exit code {code} after {made}: {told[-400:]}")
+        self._wrong(f"exit code {code} after {inflicted}: {text[-400:]}")
 
     def _count(self, record: dict[str, Any], mode: str) -> None:
         """Every sample that LoadGen issued was answered once, and none else."""

@@ -1,30 +1,58 @@
-"""Builds what a run needs, once: ``python -m launch.build.assets CONFIG.json`` (see launch.build.building)."""
+"""The request for a build and its result."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from launch.build.building import COMPILING, SYNTHETIC, AssetsConfig, Notice, Progress, run
+from base.configs import Config
 
-if TYPE_CHECKING:
-    from models.imagenet.dataset import DataSet
-    from models.model import Model
-    from models.synthetic import SyntheticAssets
-
-CALIBRATION_IMAGES = 200
-"""Images at most that int8 ranges are taken from, spread evenly over the calibration set."""
-SYNTHETIC_CALIBRATION_IMAGES = 32
-"""The same of the synthetic images, which are more alike."""
-
-MEASURING = "measuring batch sizes"
-"""The stage in which a compiler measures."""
 WITHOUT_ARTIFACT = ("null", "sim")
 """Engines that compute nothing."""
+_MOST_SAMPLES = 4
+"""A batch of cheap samples has at most so many times those of mean ones: more would gain little,
+and engines reserve memory for the largest batch."""
+
+
+@dataclass(frozen=True)
+class ArtifactConfig:
+    """What `engine` is to execute, in batches of `batch_size` samples at most.
+
+    Where these differ in work, of as much as so many mean samples have (`CostFacts.most_samples`).
+    `threads` are those of an instance, and `processors` what one has here, on which what has to be
+    measured is measured; none leaves it to the kernel.
+    """
+
+    engine: str
+    precision: str
+    batch_size: int
+    threads: int
+    processors: list[int]
+
+
+@dataclass(frozen=True)
+class BuildConfig(Config):
+    """The wanted files of a model: the samples of its data set, an engine's artifact, or both.
+
+    Paths are absolute; None is the embedded synthetic default. `data` is served, `options` are
+    further facts of it (`labels`), int8 ranges are taken from `calibration`.
+    """
+
+    model: str
+    data: str | None
+    weights: str | None
+    calibration: str | None
+    options: Mapping[str, str]
+    samples: bool
+    artifact: ArtifactConfig | None
+    cache: str
+
+    @property
+    def embedded(self) -> bool:
+        """Whether a part of the embedded default is needed."""
+        data = self.samples and self.data is None
+        return data or (self.artifact is not None and self.weights is None)
 
 
 @dataclass(frozen=True)
@@ -37,163 +65,91 @@ class DataFacts:
 
 
 @dataclass(frozen=True)
-class Assets:
-    """What was built: `samples` a .npy of uint8 samples, `artifact` None for engines without.
+class CostFacts:
+    """The work of samples that differ in it, in parts of the mean.
 
-    `labels_from` says where the labels come from, or why there are none, with the cure. `model` is
-    the variant of the model that the weights are for (see models.for_weights). `notices` are what
-    the user was told meanwhile; the process that builds leaves them to the one that reads its
-    result.
+    `quantiles` are equally likely values that stand for all (`loadrun.capacity.quantiles`).
+    """
+
+    cheapest: float
+    longest: float
+    quantiles: list[float]
+
+    def most_samples(self, batch_size: int) -> int:
+        """The samples of a batch whose work is that of up to `batch_size` mean ones.
+
+        A batch size of 1 asks for single samples.
+        """
+        if batch_size == 1:
+            return 1
+        return math.ceil(batch_size * min(_MOST_SAMPLES, 1 / self.cheapest))
+
+
+@dataclass(frozen=True)
+class SampleFacts:
+    """Prepared samples: where they are, how many, how many are new, and of which data.
+
+    `costs` is None where all are the same work.
+    """
+
+    path: str
+    count: int
+    prepared: int
+    data: DataFacts
+    costs: CostFacts | None = None
+
+    def most_samples(self, batch_size: int) -> int:
+        """The samples of a batch at most, of what a user calls `batch_size`."""
+        return batch_size if self.costs is None else self.costs.most_samples(batch_size)
+
+    def batch_cost(self, batch_size: int) -> float | None:
+        """The most work of a batch, in mean samples; None where samples need only be counted."""
+        return None if self.costs is None else float(batch_size)
+
+    def in_words(self, batch_size: int) -> list[str]:
+        """What a batch is, as lines for a person; none where samples need only be counted."""
+        if self.costs is None or batch_size == 1:
+            return []
+        return [
+            f"  samples take {self.costs.cheapest:.2g} to {self.costs.longest:.2g} times the mean:"
+            f" a batch has the work of {batch_size} mean ones at most, in up to"
+            f" {self.most_samples(batch_size)} samples"
+        ]
+
+
+@dataclass(frozen=True)
+class CacheFile:
+    """A file of the cache: `path`, and whether it was built now or found."""
+
+    path: str
+    built: bool
+
+    @property
+    def key(self) -> str:
+        """The end of its name: a hash of everything that shaped it."""
+        return self.path.rpartition("-")[2].partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Assets(Config):
+    """What was built or found; None is what was not asked for.
+
+    `model` is the variant of the model that the weights are for (see models.for_weights). `files`
+    lead to the `artifact`, the first file of what an engine executes. `truth` says where the labels
+    come from, or why there are none, with the cure. `notices` are the lines that the user saw.
     """
 
     model: str
-    samples: str
-    sample_count: int
-    labels: list[int] | None
-    labels_from: str
-    data: DataFacts
+    served: SampleFacts | None
     weights: DataFacts | None
-    calibration: DataFacts | None
-    artifact: str | None
+    calibration: SampleFacts | None
+    files: list[CacheFile]
+    artifact: str | None = None
+    truth: str = ""
     notices: list[str] = field(default_factory=list)
 
-    @classmethod
-    def load(cls, path: Path) -> Assets:
-        """Read a result file."""
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        values["data"] = DataFacts(**values["data"])
-        for name in ("weights", "calibration"):
-            if values[name] is not None:
-                values[name] = DataFacts(**values[name])
-        return cls(**values)
-
-
-def build(config: AssetsConfig, progress: Progress, notice: Notice) -> Assets:
-    """Build or find everything; `notice` is told what the user should know.
-
-    Raises InputError for what the user gave, EngineError for an engine that cannot be used.
-    """
-    from models.imagenet.dataset import image_folder
-    from models.imagenet.samples import prepare_samples
-    from models.synthetic import build as build_synthetic
-    from netrun.build import ensure_artifact, weights_hash
-
-    def stage(name: str) -> Callable[[int, int], None]:
-        return lambda done, total: progress(name, done, total)
-
-    model = variant(config, notice)
-    cache = Path(config.cache)
-    needs_artifact = config.engine not in WITHOUT_ARTIFACT
-    synthetic = None
-    if config.images is None or (needs_artifact and config.weights is None):
-        synthetic = build_synthetic(model, cache, stage(SYNTHETIC))
-    if config.images is not None:
-        labels = Path(config.labels) if config.labels else None
-        dataset = image_folder(Path(config.images), labels)
-    else:
-        assert synthetic is not None
-        dataset = synthetic.dataset
-    announce_data(dataset, notice)
-    reading = stage("reading images")
-    samples = prepare_samples(model, dataset, cache, stage("preprocessing images"), reading)
-    artifact = calibration = weights = None
-    if needs_artifact:
-        weights_path = Path(config.weights) if config.weights else synthetic.weights  # type: ignore[union-attr]
-        weights = DataFacts(weights_path.name, weights_hash(weights_path), config.weights is None)
-        calibration_samples = None
-        if config.precision == "int8":
-            images = calibration_set(config, dataset, synthetic)
-            announce_calibration(config, images, notice)
-            prepared = prepare_samples(
-                model, images, cache, stage("preprocessing calibration images"), reading
-            )
-            calibration = DataFacts(prepared.name, prepared.images_sha256, prepared.synthetic)
-            calibration_samples = prepared.open()
-        artifact = ensure_artifact(
-            model.name,
-            weights_path,
-            calibration_samples,
-            config.precision,
-            config.engine,
-            config.batch_size,
-            config.threads,
-            cache,
-            stage(COMPILING),
-            notice,
-            measuring=stage(MEASURING),
-            processors=config.processors,
-        )
-    return Assets(
-        model=model.name,
-        samples=str(samples.path),
-        sample_count=samples.count,
-        labels=samples.labels,
-        labels_from=dataset.labels_from,
-        data=DataFacts(samples.name, samples.sha256, samples.synthetic),
-        weights=weights,
-        calibration=calibration,
-        artifact=str(artifact) if artifact else None,
-    )
-
-
-def variant(config: AssetsConfig, notice: Notice) -> Model:
-    """The model as the given weights want it; `notice` is told where that is not the usual one."""
-    import models
-
-    model = models.get(config.model)
-    if config.weights is None:
-        return model
-    fitting = models.for_weights(model, Path(config.weights))
-    if fitting.name != model.name:
-        notice(
-            f"the weights are TensorFlow's ({fitting.classes} outputs): images are preprocessed for"
-            f" them as {fitting.preprocessing}"
-        )
-    return fitting
-
-
-def announce_data(dataset: DataSet, notice: Notice) -> None:
-    """Say where the labels of the user's images come from, and which images are not served."""
-    if not dataset.synthetic:
-        notice(f"{'no ' if dataset.labels is None else ''}labels: {dataset.labels_from}")
-        for note in dataset.notes:
-            notice(note)
-
-
-def announce_calibration(config: AssetsConfig, images: DataSet, notice: Notice) -> None:
-    """Say which of the user's calibration images are left out."""
-    if config.calibration is not None:
-        for note in images.notes:
-            notice(f"calibration: {note}")
-
-
-def calibration_set(
-    config: AssetsConfig, served: DataSet | None, synthetic: SyntheticAssets | None
-) -> DataSet:
-    """The images that int8 ranges are taken from.
-
-    Those that the user gave (all of a list), else with real weights the `served` ones, else
-    synthetic ones.
-    """
-    if config.calibration is not None:
-        images = Path(config.images) if config.images is not None else None
-        return given_calibration(images, Path(config.calibration))
-    if config.weights is not None:
-        assert served is not None
-        return served.spread(CALIBRATION_IMAGES)
-    assert synthetic is not None
-    return synthetic.calibration.spread(SYNTHETIC_CALIBRATION_IMAGES)
-
-
-def given_calibration(images: Path | None, calibration: Path) -> DataSet:
-    """The calibration images that the user gave: all of a list, or some of a folder."""
-    from models.imagenet.dataset import image_folder, listed_images
-
-    if calibration.is_file():
-        assert images is not None
-        return listed_images(images, calibration)
-    return image_folder(calibration).spread(CALIBRATION_IMAGES)
-
-
-if __name__ == "__main__":
-    sys.exit(run(build, sys.argv[1:]))
+    @property
+    def samples(self) -> SampleFacts:
+        """The samples that are served, where they were asked for."""
+        assert self.served is not None
+        return self.served

@@ -34,6 +34,18 @@ def cache_directory(environment: Mapping[str, str] | None = None) -> Path:
     return home.absolute() / ".cache" / "loadrun"
 
 
+def writable_cache() -> Path:
+    """The cache directory, created if it is missing; raises InputError where that is impossible."""
+    cache = cache_directory()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cache directory {cache}: {error.strerror} (choose another with LOADRUN_CACHE)"
+        ) from None
+    return cache
+
+
 def expanded(value: str, name: str) -> Path:
     """`value` as an absolute path, with a home directory in place of ~.
 

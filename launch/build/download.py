@@ -40,7 +40,7 @@ _HTTP_CURES = {
     407: "the proxy asks for a login: put it into the proxy's address (http://USER:PASSWORD@HOST)",
     410: "it is no longer there (--list shows the others)",
 }
-"""What is the matter where a server answers that trying again is no use."""
+"""Cures for answers of a server after which trying again is no use."""
 
 Progress = Callable[[int, int | None], None]
 """Told the bytes at hand and their total, where the server says it."""
@@ -111,9 +111,9 @@ class _Download:
                 return step()
             except urllib.error.HTTPError as error:
                 if error.code not in PASSING:
-                    told = f"HTTP {error.code} {error.reason}"
+                    answer = f"HTTP {error.code} {error.reason}"
                     cure = _HTTP_CURES.get(error.code, "the server does not give it")
-                    raise self._unreachable(told, cure) from None
+                    raise self._unreachable(answer, cure) from None
                 reason = f"HTTP {error.code}"
             except urllib.error.URLError as error:
                 if isinstance(error.reason, ssl.SSLCertVerificationError):
@@ -156,7 +156,7 @@ class _Download:
             raise InputError(f"{self.file.record}: no checksum of {self.file.name} there") from None
 
     def _transfer(self) -> None:
-        """One request for what is missing; raises where the connection ends early."""
+        """One request for the missing bytes; raises where the connection ends early."""
         have = self._size()
         request = urllib.request.Request(self.file.url)
         if have:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from base.errors import InputError
-from netrun.engines.onednn.library import OneDNNError, find_library
+from netrun.engines import EngineError, registry
 
 
 def check_engine(engine: str) -> None:
-    """Raise InputError, with the cure, where the engine's library is not installed."""
-    if engine != "onednn":
-        return
+    """Raise InputError, with the cure, where the engine cannot be used here."""
     try:
-        find_library()
-    except OneDNNError as error:
-        raise InputError(f"--engine onednn: {error}") from None
+        registry.check(engine)
+    except EngineError as error:
+        raise InputError(f"--engine {engine}: {error}") from None

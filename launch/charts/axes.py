@@ -32,14 +32,14 @@ def number(value: float, digits: int = 3) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def duration(nanoseconds: float) -> str:
+def nanoseconds(value: float) -> str:
     """A time in the unit that suits it."""
-    if not nanoseconds:
+    if not value:
         return "0"
     for size, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
-        if abs(nanoseconds) >= size:
-            return f"{number(nanoseconds / size)} {unit}"
-    return f"{nanoseconds:.0f} ns"
+        if abs(value) >= size:
+            return f"{number(value / size)} {unit}"
+    return f"{value:.0f} ns"
 
 
 def percent(share: float) -> str:

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from difflib import get_close_matches
 
+import models
 from base.errors import InputError
 from launch.options import RunOptions, Sources
 from launch.options.declare import add
@@ -26,13 +27,21 @@ def add_like_run(parser: argparse.ArgumentParser, group: str, *names: str, **oth
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add the model's name."""
+    """Add the name of the task or benchmark."""
     add_like_run(parser, "", "model")
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """Add where weights and data come from."""
-    add(parser, Sources.options())
+def model_of(arguments: argparse.Namespace) -> str:
+    """The name by which all processes get what is meant; InputError as models.get."""
+    asked = (getattr(arguments, name, None) for name in ("task", "like"))
+    return models.canonical(arguments.model, *asked)
+
+
+def add_data(parser: argparse.ArgumentParser, *left_out: str, **helps: str) -> None:
+    """Add where weights and data come from, but for what is `left_out`; `helps` replace others."""
+    for name, option in Sources.options().items():
+        if name not in left_out:
+            add(parser, {name: replace(option, help=helps.get(name, option.help))})
 
 
 def scenario_of(arguments: argparse.Namespace) -> str:
@@ -58,14 +67,15 @@ def engine_of(arguments: argparse.Namespace) -> tuple[str, str]:
 
     InputError for an unknown name, and for an engine that does not execute the precision.
     """
-    from netrun.engines import ENGINES, PRECISIONS, SUPPORTED
+    from netrun.engines import ENGINES, PRECISIONS
+    from netrun.engines.registry import executing, facts
 
     precision = one_of("--precision", arguments.precision, PRECISIONS)
-    default = next(engine for engine in ENGINES if precision in SUPPORTED[engine])
-    engine = one_of("--engine", arguments.engine or default, ENGINES)
-    if precision not in SUPPORTED[engine]:
+    default = executing(precision)[0]
+    engine = one_of("--engine", arguments.engine or default, tuple(ENGINES))
+    if precision not in facts(engine).precisions:
         raise InputError(
-            f"--engine {engine} executes {', '.join(SUPPORTED[engine])}, not {precision}"
+            f"--engine {engine} executes {', '.join(facts(engine).precisions)}, not {precision}"
             f" (--engine {default} does)"
         )
     return engine, precision

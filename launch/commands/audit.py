@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+import models
+from base.errors import InputError
 from launch.commands.run import add_arguments as add_run_arguments
 from launch.commands.run import read_options
-from launch.compliance.settings import AUDITS, audit_config
+from launch.compliance.settings import AUDITS, parse_audit
 from launch.options.declare import group, offer
 from launch.options.run import TEST
 from loadrun.scenarios import PERFORMANCE_ONLY
@@ -36,9 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_arguments(parser, mode=PERFORMANCE_ONLY.name, audit=None, json=False)
     tests = group(parser, TEST).add_argument(
         "--tests",
-        default="TEST01,TEST04",
         metavar="NAMES",
-        help="compliance tests, by commas (default: TEST01,TEST04)",
+        help="compliance tests, by commas (default: those that MODEL's benchmark has)",
     )
     offer(tests, lambda: AUDITS)
 
@@ -46,9 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Check the options and the tests, then run them."""
     options = read_options(arguments)
-    tests = list(dict.fromkeys(name.strip().upper() for name in arguments.tests.split(",")))
-    for test in tests:
-        audit_config(test)
+    benchmark = models.benchmark(options.model)
+    given = benchmark.audits if arguments.tests is None else arguments.tests.split(",")
+    tests = list(dict.fromkeys(parse_audit(name.strip()) for name in given))
+    if not tests:
+        raise InputError(f"{benchmark.name} has no compliance tests (--tests chooses some)")
     from launch.compliance.audit import audit
 
     return audit(options, tests)

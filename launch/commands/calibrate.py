@@ -1,31 +1,32 @@
-"""`loadrun calibrate MODEL`: make the int8 model of weights and calibration images, and keep it."""
+"""`loadrun calibrate MODEL`: make the int8 model of weights and calibration data, and keep it."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import tempfile
-import time
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import models
+import models.options
 from base.errors import InputError
-from base.options import count
-from launch.commands.arguments import EXIT_CODES, add_model, one_of
-from launch.options import CalibrateOptions, find_path
-from launch.options.declare import offer
+from base.options import Option, count
+from launch.commands.arguments import EXIT_CODES, add_model, model_of, one_of
+from launch.options import CalibrateOptions, Sources, find_path, find_sources
+from launch.options.declare import add, offer
+from launch.options.sources import data_option
 from loadrun.durations import took
 from loadrun.scenarios import OFFLINE
 
 if TYPE_CHECKING:
-    from launch.build.calibration import CacheFile, Calibration
+    from launch.build.assets import Assets
 
 SUMMARY = "calibrate a model for int8 and keep the result for later runs"
 DESCRIPTION = """\
-Takes int8 ranges from calibration images, quantises MODEL with them and compiles the result for
-this machine. A later run with the same weights and --calibration finds it and starts at once.
-Without --weights and --images the embedded synthetic model and images are used.
+Takes int8 ranges from calibration images (or questions, or whatever MODEL has), quantises MODEL
+with them and compiles the result for this machine. A later run with the same weights and
+--calibration finds it and starts at once. Without --weights and --images the embedded synthetic
+model and images are used.
 """
 EPILOG = f"""\
 examples:
@@ -45,9 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--weights", metavar="FILE", help="fp32 weights [LOADRUN_WEIGHTS]")
     data.add_argument(
         "--images",
+        "--data",
         "--calibration",
-        metavar="DIR",
-        help="images that int8 ranges are taken from [LOADRUN_CALIBRATION]",
+        dest="data",
+        metavar="PATH",
+        help="images, or other data, that int8 ranges are taken from [LOADRUN_CALIBRATION]",
     )
     data.add_argument(
         "--list",
@@ -55,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take the images of DIR that FILE names, one a line, as MLPerf's"
         " cal_image_list_option_1.txt; else up to 200, evenly spread",
     )
+    add(parser, _task_options())
     engine = parser.add_argument_group("engine")
     compiled_for = engine.add_argument(
         "--engine",
@@ -79,86 +83,82 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Calibrate and compile what is not in the cache yet, and say where it stands."""
+    """Calibrate and compile what the cache does not have yet, and print where it is."""
     options = read_options(arguments)
     # Only now, so that a wrong option is answered at once.
-    from launch.build.engine import check_engine
-    from launch.build.prepare import prepare_calibration
-    from launch.machine.plan import make_plan
-    from launch.machine.topology import read_topology
-    from launch.screen.announcement import announce_instructions
-    from launch.screen.terminal import Terminal
-    from launch.supervise.signals import Signals
+    from launch.build.alone import ArtifactOptions, build_alone
 
-    check_engine(options.engine)
-    threads = options.threads
-    plan = make_plan(read_topology(), 1 if threads else None, threads)
-    # More threads than this machine has cores: for another machine, or to try.
-    processors = () if plan.fitted else plan.instances[0].processors
-    threads = threads or len(processors)
-    terminal = Terminal()
-    terminal.lines(announcement(options, threads))
-    announce_instructions(terminal)
-    began = time.monotonic()
-    with Signals() as signals, tempfile.TemporaryDirectory(prefix="loadrun-") as directory:
-        made = prepare_calibration(options, threads, processors, Path(directory), terminal, signals)
-    terminal.line()
-    terminal.lines(summary(made, time.monotonic() - began))
+    build_alone(
+        ArtifactOptions(
+            options.model,
+            options.sources,
+            options.engine,
+            "int8",
+            options.batch_size,
+            options.threads,
+        ),
+        lambda engine: announcement(options, engine),
+        summary,
+    )
     return 0
+
+
+def _task_options() -> dict[str, Option]:
+    """What tasks declare, but for the truth: ranges are taken of what there is to answer."""
+    own = {option.name for option in models.options.declared()}
+    options = Sources.options().items()
+    return {name: option for name, option in options if name in own and not option.of_data}
 
 
 def read_options(arguments: argparse.Namespace) -> CalibrateOptions:
     """The checked options; InputError names the option, its value and the cure."""
-    weights = find_path("--weights", arguments.weights, "LOADRUN_WEIGHTS", os.environ, "file")
-    images = find_path("--images", arguments.images, "LOADRUN_CALIBRATION", os.environ, "directory")
-    if weights is not None and images is None:
-        raise InputError(f"--weights {weights}: calibration images are missing (give --images DIR)")
+    model = model_of(arguments)
+    task = models.get(model)
+    flag, _, _ = (usage := data_option(task)).partition(" ")
+    places = {Sources.options()[name].variable for name in ("data", "images", "calibration")}
+    given = {name: getattr(arguments, name) for name in ("weights", *_task_options())}
+    sources = find_sources(task, given, {k: v for k, v in os.environ.items() if k not in places})
+    wanted = "directory" if task.items == "images" else "directory or file"
+    data = find_path(flag, arguments.data, "LOADRUN_CALIBRATION", os.environ, wanted)
+    if sources.weights is not None and data is None:
+        raise InputError(
+            f"--weights {sources.weights}: calibration {task.items} are missing (give {usage})"
+        )
     names = find_path("--list", arguments.list, "", {}, "file")
-    if names is not None and images is None:
-        raise InputError(f"--list {names}: the folder of images is missing (give --images DIR)")
+    if names is not None and data is None:
+        raise InputError(f"--list {names}: the folder of {task.items} is missing (give {usage})")
     return CalibrateOptions(
-        model=models.get(arguments.model).name,
-        weights=weights,
-        images=images,
-        names=names,
+        model=model,
+        sources=replace(sources, data=data if names else None, calibration=names or data),
         engine=one_of("--engine", arguments.engine, ENGINES),
         batch_size=arguments.batch_size,
         threads=arguments.threads,
     )
 
 
-def announcement(options: CalibrateOptions, threads: int) -> list[str]:
-    """What is going to be calibrated, as lines for a person."""
-    engine = f"  engine: {options.engine}"
-    if options.engine == "onednn":
-        cores = f"{threads} core{'s' * (threads > 1)}"
-        engine += f", batch size {options.batch_size}, instances of {cores}"
+def announcement(options: CalibrateOptions, engine: str) -> list[str]:
+    """The coming calibration, as lines for a person; `engine` is the line about the engine."""
+    from launch.screen.announcement import embedded, weights_of
+
+    sources = options.sources
+    data = sources.data or sources.calibration
     lines = [
-        f"{models.get(options.model).title}  int8 calibration",
-        f"  weights: {options.weights or 'synthetic'}",
-        f"  calibration images: {options.images or 'synthetic'}",
+        f"{models.title(options.model)}  int8 calibration",
+        f"  weights: {weights_of(options.model, sources.weights)}",
+        f"  calibration {models.get(options.model).items}: {data or embedded(options.model)}",
         engine,
     ]
-    if options.images and not options.weights:
+    if data and not sources.weights:
         lines.append("  note: only the weights are synthetic: accuracy means nothing")
     return lines
 
 
-def summary(made: Calibration, took_s: float) -> list[str]:
+def summary(assets: Assets, took_s: float) -> list[str]:
     """Files, keys, origin and time as lines for a person."""
-    synthetic = "  synthetic" if made.weights.synthetic or made.images.synthetic else ""
-    lines = _file("int8 program", made.program)
-    if made.artifact is not None:
-        lines += _file("compiled for this machine", made.artifact)
-    lines += [
-        f"weights: {made.weights.name}  sha256 {made.weights.sha256}{synthetic}",
-        f"calibration images: {made.image_count} of {made.images.name}",
-    ]
-    if made.program.built:
+    from launch.build.alone import file_lines, source_lines
+
+    lines = [*file_lines(assets, "int8"), *source_lines(assets)]
+    program = assets.files[0]
+    if program.built:
         return [*lines, f"calibrated in {took(took_s)}"]
     return [*lines, f"already calibrated (looked up in {took(took_s)})"]
-
-
-def _file(what: str, file: CacheFile) -> list[str]:
-    state = "built" if file.built else "found"
-    return [f"{what}: {state}, key {file.key}", f"  {file.path}"]

@@ -70,7 +70,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         document = {
             "findings": [asdict(finding) for finding in findings],
-            "host": host(topology),
+            "host": asdict(host(topology)),
             "versions": versions(),
         }
         print(json.dumps(document, indent=1))

@@ -8,7 +8,7 @@ from pathlib import Path
 import models
 from base.errors import InputError
 from base.options import positive
-from launch.commands.arguments import add_data, add_like_run, add_model
+from launch.commands.arguments import add_data, add_like_run, add_model, model_of
 from launch.options import RunOptions, find_user_conf
 from launch.options.declare import group
 from launch.options.run import OUTPUT
@@ -74,7 +74,10 @@ def execute(arguments: argparse.Namespace) -> int:
     """Check the options, then search."""
     from launch.qps.find import QpsOptions, find_qps
 
-    model = models.get(arguments.model)
+    model = model_of(arguments)
+    task, benchmark = models.get(model), models.benchmark(model)
+    if benchmark.server_ms is None and arguments.max_latency_ms is None:
+        raise InputError(f"{benchmark.name} has no Server scenario: give --max-latency MS")
     durations = tuple(arguments.durations)
     if list(durations) != sorted(set(durations)):
         raise InputError(f"--durations {' '.join(f'{d:g}' for d in durations)}: must grow")
@@ -85,9 +88,9 @@ def execute(arguments: argparse.Namespace) -> int:
     conf = find_user_conf(arguments.user_conf) or Path.cwd() / "user.conf"
     return find_qps(
         QpsOptions(
-            model=model.name,
-            mlperf_name=model.mlperf_name,
-            sources=sources_of(arguments),
+            model=model,
+            conf=benchmark.conf,
+            sources=sources_of(arguments, task),
             words=tuple(RunOptions.asking(**passed)),
             durations=durations,
             precision=arguments.precision / 100,

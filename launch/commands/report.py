@@ -57,9 +57,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _one(run: Path, out: Path | None) -> int:
     from launch.report.page import run_page
-    from launch.report.sources import build, load, page_beside, write_page
+    from launch.report.sources import build, load_run, page_beside, write_page
 
-    source = load(run)
+    source = load_run(run)
     place = out or page_beside(source)
     write_page(place, build(source, run_page))
     print(place)
@@ -69,10 +69,10 @@ def _one(run: Path, out: Path | None) -> int:
 def _several(runs: list[Path], out: Path) -> int:
     from launch.report.comparison import comparison_page
     from launch.report.page import run_page
-    from launch.report.sources import build, load, page_beside, write_page
+    from launch.report.sources import build, load_run, page_beside, write_page
 
     try_file(out, "page", "choose another place with --out", makes_folders=False)
-    sources = [load(run) for run in runs]
+    sources = [load_run(run) for run in runs]
     # All of them before the first is written: a run that is refused leaves everything as it was.
     pages = [build(source, run_page) for source in sources]
     for source, page in zip(sources, pages, strict=True):
@@ -85,7 +85,7 @@ def _several(runs: list[Path], out: Path) -> int:
 def _all(results: Path, out: Path | None) -> int:
     from launch.report.index import index_page, without_copies
     from launch.report.page import run_page
-    from launch.report.sources import Source, build, find, load, page_beside, write_page
+    from launch.report.sources import Source, build, find, load_run, page_beside, write_page
 
     paths = find(results)
     place = out or results / "index.html"
@@ -94,7 +94,7 @@ def _all(results: Path, out: Path | None) -> int:
     refused: list[InputError] = []
     for path in paths:
         try:
-            source = load(path)
+            source = load_run(path)
             write_page(page_beside(source), build(source, run_page))
         except InputError as error:
             refused.append(error)

@@ -10,7 +10,7 @@ import models
 from base.errors import InputError
 from base.options import count, positive
 from launch.build.cache import expanded
-from launch.commands.arguments import EXIT_CODES, add_data, add_like_run, add_model
+from launch.commands.arguments import EXIT_CODES, add_data, add_like_run, add_model, model_of
 from launch.options.declare import group
 from launch.options.run import OUTPUT
 from launch.options.sources import sources_of
@@ -102,9 +102,10 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
         picture = expanded(arguments.picture, "--picture")
         if picture.suffix != PICTURE:
             raise InputError(f"--picture {arguments.picture}: give a name that ends in {PICTURE}")
+    model = model_of(arguments)
     options = RooflineOptions(
-        model=models.get(arguments.model).name,
-        sources=sources_of(arguments),
+        model=model,
+        sources=sources_of(arguments, models.get(model)),
         batch_size=arguments.batch_size or (LARGEST_SIZE if arguments.sizes else BATCH_SIZE),
         cores=arguments.cores,
         seconds=arguments.time or SECONDS,

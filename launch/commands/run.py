@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import models
 from base.errors import InputError
-from launch.commands.arguments import engine_of, one_of, round_of, scenario_of
+from launch.commands.arguments import engine_of, model_of, one_of, round_of, scenario_of
 from launch.options import IN_FLIGHT, RunOptions, TunedUse, find_user_conf
 from launch.options.declare import add, given
 from launch.options.run import PLANNED
@@ -69,7 +69,8 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         mode = parse_mode(arguments.mode)
     except UnknownNameError as error:
         raise InputError(str(error)) from None
-    model = models.get(arguments.model)
+    model = model_of(arguments)
+    task = models.get(model)
     if MODES[mode].searches and not known.scheduled:
         raise InputError(f"--mode {mode} exists for --scenario Server only, not {scenario}")
     if arguments.through_ring and not known.one_sample:
@@ -81,24 +82,27 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
     if arguments.strict and arguments.oversubscribe:
         raise InputError("--strict and --oversubscribe exclude each other: leave one out")
     if arguments.audit is not None:
-        from launch.compliance.settings import audit_config
+        from launch.compliance.settings import parse_audit
 
-        audit_config(arguments.audit)
+        parse_audit(arguments.audit)
         if mode != PERFORMANCE_ONLY.name:
             raise InputError(f"--audit {arguments.audit} runs in PerformanceOnly, not {mode}")
     engine, precision = engine_of(arguments)
-    choice, tuned = _find_tuned(arguments, model.name, scenario, engine, precision)
+    choice, tuned = _find_tuned(arguments, model, scenario, engine, precision)
     asked = given(RunOptions, arguments)
     for name, value in (choice.options() if choice else {}).items():
-        # Of what is tuned, only policy and depth can be given beside it.
+        # Of the tuned settings, only policy and depth can be given beside the file.
         asked[name] = asked[name] or value
     policy = asked["policy"] or known.policy
     found = {
-        "model": model.name,
+        "model": model,
+        # The model's name says what they ask for.
+        "task": None,
+        "like": None,
         "scenario": scenario,
         "mode": mode,
         "tuned": tuned,
-        "sources": sources_of(arguments),
+        "sources": sources_of(arguments, task),
         "engine": engine,
         "precision": precision,
         "policy": one_of("--policy", policy.replace("-", "_"), NAMES),

@@ -65,9 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--models",
         default="resnet50",
         metavar="NAMES",
-        help="by commas (default: resnet50; others in the open division)",
+        help="by commas: benchmarks or tasks, each with a submission of its own (default: resnet50;"
+        " those that the round does not have in the open division)",
     )
-    offer(chosen, models.names)
+    offer(chosen, models.choices)
     scenarios = parser.add_argument(
         "--scenarios",
         metavar="NAMES",
@@ -118,18 +119,21 @@ def execute(arguments: argparse.Namespace) -> int:
     submitter = check_name("--submitter", arguments.submitter)
     path = Path(arguments.system).absolute()
     system = read_system(path, submitter, read_topology())
-    names = list(dict.fromkeys(models.get(name).name for name in _names(arguments, "models")))
-    closed = system["division"] == "closed"
-    strange = [name for name in names if name not in rules.BENCHMARKS]
+    if own := [name for name in _names(arguments, "models") if models.is_own(name)]:
+        raise InputError(f"--models {own[0]}: a network of your own cannot be submitted yet")
+    names = list(dict.fromkeys(models.canonical(name) for name in _names(arguments, "models")))
+    closed = system["division"] == rules.CLOSED
+    benchmarks = {name: models.benchmark(name) for name in names}
+    strange = [name for name, found in benchmarks.items() if not found.categories]
     if closed and strange:
         raise InputError(
             f"--models {strange[0]}: no benchmark of the closed division (known:"
-            f" {', '.join(rules.BENCHMARKS)}); division open takes it"
+            f" {', '.join(rules.closed())}); division open takes it"
         )
-    needed = rules.scenarios(system["system_type"])
-    if closed:
-        rules.check_category(system["system_type"], round)
-        _check_scenarios(system["system_type"], needed, scenarios)
+    needed = {name: rules.scenarios(system["system_type"], b) for name, b in benchmarks.items()}
+    for name, benchmark in benchmarks.items() if closed else ():
+        rules.check_category(system["system_type"], round, benchmark)
+        _check_scenarios(name, system["system_type"], needed[name], scenarios)
     checker = None
     if arguments.checker:
         checker = find_checker(Path(arguments.checker).absolute(), round)
@@ -147,7 +151,7 @@ def execute(arguments: argparse.Namespace) -> int:
         words = RunOptions.asking(model=model, scenario=scenario, round=round, **passed)
         return run_command.read_options(parser.parse_args(words))
 
-    runs = [options(model, scenario) for model in names for scenario in scenarios or needed]
+    runs = [options(model, scenario) for model in names for scenario in scenarios or needed[model]]
     from launch.submission.submit import Submission, submit
 
     return submit(
@@ -155,8 +159,7 @@ def execute(arguments: argparse.Namespace) -> int:
             layout=layout,
             system=system,
             runs=runs,
-            tests=rules.TESTS if closed else (),
-            images=_image_count(runs[0].sources),
+            samples=_sample_count(runs[0]),
             checker=checker,
             dry_run=arguments.dry_run,
         )
@@ -186,27 +189,30 @@ def _names(arguments: argparse.Namespace, option: str) -> list[str]:
     return names
 
 
-def _check_scenarios(system_type: str, needed: Sequence[str], given: Sequence[str]) -> None:
+def _check_scenarios(
+    name: str, system_type: str, needed: Sequence[str], given: Sequence[str]
+) -> None:
     """Refuse what a closed result of a category lacks or must not have."""
-    lacking = [name for name in needed if given and name not in given]
+    lacking = [scenario for scenario in needed if given and scenario not in given]
     if lacking:
-        raise InputError(f"--scenarios: {system_type} also asks for {', '.join(lacking)}")
-    strange = [name for name in given if name not in needed]
+        raise InputError(f"--scenarios: {name} in {system_type} also asks for {', '.join(lacking)}")
+    strange = [scenario for scenario in given if scenario not in needed]
     if strange:
         raise InputError(
-            f"--scenarios: {system_type} has no {', '.join(strange)} in the closed division"
+            f"--scenarios: {name} in {system_type} has no {', '.join(strange)} in the closed"
+            " division"
         )
 
 
-def _image_count(sources: Sources) -> int | None:
+def _sample_count(options: RunOptions) -> int | None:
     """Return the size of the data set; None for the synthetic one. Raises InputError."""
-    from models.imagenet.dataset import image_folder
+    from launch.build.prepare import task_sources
 
-    if sources.images is None:
+    sources, task = options.sources, models.get(options.model)
+    if sources.served is None:
         return None
-    images = image_folder(sources.images, sources.labels)
-    if images.labels is None:
-        raise InputError(
-            f"--images {sources.images}: no labels, so no accuracy: {images.labels_from}"
-        )
-    return len(images)
+    data = task.data(task_sources(sources))
+    if not data.scored:
+        flag = "--images" if sources.data is None else "--data"
+        raise InputError(f"{flag} {sources.served}: no {task.truths}, so no accuracy: {data.truth}")
+    return len(data)

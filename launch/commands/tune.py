@@ -7,7 +7,7 @@ from pathlib import Path
 
 import models
 from base.errors import InputError
-from launch.commands.arguments import EXIT_CODES, engine_of, scenario_of
+from launch.commands.arguments import EXIT_CODES, engine_of, model_of, scenario_of
 from launch.options import find_user_conf
 from launch.options.declare import add, given
 from launch.options.sources import sources_of
@@ -51,10 +51,11 @@ def read_options(arguments: argparse.Namespace) -> TuneOptions:
     if arguments.max_latency_ms is not None and SCENARIOS[scenario].limit is None:
         raise InputError(f"--max-latency is Server's limit; {scenario} has none")
     engine, precision = engine_of(arguments)
+    model = model_of(arguments)
     found = {
-        "model": models.get(arguments.model).name,
+        "model": model,
         "scenario": scenario,
-        "sources": sources_of(arguments),
+        "sources": sources_of(arguments, models.get(model)),
         "engine": engine,
         "precision": precision,
         "user_conf": find_user_conf(arguments.user_conf),

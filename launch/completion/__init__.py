@@ -1,4 +1,4 @@
-"""Shell completion: scripts made from the parsers, so that they offer what the commands take.
+"""Shell completion: scripts built from the parsers, so that they offer what the commands take.
 
 `words` reads the parsers; `bash`, `zsh` and `fish` write a script each.
 """

@@ -82,6 +82,6 @@ def _short(text: str) -> str:
     clause = " ".join(text.replace("%%", "%").split())
     for mark in ("; ", ": ", " (", " ["):
         short = clause.partition(mark)[0]
-        # What is left of "int8 (default), ..." would tell nothing.
+        # The rest of "int8 (default), ..." would explain nothing.
         clause = short if " " in short else clause
     return clause if len(clause) <= HELP_WIDTH else clause[: HELP_WIDTH - 3] + "..."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from base.errors import ExitCode, InputError, RunError
 from launch.compliance.folder import folder_of, write_folder
@@ -21,8 +20,9 @@ from launch.compliance.references import (
 )
 from launch.compliance.rules import Verdict, verify_answers, verify_performance
 from launch.options import RunOptions
+from launch.outcome.record.run import Record
 from launch.outcome.results import ACCURACY_LOG, RESULTS, RUN_JSON
-from launch.outcome.room import told as told_of
+from launch.outcome.room import describe_error
 from launch.outcome.writable import try_folder
 from launch.run import run
 from launch.screen.terminal import Terminal
@@ -31,9 +31,9 @@ from loadrun.logs import LogError, parse_result
 
 
 def audit(options: RunOptions, tests: list[str]) -> ExitCode:
-    """Run what is missing, then each of `tests`; exit code 3 where one failed."""
-    told = Terminal()
-    terminal = Terminal.silent() if options.quiet else told
+    """Run what the tests lack, then each of `tests`; exit code 3 where one failed."""
+    results = Terminal()
+    terminal = Terminal.silent() if options.quiet else results
     _try_writing(options, tests)
     _run_references(options, tests, terminal)
     passed = {}
@@ -42,10 +42,10 @@ def audit(options: RunOptions, tests: list[str]) -> ExitCode:
         terminal.line(f"{test}:")
         audited = replace(options, audit=test)
         run(audited if options.qps else at_same_load(audited), terminal)
-        passed[test] = judge(options, test, terminal, told)
+        passed[test] = judge(options, test, terminal, results)
     terminal.line()
     for test, good in passed.items():
-        told.line(f"{test}: {'PASS' if good else 'FAIL'}")
+        results.line(f"{test}: {'PASS' if good else 'FAIL'}")
     return ExitCode.OK if all(passed.values()) else ExitCode.INVALID
 
 
@@ -57,7 +57,7 @@ def _run_references(options: RunOptions, tests: list[str], terminal: Terminal) -
         reference = find_reference(options, mode)
         if reference is None or unusable(options, mode):
             continue
-        if differs := present.made_otherwise(reference):
+        if differs := present.mismatch(reference):
             where = place(options, mode) / RUN_JSON
             raise InputError(f"{where}: that run is {differs}; {_anew(options, mode)}")
     for mode in modes:
@@ -68,27 +68,26 @@ def _run_references(options: RunOptions, tests: list[str], terminal: Terminal) -
             continue
         terminal.line(f"the {mode} run comes first: {why} in {where}")
         if run(replace(options, mode=mode), terminal) is not ExitCode.OK:
-            record = find_reference(options, mode) or {}
             raise InputError(
                 f"the {mode} run is INVALID, so that there is nothing to compare with:"
-                f" {_first_reason(record)}"
+                f" {_first_reason(find_reference(options, mode))}"
             )
 
 
 def _verify_performance(
     test: str,
-    reference: dict[str, Any] | None,
-    audited: dict[str, Any] | None,
+    reference: Record | None,
+    audited: Record | None,
     where: Path,
-    made: Path,
+    measured: Path,
 ) -> Verdict:
     """Compare two runs by their logs, unless loadrun found their times false (run.json)."""
     for name, record in (("performance", reference), ("audit", audited)):
-        if record is not None and record["result"]["valid"] is False:
+        if record is not None and record.result is not None and record.result.valid is False:
             figure = f"the {name} run is INVALID: {_first_reason(record)}"
             return Verdict(False, figure, (f"{name} run: INVALID",))
     try:
-        results = parse_result(where), parse_result(made)
+        results = parse_result(where), parse_result(measured)
     except LogError as error:
         raise RunError(str(error)) from None
     return verify_performance(test, *results)
@@ -98,12 +97,14 @@ def _anew(options: RunOptions, mode: str) -> str:
     return f"make it anew: {command(options, mode)}"
 
 
-def _first_reason(record: dict[str, Any]) -> str:
+def _first_reason(record: Record | None) -> str:
     """Why a run is INVALID, with the cure."""
-    for missed in (record.get("result") or {}).get("invalid") or []:
-        return f"{missed['reason']} (cure: {missed['cure']})"
-    for doubt in (record.get("accuracy") or {}).get("doubts", []):
-        return f"its accuracy means nothing: {doubt}"
+    if record is not None and record.result is not None:
+        for missed in record.result.invalid:
+            return f"{missed.reason} (cure: {missed.cure})"
+    if record is not None and record.accuracy is not None:
+        for doubt in record.accuracy.doubts:
+            return f"its accuracy means nothing: {doubt}"
     return "see its run.json"
 
 
@@ -118,28 +119,28 @@ def _try_writing(options: RunOptions, tests: list[str]) -> None:
             try_folder(place(options, mode), RESULTS, cure)
 
 
-def judge(options: RunOptions, test: str, terminal: Terminal, told: Terminal) -> bool:
+def judge(options: RunOptions, test: str, terminal: Terminal, results: Terminal) -> bool:
     """Hold the audit run that is there against its references, and write the test's folder.
 
-    Returns whether it passed. `terminal` is told of the folder, `told` of the verdicts.
+    Returns whether it passed. `terminal` shows the folder, `results` the verdicts.
     """
     audit = replace(options, audit=test)
-    made, audited = place(audit, PERFORMANCE), find_reference(audit, PERFORMANCE)
+    measured, audited = place(audit, PERFORMANCE), find_reference(audit, PERFORMANCE)
     verdicts: dict[str, Verdict] = {}
     for mode in compared_with(test):
         where = place(options, mode)
         reference = find_reference(options, mode)
         check_same(reference, audited, where / RUN_JSON, _anew(options, mode))
         if mode == ACCURACY:
-            verdicts["accuracy"] = verify_answers(where / ACCURACY_LOG, made / ACCURACY_LOG)
+            verdicts["accuracy"] = verify_answers(where / ACCURACY_LOG, measured / ACCURACY_LOG)
         else:
-            verdicts["performance"] = _verify_performance(test, reference, audited, where, made)
+            verdicts["performance"] = _verify_performance(test, reference, audited, where, measured)
     names = (options.results, options.model, options.scenario)
     try:
-        folder = write_folder(*names, test, made, verdicts)
+        folder = write_folder(*names, test, measured, verdicts)
     except OSError as error:
-        raise RunError(told_of(error)) from error
+        raise RunError(describe_error(error)) from error
     for what, verdict in verdicts.items():
-        told.line(f"  {what}: {'PASS' if verdict.passed else 'FAIL'}: {verdict.figure}")
+        results.line(f"  {what}: {'PASS' if verdict.passed else 'FAIL'}: {verdict.figure}")
     terminal.line(f"  compliance folder: {folder}")
     return all(verdict.passed for verdict in verdicts.values())

@@ -2,7 +2,7 @@
 
 ::
 
-    <results>/compliance/<model>/<scenario>/TEST01/   (TEST04: without what is of accuracy)
+    <results>/compliance/<model>/<scenario>/TEST01/   (TEST04: without files of accuracy)
         verify_accuracy.txt
         verify_performance.txt
         accuracy/mlperf_log_accuracy.json
@@ -16,6 +16,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import models
 from launch.compliance.rules import Verdict
 from launch.outcome.results import ACCURACY_LOG, replace_folder
 
@@ -24,7 +25,7 @@ LOGS = ("mlperf_log_summary.txt", "mlperf_log_detail.txt")
 
 def folder_of(results: Path, model: str, scenario: str, test: str) -> Path:
     """Return where the folder of a test stands."""
-    return results / "compliance" / model / scenario / test
+    return results / "compliance" / models.label(model) / scenario / test
 
 
 def logs_in(folder: Path) -> Path:

@@ -2,37 +2,63 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from base.errors import RunError
 from base.options import Goes
 from launch.compliance.folder import LOGS
+from launch.compliance.settings import ANSWERS_TEST
 from launch.options import RunOptions
-from launch.outcome.results import ACCURACY_LOG, COMPLETE, RUN_JSON, home, places, read_json
-from loadrun.scenarios import ACCURACY_ONLY, PERFORMANCE_ONLY, SCENARIOS
+from launch.outcome.record.run import Record, load
+from launch.outcome.results import ACCURACY_LOG, COMPLETE, RUN_JSON, home, places
+from loadrun.scenarios import ACCURACY_ONLY, PERFORMANCE_ONLY
 
 PERFORMANCE, ACCURACY = PERFORMANCE_ONLY.name, ACCURACY_ONLY.name
-SAME = (
-    *RunOptions.going(Goes.AUDIT),
-    *("plan", "artifact", "data", "weights"),
-)
-"""What two runs must share to be compared."""
+
+
+def asked(record: Record, name: str) -> object:
+    """Return an option of the run, by its name."""
+    return record.options.value(name)
+
+
+PLANNED: Mapping[str, Callable[[Record], object]] = {
+    **{
+        name.replace("_", " "): functools.partial(asked, name=name)
+        for name in RunOptions.going(Goes.AUDIT)
+    },
+    "plan": lambda record: record.plan,
+}
+"""What two runs must share to be compared, as far as it stands before they run."""
+SAME: Mapping[str, Callable[[Record], object]] = {
+    **PLANNED,
+    "artifact": lambda record: record.assets.artifact,
+    "data": lambda record: record.assets.data,
+    "weights": lambda record: record.assets.weights,
+}
+"""All that two runs must share to be compared."""
+CURE = "choose another directory with --results, or move the file away"
 
 
 def compared_with(test: str) -> tuple[str, ...]:
     """Return the modes of the runs that a test is held against; TEST01 holds answers, too."""
-    return (PERFORMANCE, ACCURACY) if test == "TEST01" else (PERFORMANCE,)
+    return (PERFORMANCE, ACCURACY) if test == ANSWERS_TEST else (PERFORMANCE,)
 
 
-def find_reference(options: RunOptions, mode: str) -> dict[str, Any] | None:
-    """Return run.json of the newest complete run of that mode, None where there is none."""
-    record = read_json(place(options, mode) / RUN_JSON)
-    return record if record is not None and record.get("status") == COMPLETE else None
+def find_reference(options: RunOptions, mode: str) -> Record | None:
+    """Return the record of the newest complete run of that mode, None where there is none.
+
+    Raises InputError for a run.json that is none of a run.
+    """
+    path = place(options, mode) / RUN_JSON
+    if not path.exists():
+        return None
+    record = load(path, CURE)
+    return record if record.status == COMPLETE else None
 
 
 def reference_ids(audit: RunOptions) -> dict[str, str]:
@@ -42,7 +68,7 @@ def reference_ids(audit: RunOptions) -> dict[str, str]:
         mode: find_reference(replace(audit, mode=mode, audit=None), mode)
         for mode in compared_with(audit.audit)
     }
-    return {mode: record["run_id"] for mode, record in found.items() if record is not None}
+    return {mode: record.run_id for mode, record in found.items() if record is not None}
 
 
 def place(options: RunOptions, mode: str) -> Path:
@@ -57,37 +83,26 @@ def at_same_load(audit: RunOptions) -> RunOptions:
     A rate that is measured anew would compare the tests of two loads.
     """
     reference = find_reference(replace(audit, audit=None), PERFORMANCE)
-    return replace(audit, reference_qps=_qps(audit, reference or {}))
+    return replace(audit, reference_qps=_qps(reference) if reference else None)
 
 
-def _qps(options: RunOptions, record: dict[str, Any]) -> float | None:
+def _qps(record: Record) -> float | None:
     """The expected rate of a run in the unit of --qps, None where it has none."""
-    scenario = SCENARIOS[options.scenario]
-    target = (record.get("settings") or {}).get(scenario.target.setting)
+    target = record.measured.setting(record.scenario.target.setting)
     if not target:
         return None
-    return float(1e9 / target if scenario.one_by_one else target)
+    return 1e9 / target if record.scenario.one_by_one else float(target)
 
 
 def difference(
-    reference: dict[str, Any], other: dict[str, Any], keys: Sequence[str] = SAME
+    reference: Record, other: Record, facts: Mapping[str, Callable[[Record], object]] = SAME
 ) -> str | None:
     """Return in what two runs that are to be compared differ first; None where in nothing."""
-    for key in keys:
-        if reference.get(key) != other.get(key):
-            values = f"{_short(reference.get(key))}, now {_short(other.get(key))}"
-            return f"another {key.replace('_', ' ')} ({values})"
+    for name, fact in facts.items():
+        had, has = fact(reference), fact(other)
+        if had != has:
+            return f"another {name} ({had}, now {has})"
     return None
-
-
-def _short(value: Any) -> str:
-    """A value of run.json in a few words."""
-    if not isinstance(value, dict):
-        return str(value)
-    if "instances" in value:
-        processors = sum(len(instance["processors"]) for instance in value["instances"])
-        return f"{len(value['instances'])} instances on {processors} processors"
-    return f"{value.get('name')} {str(value.get('sha256'))[:8]}"
 
 
 def unusable(options: RunOptions, mode: str) -> str:
@@ -99,9 +114,9 @@ def unusable(options: RunOptions, mode: str) -> str:
     record = find_reference(options, mode)
     if record is None:
         return "there is no complete one"
-    if record["result"]["valid"] is False:
+    if record.result is not None and record.result.valid is False:
         return "the one that is there is INVALID"
-    if (record.get("accuracy") or {}).get("doubts"):
+    if record.doubtful:
         return "the accuracy of the one that is there means nothing"
     where = place(options, mode)
     logs = (*LOGS, ACCURACY_LOG) if mode == ACCURACY else LOGS
@@ -109,15 +124,13 @@ def unusable(options: RunOptions, mode: str) -> str:
     if gone is not None:
         return f"the one that is there is without its {gone}"
     if mode == PERFORMANCE and options.qps is not None:
-        had = _qps(options, record)
+        had = _qps(record)
         if had is not None and not math.isclose(had, options.qps, rel_tol=1e-3):
             return f"the one that is there had a rate of {had:.6g}, not {options.qps:g}"
     return ""
 
 
-def check_same(
-    reference: dict[str, Any] | None, audited: dict[str, Any] | None, where: Path, cure: str
-) -> None:
+def check_same(reference: Record | None, audited: Record | None, where: Path, cure: str) -> None:
     """Raise RunError that names the first thing in which the two runs differ."""
     if reference is None or audited is None:
         raise RunError(f"{where}: no longer holds a complete run to compare with; {cure}")

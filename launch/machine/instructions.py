@@ -58,7 +58,7 @@ class InstructionSet:
 
     @property
     def notice(self) -> str | None:
-        """What is missing for fast int8, the effect and the cure; None where nothing is."""
+        """The missing instructions for fast int8, the effect and the cure; None where none are."""
         if self.vnni:
             return None
         effect = f"int8 runs on the slower kernels for {self.name}"
@@ -91,7 +91,7 @@ def read_instruction_set(
 
 
 def features(root: Path = Path("/")) -> tuple[str, ...]:
-    """The processor's instruction sets that matter to int8; empty where it does not tell."""
+    """The processor's instruction sets that matter to int8; empty where it lists none."""
     flags = processor_flags(root / "proc/cpuinfo") or frozenset()
     return tuple(name for flag, name in FEATURES.items() if flag in flags)
 

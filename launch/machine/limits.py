@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import InputError, RunError
-from launch.machine.recording import Directory, Tree
+from launch.machine.recording import Directory, FileTree
 from launch.machine.topology import CGROUP, upwards
 from launch.outcome.room import mebibytes
 
@@ -41,7 +41,7 @@ OTHER_TASKS = 7
 
 @dataclass(frozen=True)
 class Need:
-    """What is needed at least; sizes in bytes, `file` the largest file, `tasks` also threads."""
+    """The least that is needed; sizes in bytes, `file` the largest file, `tasks` also threads."""
 
     memory: int = 0
     addresses: int = 0
@@ -52,7 +52,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Room:
-    """What is `left` of a `limit`; `whose` says what sets it, `cure` how to raise it."""
+    """How much is `left` of a `limit`; `whose` names what sets it, `cure` how to raise it."""
 
     left: int
     limit: int
@@ -103,7 +103,7 @@ def check(need: Need, what: str, fewer: str = "", root: Path = Path("/")) -> Non
             )
 
 
-def memory(tree: Tree) -> Room | None:
+def memory(tree: FileTree) -> Room | None:
     """Memory that may still be taken: of the tightest cgroup, else of the machine."""
     cure = "more memory for the container (docker run --memory) or service (MemoryMax)"
     rooms = [
@@ -122,7 +122,7 @@ def memory(tree: Tree) -> Room | None:
     return min(rooms, key=lambda room: room.left, default=None)
 
 
-def tasks(tree: Tree) -> Room | None:
+def tasks(tree: FileTree) -> Room | None:
     """Processes and threads that may still be started."""
     cure = "a higher limit of the container (docker run --pids-limit) or service (TasksMax)"
     names = ("pids.max", "pids.current")
@@ -161,7 +161,7 @@ def processor_seconds() -> Room | None:
     return _of_process(resource.RLIMIT_CPU, "-t")
 
 
-def kills_for_memory(tree: Tree | None = None) -> int:
+def kills_for_memory(tree: FileTree | None = None) -> int:
     """How often the kernel has killed a process of this cgroup for want of memory."""
     tree = tree or Directory(Path("/"))
     count = 0
@@ -182,7 +182,7 @@ def _whose(controller: str) -> str:
     return f"the {controller} limit of this container or cgroup"
 
 
-def _directories(tree: Tree, controller: str) -> Iterator[str]:
+def _directories(tree: FileTree, controller: str) -> Iterator[str]:
     """The cgroups that bound this process, from its own upwards."""
     for line in tree.read("proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -193,7 +193,7 @@ def _directories(tree: Tree, controller: str) -> Iterator[str]:
 
 
 def _limits(
-    tree: Tree, controller: str, unified: tuple[str, str], legacy: tuple[str, str]
+    tree: FileTree, controller: str, unified: tuple[str, str], legacy: tuple[str, str]
 ) -> Iterator[tuple[str, int, int]]:
     """(cgroup, limit, used) wherever there is a limit."""
     for directory in dict.fromkeys(_directories(tree, controller)):
@@ -204,7 +204,7 @@ def _limits(
                 yield directory, int(limit), int(used) if used.isdecimal() else 0
 
 
-def _reclaimable(tree: Tree, directory: str) -> int:
+def _reclaimable(tree: FileTree, directory: str) -> int:
     """Bytes of files that a cgroup keeps in memory and would give up."""
     facts = dict(_pairs(tree.read(f"{directory}/memory.stat")))
     names = ("inactive_file", "active_file")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from launch.machine.recording import Directory, Tree
+from launch.machine.recording import Directory, FileTree
 from launch.machine.topology import cgroup_directories
 
 _COUNT = re.compile(r"^oom_kill (\d+)$", re.M)
@@ -19,7 +19,7 @@ _COUNT = re.compile(r"^oom_kill (\d+)$", re.M)
 class OomKills:
     """Remembers how many such kills there were."""
 
-    def __init__(self, tree: Tree | None = None) -> None:
+    def __init__(self, tree: FileTree | None = None) -> None:
         self._tree = tree or Directory(Path("/"))
         self._files = [
             *(f"{directory}/memory.events" for directory in cgroup_directories(self._tree, "")),

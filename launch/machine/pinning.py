@@ -122,7 +122,7 @@ class Binding:
     """What the kernel says of a running process.
 
     `processors` is its affinity; `memory_policy` as in /proc/<pid>/numa_maps, e.g. "bind:0" or
-    "default", None where the kernel does not tell.
+    "default", None where the kernel does not report it.
     """
 
     processors: tuple[int, ...]

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import resource
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from launch.machine.doctor.machine import thermal_throttles
 from launch.machine.topology import Topology
@@ -30,7 +30,7 @@ class Disturbance:
     """What went on beside a test of `seconds`; shares are of all allowed processors' time.
 
     `throttled_s` is how long the cgroup's quota held threads up, `thermal_throttles` how often
-    processors slowed down for heat; None where the system does not tell.
+    processors slowed down for heat; None where the system does not report it.
     """
 
     seconds: float
@@ -40,27 +40,27 @@ class Disturbance:
     thermal_throttles: int | None
     load_average: tuple[float, float, float]
 
-    def as_json(self) -> dict[str, Any]:
-        """The figures for run.json."""
-        return asdict(self)
-
     @property
     def notices(self) -> list[str]:
         """What the user has to know about it, each with its effect; empty for a quiet machine."""
-        told = []
+        effects = []
         if self.steal >= STEAL_SHARE:
-            told.append(f"the host gave {self.steal:.1%} of the processors' time to others (steal)")
+            effects.append(
+                f"the host gave {self.steal:.1%} of the processors' time to others (steal)"
+            )
         if self.other_work >= OTHER_SHARE:
-            told.append(f"other processes took {self.other_work:.1%} of the processors' time")
+            effects.append(f"other processes took {self.other_work:.1%} of the processors' time")
         if self.throttled_s is not None and self.throttled_s > 0.01 * self.seconds:
-            told.append(f"the cgroup's CPU quota held threads up for {self.throttled_s:.1f} s")
+            effects.append(f"the cgroup's CPU quota held threads up for {self.throttled_s:.1f} s")
         if self.thermal_throttles:
-            told.append(f"processors slowed down for heat {self.thermal_throttles} times")
-        return [f"the machine was not quiet: {text}; the figures may be too low" for text in told]
+            effects.append(f"processors slowed down for heat {self.thermal_throttles} times")
+        return [
+            f"the machine was not quiet: {text}; the figures may be too low" for text in effects
+        ]
 
 
 class Watch:
-    """Reads the counters when made, and again in `disturbance`, once our processes have ended."""
+    """Reads the counters at first, and again in `disturbance`, once our processes have ended."""
 
     def __init__(self, topology: Topology, root: Path = Path("/")) -> None:
         self._topology = topology

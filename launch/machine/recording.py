@@ -1,4 +1,4 @@
-"""The files that tell what a machine is: of this machine, or recorded on another.
+"""The files that describe a machine: this one, or another that was recorded.
 
 A recording is a JSON object ``{"recording": 1, "files": {path: text}}``. Files that differ in the
 processor's number alone and say the same stand once: ``cpu{0-3,8}/topology/physical_package_id``.
@@ -23,10 +23,10 @@ _KEPT = {
     "proc/self/status": re.compile(r"^(?:Cpus|Mems)_allowed_list:.*$", re.M),
     "proc/cpuinfo": re.compile(r"^(?:model name|Model|CPU implementer|CPU part)\s*:.*$", re.M),
 }
-"""Of these files only the lines that tell of processors are recorded, each once."""
+"""Of these files only the lines about processors are recorded, each once."""
 
 
-class Tree(Protocol):
+class FileTree(Protocol):
     """Files below a root directory."""
 
     def read(self, path: str) -> str:
@@ -93,7 +93,7 @@ class Recorded:
 
     @classmethod
     def load(cls, path: Path) -> Recorded:
-        """Read a recording; raises InputError naming the file and what is wrong."""
+        """Read a recording; raises InputError naming the file and the fault."""
         cure = "make one with loadrun topology --record FILE"
         try:
             found = json.loads(path.read_bytes())
@@ -117,7 +117,7 @@ class Recorded:
 class Recorder:
     """Passes reads on to a tree and notes what was found."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: FileTree) -> None:
         self._tree = tree
         self._files: dict[str, str] = {}
 

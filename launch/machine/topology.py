@@ -13,7 +13,7 @@ from pathlib import Path
 
 from base.processors import processor_name
 from launch.machine.lists import format_list, parse_list
-from launch.machine.recording import Directory, Tree
+from launch.machine.recording import Directory, FileTree
 
 __all__ = ["Processor", "Topology", "format_list", "parse_list", "read_topology"]
 
@@ -51,7 +51,7 @@ class Topology:
 
     `quota` is the cgroup's limit in processors (None: unlimited); `memory_nodes` the NUMA nodes
     that have memory this process may use; `offline` processors that exist but are switched off;
-    `l3_size` the size of a last-level cache in the kernel's words, e.g. "32768K" ("": not told).
+    `l3_size` the size of a last-level cache in the kernel's words, e.g. "32768K" ("": unknown).
     """
 
     processors: tuple[Processor, ...]
@@ -98,7 +98,7 @@ class Topology:
         return tuple(sorted({p.node for p in self.processors}))
 
 
-def read_topology(root: Path | Tree = Path("/")) -> Topology:
+def read_topology(root: Path | FileTree = Path("/")) -> Topology:
     """Read the topology below `root`: a directory ("/" is this machine) or a recording.
 
     A file that is missing (as parts of /sys are in some containers) leaves the plainest
@@ -131,7 +131,7 @@ def read_topology(root: Path | Tree = Path("/")) -> Topology:
 
 
 def _processor(
-    tree: Tree, number: int, node_of: dict[int, int], permitted: set[int], efficient: bool
+    tree: FileTree, number: int, node_of: dict[int, int], permitted: set[int], efficient: bool
 ) -> Processor:
     base = f"{CPU}/cpu{number}"
     threads = parse_list(
@@ -155,7 +155,7 @@ def _processor(
     )
 
 
-def _efficient(tree: Tree, online: list[int]) -> set[int]:
+def _efficient(tree: FileTree, online: list[int]) -> set[int]:
     """Efficiency cores: by the kernel's list (Intel), else by capacity (Arm, newer kernels)."""
     listed = parse_list(tree.read("sys/devices/cpu_atom/cpus"))
     if listed and tree.read("sys/devices/cpu_core/cpus"):
@@ -166,7 +166,7 @@ def _efficient(tree: Tree, online: list[int]) -> set[int]:
     return {n for n, capacity in capacities.items() if capacity < EFFICIENT_SHARE * fastest}
 
 
-def _l3(tree: Tree, base: str, default: int) -> int:
+def _l3(tree: FileTree, base: str, default: int) -> int:
     """Lowest processor that shares the last-level cache; a node without one is one domain."""
     for index in tree.numbers(f"{base}/cache", "index"):
         if tree.read(f"{base}/cache/index{index}/level").strip() == "3":
@@ -176,7 +176,7 @@ def _l3(tree: Tree, base: str, default: int) -> int:
     return default
 
 
-def _l3_size(tree: Tree, online: list[int]) -> str:
+def _l3_size(tree: FileTree, online: list[int]) -> str:
     for number in online[:1]:
         base = f"{CPU}/cpu{number}/cache"
         for index in tree.numbers(base, "index"):
@@ -185,7 +185,7 @@ def _l3_size(tree: Tree, online: list[int]) -> str:
     return ""
 
 
-def _nodes(tree: Tree) -> dict[int, int]:
+def _nodes(tree: FileTree) -> dict[int, int]:
     return {
         processor: node
         for node in tree.numbers(NODE, "node")
@@ -193,7 +193,7 @@ def _nodes(tree: Tree) -> dict[int, int]:
     }
 
 
-def _quota(tree: Tree) -> float | None:
+def _quota(tree: FileTree) -> float | None:
     """The tightest limit on the way from this process's cgroup up to the root."""
     limits = [
         _ratio(*(tree.read(f"{directory}/cpu.max").split() or ["max", ""])[:2])
@@ -208,7 +208,7 @@ def _quota(tree: Tree) -> float | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def cgroup_directories(tree: Tree, controller: str) -> list[str]:
+def cgroup_directories(tree: FileTree, controller: str) -> list[str]:
     """This process's cgroup of a controller of version 1, or of version 2 (""), and those above.
 
     The nearest first; some of them may not be there.

@@ -1,4 +1,4 @@
-"""Options declared as fields of a dataclass: what is made from such a declaration.
+"""Options declared as fields of a dataclass, and all that follows from the declaration.
 
     @dataclass(frozen=True, kw_only=True)
     class RunOptions(Options):
@@ -89,7 +89,7 @@ class Options:
     def asking(cls, **values: Any) -> list[str]:
         """The words that ask for these values, in this order; None asks for nothing.
 
-        A value may be an instance of a nested class of options. KeyError for what is no option.
+        A value may be an instance of a nested class of options. KeyError for an unknown option.
         """
         known, words = cls.options(), list[str]()
         for name, value in values.items():
@@ -128,29 +128,29 @@ class Options:
     @classmethod
     def from_json(cls, values: Mapping[str, Any], **free: Any) -> Self:
         """Read what `as_json` wrote; `free` are the fields that are no options."""
-        made, hints = dict(free), typing.get_type_hints(cls)
+        restored, hints = dict(free), typing.get_type_hints(cls)
         for item in _declaring(cls):
             if inner := item.metadata.get(_NESTED):
-                made[item.name] = inner.from_json(values)
+                restored[item.name] = inner.from_json(values)
             elif of_others := item.metadata.get(_OTHERS):
-                made[item.name] = {
+                restored[item.name] = {
                     known.name: _restored(values[known.name], Path if known.path else Any)
                     for known in of_others()
                     if known.name in values
                 }
             else:
-                made[item.name] = _restored(values[item.name], hints[item.name])
-        return cls(**made)
+                restored[item.name] = _restored(values[item.name], hints[item.name])
+        return cls(**restored)
 
 
 def add(parser: argparse.ArgumentParser, options: Mapping[str, Option]) -> None:
-    """Add options to a parser, each to its group, which is made where it is not there."""
+    """Add options to a parser, each to its group, which is created where it is missing."""
     for name, known in options.items():
         add_to(group(parser, known.group), name, known)
 
 
 def group(parser: argparse.ArgumentParser, title: str) -> argparse._ActionsContainer:
-    """The group of that title, which is made where it is not there; the parser itself for ""."""
+    """The group of that title, created where it is missing; the parser itself for ""."""
     if not title:
         return parser
     there = (group for group in parser._action_groups if group.title == title)
@@ -177,7 +177,7 @@ def offer(action: argparse.Action, names: Callable[[], Iterable[str]] | None) ->
 
 
 def offered(action: argparse.Action) -> tuple[str, ...]:
-    """What `offer` said."""
+    """The names that `offer` attached."""
     names = getattr(action, "names", None)
     return () if names is None else tuple(names())
 
@@ -214,8 +214,8 @@ def _plain(value: Any) -> Any:
 def _restored(value: Any, hint: Any) -> Any:
     if is_dataclass(hint):
         inner = typing.get_type_hints(hint)
-        made = {name: _restored(found, inner[name]) for name, found in value.items()}
-        return typing.cast(type, hint)(**made)
+        restored = {name: _restored(found, inner[name]) for name, found in value.items()}
+        return typing.cast(type, hint)(**restored)
     if isinstance(value, list):
         return tuple(value)
     is_path = hint is Path or Path in typing.get_args(hint)

@@ -1,6 +1,6 @@
 """What the user asked of a run: its options, declared once, and checked.
 
-To add one, declare it here. What it goes to beside whoever reads the field is said by `goes`
+To add one, declare it here. What it goes to beside whoever reads the field is declared by `goes`
 (base.options.Goes); parser, help, completion, words for child processes and run.json follow.
 """
 
@@ -61,7 +61,7 @@ def _audits() -> Iterable[str]:
 
 @dataclass(frozen=True)
 class TunedUse:
-    """Whether a tuned configuration is used: its file, and what the user is told of it."""
+    """Whether a tuned configuration is used: its file, and the line about it for the user."""
 
     path: Path | None = None
     notice: str | None = None
@@ -71,6 +71,7 @@ class TunedUse:
 class RunOptions(Options):
     """One run as the user asked for it. Names are canonical; None leaves a choice to loadrun.
 
+    `model` names the benchmark, of a task that has only one the task (`models.canonical`).
     `any_length`: it may last far longer than was asked for. `command` is what the user typed.
     `reference_qps` is the target rate of the run that this one is compared with; `qps`, what the
     user gave, wins over it.
@@ -78,9 +79,21 @@ class RunOptions(Options):
 
     model: str = option(
         "MODEL",
-        " or ".join(models.names()),
-        names=models.names,
+        f"{' or '.join(models.names())}, or a network of your own: FILE.py:TASK, FILE.onnx",
+        names=models.choices,
         goes=RECORD | Goes.KIND | Goes.AUDIT,
+    )
+    task: str | None = option(
+        "--task NAME",
+        "of FILE.onnx, a network of your own: whose data and metric it is for (imagenet)",
+        ENGINE,
+        names=lambda: ("imagenet",),
+    )
+    like: str | None = option(
+        "--like NAME",
+        "of FILE.onnx: images are preprocessed as this model's (default resnet50)",
+        ENGINE,
+        names=models.names,
     )
     tuned: TunedUse = option(
         "--[no-]tuned",
@@ -131,7 +144,8 @@ class RunOptions(Options):
     )
     batch_size: int = option(
         "--batch-size N",
-        "samples of a batch at most (default:"
+        "samples of a batch at most; where they differ in work, as much as so many mean ones"
+        " have (default:"
         f" {', '.join(f'{name} {known.batch_size}' for name, known in SCENARIOS.items())})",
         ENGINE,
         at_least_one,
@@ -173,7 +187,7 @@ class RunOptions(Options):
     time_s: float | None = option("--time S", "minimum duration in seconds", TEST, positive)
     count: int | None = option(
         "--count N",
-        "queries of the test (Offline: samples; AccuracyOnly: images), however long they take;"
+        "queries of the test (Offline and AccuracyOnly: samples), however long they take;"
         " not official",
         TEST,
         at_least_one,
@@ -265,16 +279,14 @@ class RunOptions(Options):
 
 @dataclass(frozen=True)
 class CalibrateOptions:
-    """A calibration as the user asked for it; None is the embedded synthetic default.
+    """A calibration as the user asked for it.
 
-    `names` is a file that names some of the images. `threads` is None where the default plan
-    decides.
+    `sources` without calibration data is the embedded synthetic default. `threads` is None where
+    the default plan decides.
     """
 
     model: str
-    weights: Path | None
-    images: Path | None
-    names: Path | None
+    sources: Sources
     engine: str
     batch_size: int
     threads: int | None

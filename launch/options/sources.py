@@ -1,99 +1,139 @@
-"""Where weights and data come from: what is given, else the environment, else nothing."""
+"""Where weights and data come from: options, else the environment, else nothing."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import models
 import models.options
 from base.errors import InputError
+from base.options import Option
 from launch.build.cache import expanded
 from launch.options.declare import Options, option, others
 from launch.supervise.environment import PACKAGE_ROOT
 
+if TYPE_CHECKING:
+    from models.task import Task
+
 DATA = "model and data"
+
+
+def _of_tasks() -> Iterable[Option]:
+    return (replace(known, group=known.group or DATA) for known in models.options.declared())
 
 
 @dataclass(frozen=True)
 class Sources(Options):
-    """Where weights and images come from; None is the embedded synthetic default.
+    """Where weights and data come from; None is the embedded synthetic default.
 
-    `calibration` are the images that int8 ranges are taken from: a folder, or a file that names
-    some of `images`. `task` holds what the options that tasks declare were given.
+    `images` is `data` where it is a folder of pictures: one of them is given at most, and `served`
+    is that one. `calibration` are the samples that int8 ranges are taken from: a folder, or a file
+    that names some of the data. `task` holds what the options that tasks declare were given.
     """
 
     weights: Path | None = option(
         "--weights FILE", "fp32 weights", DATA, path="file", variable="LOADRUN_WEIGHTS"
     )
-    images: Path | None = option(
-        "--images DIR", "images to serve", DATA, path="directory", variable="LOADRUN_IMAGES"
+    data: Path | None = option(
+        "--data PATH", "data to serve", DATA, path="directory or file", variable="LOADRUN_DATA"
     )
-    labels: Path | None = option(
-        "--labels FILE",
-        "'name label' lines for the images",
+    images: Path | None = option(
+        "--images DIR",
+        "--data, where it is a folder of images",
         DATA,
-        path="file",
-        variable="LOADRUN_LABELS",
+        path="directory",
+        variable="LOADRUN_IMAGES",
     )
     calibration: Path | None = option(
         "--calibration PATH",
-        "images that int8 ranges are taken from: a folder, or a file that names some of --images,"
+        "samples that int8 ranges are taken from: a folder, or a file that names some of --images,"
         " one a line",
         DATA,
         path="directory or file",
         variable="LOADRUN_CALIBRATION",
     )
-    task: Mapping[str, Any] = others(models.options.declared)
+    task: Mapping[str, Any] = others(_of_tasks)
+
+    @property
+    def served(self) -> Path | None:
+        """The data to serve."""
+        return self.data or self.images
+
+
+def data_option(task: Task) -> str:
+    """The option that names a task's data, as a cure writes it."""
+    return Sources.options()["images" if task.items == "images" else "data"].usage
 
 
 def find_sources(
-    weights: str | None,
-    images: str | None,
-    labels: str | None,
-    calibration: str | None,
-    environment: Mapping[str, str] | None = None,
-    **task: Any,
+    task: Task, given: Mapping[str, Any], environment: Mapping[str, str] | None = None
 ) -> Sources:
-    """Options, else LOADRUN_WEIGHTS, LOADRUN_IMAGES, LOADRUN_LABELS, LOADRUN_CALIBRATION.
+    """What was given by name of the option, else what the environment's variables say.
 
-    `task` are the options of tasks by name. InputError for a path that is not there, naming the
-    option or variable, and for labels without images.
+    InputError for a path that is not there, naming the option or variable, for an option of another
+    task, and for a part of data that are not given.
     """
     variables = os.environ if environment is None else environment
     known = Sources.options()
-    # An option replaces the whole pair: labels of the environment belong to its own images.
-    if images and not labels:
-        variables = {k: v for k, v in variables.items() if k != known["labels"].variable}
+    own = {"weights", "data", "images", "calibration", *models.options.of_task(task)}
+    for name, value in given.items():
+        if name not in own and value not in (None, False, known[name].default):
+            words = " ".join(known[name].words(value)).replace("=", " ", 1)
+            raise InputError(f"{words}: {_of_others(name, task)}")
+    by_option = [name for name in ("data", "images") if given.get(name)]
+    if len(by_option) == 2:
+        raise InputError(f"--data {given['data']} and --images exclude each other: leave one out")
+    if by_option:
+        # An option replaces all: parts of the environment's data belong to those.
+        parts = {option.variable for option in known.values() if option.of_data}
+        variables = {k: v for k, v in variables.items() if k not in parts}
 
-    def find(name: str, given: str | None) -> Path | None:
-        option = known[name]
-        return find_path(option.flag, given, option.variable, variables, option.path)
+    def find(name: str) -> Any:
+        option, value = known[name], given.get(name, known[name].default)
+        if name not in own or not option.path:
+            return value
+        return find_path(option.flag, value, option.variable, variables, option.path)
 
+    data = find("data") if "images" not in by_option else None
     sources = Sources(
-        weights=find("weights", weights),
-        images=find("images", images),
-        labels=find("labels", labels),
-        calibration=find("calibration", calibration),
+        weights=find("weights"),
+        data=data,
+        images=find("images") if data is None else None,
+        calibration=find("calibration"),
         task={
-            name: find(name, given) if known[name].path else given for name, given in task.items()
+            option.name: find(option.name) if option.name in own else None
+            for option in models.options.declared()
         },
     )
-    if sources.labels and not sources.images:
-        raise InputError(f"--labels {sources.labels}: labels need --images DIR")
-    if sources.calibration and sources.calibration.is_file() and not sources.images:
+    if sources.served is not None:
+        return sources
+    needed = data_option(task)
+    for name, value in sources.task.items():
+        if known[name].of_data and value:
+            raise InputError(f"{known[name].flag} {value}: {known[name].of_data} need {needed}")
+    if sources.calibration and sources.calibration.is_file() and task.items == "images":
         raise InputError(
-            f"--calibration {sources.calibration}: a list of images needs --images DIR"
+            f"--calibration {sources.calibration}: a list of {task.items} needs {needed}"
         )
     return sources
 
 
-def sources_of(arguments: argparse.Namespace) -> Sources:
+def sources_of(arguments: argparse.Namespace, task: Task) -> Sources:
     """The sources that a command line names, else the environment; InputError as `find_sources`."""
-    return find_sources(**{name: getattr(arguments, name) for name in Sources.options()})
+    return find_sources(task, {name: getattr(arguments, name) for name in Sources.options()})
+
+
+def _of_others(name: str, task: Task) -> str:
+    """Whose option it is."""
+    having = [
+        other for other in models.names() if name in models.options.of_task(models.get(other))
+    ]
+    return f"an option of {' and '.join(having)}, not of {task.name}"
 
 
 def find_path(

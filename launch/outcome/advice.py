@@ -1,15 +1,16 @@
-"""What to try next, told by the record of a finished run."""
+"""What to try next, from the record of a finished run."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
 
 from launch.build.assets import WITHOUT_ARTIFACT
+from launch.machine.doctor.finding import Level
 from launch.options import Sources
-from launch.screen.announcement import SERVED_IMAGES
-from loadrun.scenarios import MODES, SCENARIOS
+from launch.outcome.record.run import Record
+from launch.screen.announcement import CALIBRATED_ON_SERVED
+from loadrun.scenarios import MODES
 
 MOST = 3
 """More than this is not read."""
@@ -22,14 +23,14 @@ HEADROOM = 0.7
 """Share of Server's latency limit below which its percentile leaves room for a higher rate."""
 
 
-def advice(record: dict[str, Any]) -> list[str]:
+def advice(record: Record) -> list[str]:
     """Commands and options to try next, what helps most first; at most three.
 
     Cures of what made a run INVALID stand with the reasons and are not repeated.
     """
-    if not MODES[record["mode"]].performance or record.get("audit"):
+    if not MODES[record.options.mode].performance or record.options.audit:
         return [*_calibrate(record)]
-    if not record.get("times_count", True):
+    if record.times_count is False:
         # To be run again: nothing follows from its figures.
         return []
     return [
@@ -40,9 +41,9 @@ def advice(record: dict[str, Any]) -> list[str]:
     ][:MOST]
 
 
-def _as_given(record: dict[str, Any], options: Sequence[str]) -> str:
+def _as_given(record: Record, options: Sequence[str]) -> str:
     """Those of the options that the run was given, to be appended to a command that follows it."""
-    words: list[str] = record.get("command") or []
+    words = record.command
     found: list[str] = []
     for place, word in enumerate(words):
         name, _, value = word.partition("=")
@@ -51,27 +52,30 @@ def _as_given(record: dict[str, Any], options: Sequence[str]) -> str:
     return "".join(f" {shlex.quote(word)}" for word in found)
 
 
-def _doctor(record: dict[str, Any]) -> list[str]:
-    matter = [check["check"] for check in record.get("checks", []) if check["level"] == "matters"]
+def _doctor(record: Record) -> list[str]:
+    matter = [found.check for found in record.checks or () if found.level is Level.MATTERS]
     if not matter:
         return []
     return [f"loadrun doctor: what slows this machine ({', '.join(matter)})"]
 
 
-def _calibrate(record: dict[str, Any]) -> list[str]:
-    if SERVED_IMAGES not in record.get("unofficial_reasons", []):
-        return []
-    return ["--calibration DIR: int8 ranges from images that are not served"]
+def _calibrate(record: Record) -> list[str]:
+    for reason in record.unofficial_reasons or ():
+        if reason.startswith(CALIBRATED_ON_SERVED):
+            items = reason.removeprefix(CALIBRATED_ON_SERVED)
+            return [f"--calibration DIR: int8 ranges from {items} that are not served"]
+    return []
 
 
-def _find_qps(record: dict[str, Any]) -> list[str]:
+def _find_qps(record: Record) -> list[str]:
     # Searched is what runs by default: find-qps has no --precision.
-    if not SCENARIOS[record["scenario"]].scheduled or record["engine"] in WITHOUT_ARTIFACT:
+    options = record.options
+    if not record.scenario.scheduled or options.engine in WITHOUT_ARTIFACT:
         return []
-    if record.get("precision", "int8") != "int8":
+    if options.precision != "int8":
         return []
-    command = f"loadrun find-qps {record['model']}{_as_given(record, SEARCHED)}"
-    if record["result"]["valid"] is False:
+    command = f"loadrun find-qps {options.model}{_as_given(record, SEARCHED)}"
+    if record.result is not None and record.result.valid is False:
         return [f"{command}: the highest rate that is VALID"]
     share = limit_share(record)
     if share is None or share >= HEADROOM:
@@ -79,22 +83,21 @@ def _find_qps(record: dict[str, Any]) -> list[str]:
     return [f"{command}: a higher rate (the latency is at {100 * share:.0f}% of its limit)"]
 
 
-def limit_share(record: dict[str, Any]) -> float | None:
+def limit_share(record: Record) -> float | None:
     """Server's latency at the percentile that counts, over its limit; None elsewhere."""
-    settings, scenario = record.get("settings") or {}, SCENARIOS[record["scenario"]]
-    if scenario.limit is None or scenario.percentile is None:
+    measured, scenario = record.measured, record.scenario
+    limit_ns, percentile = measured.setting(scenario.limit), measured.setting(scenario.percentile)
+    if not limit_ns or not percentile or record.result is None:
         return None
-    limit_ns, percentile = settings.get(scenario.limit), settings.get(scenario.percentile)
-    if not limit_ns or not percentile:
-        return None
-    reached = record["result"]["latencies_ns"].get(f"p{100 * percentile:g}")
-    return None if reached is None else float(reached / limit_ns)
+    reached = record.result.latencies_ns.get(f"p{100 * percentile:g}")
+    return None if reached is None else reached / limit_ns
 
 
-def _tune(record: dict[str, Any]) -> list[str]:
-    if record.get("tuned") or record["engine"] in WITHOUT_ARTIFACT:
+def _tune(record: Record) -> list[str]:
+    options = record.options
+    if options.tuned or options.engine in WITHOUT_ARTIFACT:
         return []
     given = (*SEARCHED, "--precision")
-    command = f"loadrun tune {record['model']} --scenario {record['scenario'].lower()}"
-    command += _as_given(record, given if SCENARIOS[record["scenario"]].scheduled else given[1:])
+    command = f"loadrun tune {options.model} --scenario {options.scenario.lower()}"
+    command += _as_given(record, given if record.scenario.scheduled else given[1:])
     return [f"{command}: the best instances, cores and batch size here"]

@@ -1,12 +1,13 @@
-"""What is said of a run that ended because instances died of one of its samples."""
+"""The error of a run that ended because instances died of one of its samples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from base.checked import read
 from launch.supervise.deaths import Death
+from loadrun.report import Report
 
 MOST = 8
 """More samples than this are not read; run.json has all."""
@@ -40,31 +41,32 @@ class Poison:
     def _last_words(self) -> str:
         # The log of an instance goes on after a restart: its later words hold the earlier ones.
         words = {death.instance: death.last_words for death in self.deaths}
-        said = [
+        parts = [
             f"; last lines of instance {instance}:\n{text}"
             for instance, text in words.items()
             if text
         ]
-        return "".join(said) or "; they printed nothing"
-
-    def as_json(self) -> dict[str, Any]:
-        """For run.json, which has the deaths themselves elsewhere."""
-        return {"samples": self.samples, "files": self.files}
+        return "".join(parts) or "; they printed nothing"
 
 
-def read_poison(
-    report: dict[str, Any] | None, deaths: Sequence[Death], names_of: NamesOf
-) -> Poison | None:
+@dataclass(frozen=True)
+class _Reported:
+    """What loadrun says of it; a death is an instance, and how often that had died before."""
+
+    samples: list[int]
+    deaths: list[tuple[int, int]]
+
+
+def read_poison(report: Report | None, deaths: Sequence[Death], names_of: NamesOf) -> Poison | None:
     """Read what loadrun reported of its end; None where that was another one.
 
     loadrun names a death by its instance and how often that had died before.
     """
-    found = (report or {}).get("poison")
-    if not found:
+    if report is None or not report.poison:
         return None
+    found = read(_Reported, report.poison)
     guilty = [
         [death for death in deaths if death.instance == instance][earlier]
-        for instance, earlier in found["deaths"]
+        for instance, earlier in found.deaths
     ]
-    samples = found["samples"]
-    return Poison(samples, names_of(samples), guilty)
+    return Poison(found.samples, names_of(found.samples), guilty)

@@ -23,9 +23,12 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import models
+from base.checked import read
 from base.errors import InputError
 from base.files import write_text, written_aside
 from base.locks import lock
@@ -69,7 +72,7 @@ PLACES = {
 
 def home(results: Path, scenario: str, model: str) -> Path:
     """Return where the results of a scenario and model stand."""
-    return results / scenario.lower() / model.lower()
+    return results / scenario.lower() / models.label(model).lower()
 
 
 def places(home: Path, mode: str, audit: str | None = None) -> list[Path]:
@@ -87,7 +90,7 @@ class Staging:
         self.path = self.home / f"{STAGING}{run_id}"
         self._lock: int | None = None
         above = (self.home, self.home.parent, results)
-        self._made = [directory for directory in above if not directory.exists()]
+        self._created = [directory for directory in above if not directory.exists()]
 
     def __enter__(self) -> Staging:
         try:
@@ -104,7 +107,7 @@ class Staging:
         if self._lock is not None:
             os.close(self._lock)
         shutil.rmtree(self.path, ignore_errors=True)
-        for directory in self._made:
+        for directory in self._created:
             # Gone again where nothing came of it.
             with contextlib.suppress(OSError):
                 directory.rmdir()
@@ -181,27 +184,35 @@ def file_abandoned(results: Path) -> list[Path]:
     return filed
 
 
+@dataclass(frozen=True)
+class _Ending:
+    """What of a record says where its run belongs; the rest may be of any version."""
+
+    status: str
+    mode: str
+    audit: str | None
+
+
 def _file(directory: Path) -> list[Path]:
     """Find a place for the staging directory of a run that was killed."""
     try:
-        record = json.loads((directory / RUN_JSON).read_bytes())
-        status, mode, audit = record["status"], record["mode"], record["audit"]
+        ending = read(_Ending, json.loads((directory / RUN_JSON).read_bytes()))
     except FileNotFoundError:
         if time.time() - directory.stat().st_mtime > UNWRITTEN_S:
             shutil.rmtree(directory, ignore_errors=True)
         return []
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return [_keep_failed(directory)]
-    known = isinstance(mode, str) and mode in PLACES and audit in (None, *AUDITS)
-    if status == COMPLETE and known:
-        return _publish(directory, mode, audit)
+    known = ending.mode in PLACES and ending.audit in (None, *AUDITS)
+    if ending.status == COMPLETE and known:
+        return _publish(directory, ending.mode, ending.audit)
     return [_keep_failed(directory)]
 
 
 def _publish(directory: Path, mode: str, audit: str | None) -> list[Path]:
     home = directory.parent
     first, *others = found = places(home, mode, audit)
-    # Inside, so that what is half-copied shares the fate of its source.
+    # Inside, so that a half copy shares the fate of its source.
     copy = directory / COPY
     shutil.rmtree(copy, ignore_errors=True)
     for place in others:
@@ -248,7 +259,7 @@ def _locked(directory: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        # Without locks nobody can tell whether its run still lives: it is left alone.
+        # Without locks nobody knows whether its run still lives: it is left alone.
         yield lock(handle, directory.parent, wait=False)
     except BlockingIOError:
         yield False

@@ -1,4 +1,4 @@
-"""Room for results, asked for before a test begins: LoadGen does not tell of a full disk."""
+"""Room for results, checked before a test begins: LoadGen does not report a full disk."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def room(place: Path) -> str:
     return f"{mebibytes(free_bytes(disk))} are free"
 
 
-def told(error: OSError) -> str:
-    """What an error of the file system says, with the file it is about."""
+def describe_error(error: OSError) -> str:
+    """An error of the file system in words, with the file it is about."""
     where = error.filename2 or error.filename
     return f"{where}: {error.strerror}" if where else f"{error.strerror or error}"

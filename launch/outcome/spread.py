@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+
+from loadrun.report import InstanceReport
 
 STANDS_OUT = 0.9
 """Share of the median below which an instance is named."""
@@ -35,15 +36,15 @@ class Spread:
         return text
 
 
-def spread(instances: Sequence[dict[str, Any]]) -> Spread | None:
-    """The spread over run.json's `instances`; None for fewer than two that served."""
-    served = [i for i in instances if i["busy_s"] > 0 and i["samples"] > 0]
+def spread(instances: Sequence[InstanceReport]) -> Spread | None:
+    """The spread over what instances did; None for fewer than two that served."""
+    served = [i for i in instances if i.busy_s > 0 and i.samples > 0]
     if len(served) < 2:
         return None
-    rates = {i["instance"]: i["samples"] / i["busy_s"] for i in served}
+    rates = {i.instance: i.samples / i.busy_s for i in served}
     slowest = min(rates, key=rates.__getitem__)
     middle = median(rates.values())
-    counts = [i["samples"] for i in instances]
+    counts = [i.samples for i in instances]
     return Spread(
         (rates[slowest], middle, max(rates.values())),
         (min(counts), median(counts), max(counts)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from launch.supervise.standstill import Span, stood_still
 from loadrun.clock import DRIFT, NOISE_S, SLEW, Phase
@@ -31,34 +30,33 @@ class Timekeeping:
     false_times: bool = False
 
 
-def judge(phases: Sequence[dict[str, Any]], own_late: Sequence[Span], missed: bool) -> Timekeeping:
+def judge(phases: Sequence[Phase], own_late: Sequence[Span], missed: bool) -> Timekeeping:
     """Judge the phases that loadrun reported (`loadrun.clock.Phase`), one after the other.
 
     `own_late` are the spans in which launch was late or saw loadrun stopped. `missed`: Server
     missed its latency limit, which a shorter standstill explains, too.
     """
-    told = Timekeeping()
-    for values in phases:
-        phase = Phase(**values)
-        _clock(phase, told)
-        _standstill(phase, own_late, missed, told)
-    return told
+    found = Timekeeping()
+    for phase in phases:
+        _clock(phase, found)
+        _standstill(phase, own_late, missed, found)
+    return found
 
 
-def _clock(phase: Phase, told: Timekeeping) -> None:
+def _clock(phase: Phase, found: Timekeeping) -> None:
     allowed_s = NOISE_S + DRIFT * phase.seconds
     moved_s = sum(abs(by) for _, by in phase.steps) + abs(phase.drift_s)
     what = _steps(phase) if phase.steps else f"the system clock drifted by {phase.drift_s:+.3g} s"
     what = f"{what} in a test of {duration(phase.seconds)}"
     if moved_s > allowed_s:
-        told.false_times = True
-        told.spoils.append((f"{what}: LoadGen times with that clock", SETTLE))
+        found.false_times = True
+        found.spoils.append((f"{what}: LoadGen times with that clock", SETTLE))
     elif phase.steps:
-        told.notes.append(f"{what}, which changes the figures by less than {DRIFT:.2%}")
+        found.notes.append(f"{what}, which changes the figures by less than {DRIFT:.2%}")
     if abs(phase.slew) > SLEW:
-        told.false_times = True
+        found.false_times = True
         way = "fast" if phase.slew > 0 else "slow"
-        told.spoils.append(
+        found.spoils.append(
             (
                 f"the system clock ran {abs(phase.slew):.2%} too {way}, slewed by its time service:"
                 " LoadGen times with that clock",
@@ -73,7 +71,7 @@ def _steps(phase: Phase) -> str:
     return f"the system clock was set by {by_s:+.3g} s after {at_s:.1f} s{more}"
 
 
-def _standstill(phase: Phase, own_late: Sequence[Span], missed: bool, told: Timekeeping) -> None:
+def _standstill(phase: Phase, own_late: Sequence[Span], missed: bool, found: Timekeeping) -> None:
     pauses = stood_still(phase.late, own_late)
     stood_s = sum(seconds for _, seconds in pauses)
     for seconds, what, how in (
@@ -86,6 +84,6 @@ def _standstill(phase: Phase, own_late: Sequence[Span], missed: bool, told: Time
         whole_s = phase.seconds + phase.suspended_s
         text = f"{what} {seconds:.1f} s of a test of {duration(whole_s)}"
         if seconds > STILL_SHARE * whole_s or missed:
-            told.spoils.append((text, AGAIN.format(how=how)))
+            found.spoils.append((text, AGAIN.format(how=how)))
         else:
-            told.notes.append(f"{text}, which is too short to change the figures by more than 1%")
+            found.notes.append(f"{text}, which is too short to change the figures by more than 1%")

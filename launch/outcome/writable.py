@@ -29,7 +29,7 @@ def try_file(path: Path, what: str, cure: str, *, makes_folders: bool = True) ->
 
 
 def try_folder(place: Path, what: str, cure: str) -> None:
-    """InputError unless a folder, made somewhere else, can be put in the place of `place`."""
+    """InputError unless a folder, built somewhere else, can be put in the place of `place`."""
     if place.is_dir() and os.path.ismount(place):
         raise _refused(place, what, "is a mount point and cannot be replaced", cure)
     _try_in(nearest(place.parent), place.name, place, what, cure)
@@ -44,7 +44,7 @@ def _try_in(folder: Path, name: str, path: Path, what: str, cure: str) -> None:
     """Make a file with a byte in it in `folder` and remove it again."""
     if not folder.is_dir():
         raise _refused(folder, what, "is no directory", cure)
-    # A long name leaves no room for what is written aside, and should say so now.
+    # A long name leaves no room for a file written aside: fail now.
     try:
         handle, probe = tempfile.mkstemp(prefix=f".{name}.", suffix=".aside", dir=folder)
     except OSError as error:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+import models
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError
 from launch.options import RunOptions, Sources
+from launch.outcome.record.run import Record
 from launch.outcome.results import RESULTS, write_json
 from launch.outcome.writable import try_file
 from launch.qps.search import Peak, Stopped, search_peak
@@ -29,12 +30,13 @@ HOPELESS = 0.05
 class QpsOptions:
     """A search as the user asked for it; `words` are the options that every run is given.
 
-    `durations` in s, the last one confirms; `precision` a share; `start` None: the rate that the
-    warm-up of the first run gives. `keep` False writes nothing into user.conf.
+    `conf` is the benchmark's key in user.conf. `durations` in s, the last one confirms; `precision`
+    a share; `start` None: the rate that the warm-up of the first run gives. `keep` False writes
+    nothing into user.conf.
     """
 
     model: str
-    mlperf_name: str
+    conf: str
     sources: Sources
     words: tuple[str, ...]
     durations: tuple[float, ...]
@@ -48,7 +50,7 @@ class QpsOptions:
     @property
     def home(self) -> Path:
         """Where runs and the result stand."""
-        return self.results / "find-qps" / self.model.lower()
+        return self.results / "find-qps" / models.label(self.model).lower()
 
 
 def find_qps(options: QpsOptions) -> ExitCode:
@@ -56,7 +58,7 @@ def find_qps(options: QpsOptions) -> ExitCode:
     terminal = Terminal()
     if options.user_conf.exists():
         try:
-            parse_user_conf(options.user_conf, models=(options.mlperf_name,))
+            parse_user_conf(options.user_conf, models=(options.conf,))
         except UserConfError as error:
             raise InputError(str(error)) from None
     if options.keep:
@@ -73,11 +75,11 @@ def find_qps(options: QpsOptions) -> ExitCode:
 
 
 def _key(options: QpsOptions) -> str:
-    return f"{options.mlperf_name}.Server.target_qps"
+    return f"{options.conf}.Server.target_qps"
 
 
 def _other_limit(options: QpsOptions) -> str:
-    """How the limit is made larger; "another limit" where the official one held."""
+    """How to raise the limit; "another limit" where the official one held."""
     given = _limit_words(options)
     if given:
         return f"or raise {given[0].replace('=', ' ')}"
@@ -97,9 +99,7 @@ class _Finder:
         self._signals = signals
         self._interrupted: InterruptedRunError | None = None
         self._known: dict[float, bool] = {}
-        self._conf = without_targets(
-            options.user_conf, options.mlperf_name, SERVER.name, options.home
-        )
+        self._conf = without_targets(options.user_conf, options.conf, SERVER.name, options.home)
 
     def search(self) -> ExitCode:
         """Bracketing, bisection, confirmations."""
@@ -135,10 +135,10 @@ class _Finder:
         """LoadGen's own search, FindPeakPerformance: one run."""
         options = self._options
         record = self._run(options.durations[0], options.start, FIND_PEAK_PERFORMANCE)
-        metric = record["result"]["metric"]
-        if not metric or not metric["value"]:
+        metric = record.result.metric if record.result else None
+        if metric is None or not metric.value:
             raise RunError("LoadGen's FindPeakPerformance found no rate")
-        qps = float(metric["value"])
+        qps = metric.value
         self._terminal.line(f"LoadGen's FindPeakPerformance: {qps:.4g} queries/s")
         peak = search_peak(
             self._holds,
@@ -162,7 +162,7 @@ class _Finder:
         """The rate that a run sets by itself; its verdict counts."""
         seconds = self._options.durations[0]
         record = self._run(seconds)
-        qps = float(record["settings"][SERVER.target.setting])
+        qps = record.measured.target(SERVER)
         self._known[qps] = self._judge(record, qps, seconds)
         return qps
 
@@ -176,22 +176,23 @@ class _Finder:
             raise Stopped from None
         return self._judge(record, qps, seconds)
 
-    def _judge(self, record: dict[str, Any], qps: float, seconds: float) -> bool:
+    def _judge(self, record: Record, qps: float, seconds: float) -> bool:
         """Whether the rate held: VALID at the last duration, else the percentile that counts.
 
         Few queries make LoadGen's early stopping say INVALID whatever their latencies.
         """
-        valid = record["result"]["valid"] is True
-        within = bool(record["result"]["fields"].get("result_perf_constraints_met"))
+        result = record.result
+        valid = result is not None and result.valid is True
+        within = result is not None and result.within_limit
         held = valid if seconds == self._options.durations[-1] else within
-        p99 = record["result"]["latencies_ns"].get("p99", 0) / 1e6
+        p99 = (result.latencies_ns.get("p99", 0) if result else 0) / 1e6
         word = "VALID" if valid else "within the limit" if held else "INVALID"
         self._terminal.line(f"  {qps:8.4g} queries/s, {seconds:4g} s: p99 {p99:.4g} ms  {word}")
         return held
 
     def _run(
         self, seconds: float, qps: float | None = None, mode: Mode = PERFORMANCE_ONLY
-    ) -> dict[str, Any]:
+    ) -> Record:
         options = self._options
         asked = RunOptions.asking(
             sources=options.sources, fast=True, time_s=seconds, qps=qps, user_conf=self._conf
@@ -218,7 +219,7 @@ class _Finder:
         if not options.keep:
             return
         key = _key(options)
-        # Rounded down: what is written is not more than what has held.
+        # Rounded down: the written rate is not more than the one that held.
         digits = 10 ** max(0, 3 - len(str(int(qps))))
         value = f"{int(qps * digits) / digits:g}"
         when = datetime.now(UTC).strftime("%Y-%m-%d")

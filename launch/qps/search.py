@@ -55,7 +55,7 @@ def search_peak(
     the interval, by ratio, until it is `precision` wide (0.02: 2%); then confirm at each longer of
     `durations`. A load that fails a confirmation gives way to the one below it by `precision`. A
     search that falls below `least` ends. ValueError for a start, growth or precision that cannot
-    work. The last of `durations` decides; at most `most` tests are made.
+    work. The last of `durations` decides; at most `most` tests are run.
     """
     if not (start > 0 and growth > 1 and precision > 0 and durations):
         raise ValueError("start must be above 0, growth above 1, precision above 0")
@@ -103,7 +103,7 @@ def search_peak(
             high, low = low, low / (1 + precision)
             if low < least:
                 return found(True)
-            # What failed here was VALID in shorter tests; those tell nothing more.
+            # What failed here was VALID in shorter tests; those add nothing more.
         confirmed = low
     except Stopped:
         return found(False)

@@ -25,16 +25,16 @@ def with_setting(text: str, key: str, value: str, comment: str) -> str:
     """
     before, section, after = _split(text)
     kept: list[tuple[str, str]] = []
-    said = ""
+    above = ""
     for line in section:
         words = line.split()
         if words[:1] == ["#"]:
-            said = line
+            above = line
         elif words and words[0] != key:
-            kept.append((said, line))
-            said = ""
+            kept.append((above, line))
+            above = ""
         elif words:
-            said = ""
+            above = ""
     kept.append((f"# {comment}", f"{key} = {value}"))
     lines = [part for pair in sorted(kept, key=lambda x: x[1]) for part in pair if part]
     rest = before + after
@@ -95,7 +95,7 @@ def _read(path: Path) -> tuple[str, int]:
     """The text, byte for byte, and the permissions of a file that need not exist."""
     target = path.resolve()
     try:
-        # Also line ends, and what is no UTF-8.
+        # Also line ends, and bytes that are not UTF-8.
         text = target.read_bytes().decode("utf-8", FOREIGN)
         return text, stat.S_IMODE(target.stat().st_mode)
     except FileNotFoundError:

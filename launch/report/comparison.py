@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
+from launch.charts.axes import Linear, Logarithmic, Nines, nanoseconds, number, percent
 from launch.charts.chart import Axis
 from launch.charts.lines import COLOURS, Series, line_chart, line_figure, series_colour
 from launch.charts.markup import Child, Markup, address, scroller, tag
 from launch.options import RunOptions
+from launch.outcome.record.earlier import (
+    PERCENTILES,
+    SETTINGS,
+    RunFacts,
+    higher_is_better,
+    scenario_named,
+    setting_of,
+)
+from launch.outcome.record.history import facts
 from launch.report import tables
 from launch.report.figures import FEW
-from launch.report.history import PERCENTILES, SETTINGS, facts, higher_is_better, recorded_scenario
 from launch.report.page import badge, document, model_title, section
 from launch.report.series import Histogram, windows
 from launch.report.sources import Source, page_beside
@@ -54,8 +61,8 @@ def comparison_page(sources: Sequence[Source], place: Path) -> str:
     )
 
 
-def _name(run: dict[str, Any], number: int) -> str:
-    return f"{number}. {model_title(run['model'])} {run['scenario']}"
+def _name(run: RunFacts, number: int) -> str:
+    return f"{number}. {model_title(run.model or '')} {run.scenario}"
 
 
 def _table(rows: Sequence[tuple[str, Sequence[Child], bool]], heads: Sequence[Child]) -> Markup:
@@ -79,69 +86,65 @@ def _table(rows: Sequence[tuple[str, Sequence[Child], bool]], heads: Sequence[Ch
 
 
 def _figures(
-    sources: Sequence[Source], runs: Sequence[dict[str, Any]]
+    sources: Sequence[Source], runs: Sequence[RunFacts]
 ) -> list[tuple[str, Sequence[Child], bool]]:
     first = runs[0]
-    comparable = all(run["unit"] == first["unit"] for run in runs)
-    higher = higher_is_better(first["unit"])
+    comparable = all(run.unit == first.unit for run in runs)
+    higher = higher_is_better(first.unit)
     rows: list[tuple[str, Sequence[Child], bool]] = [
         ("verdict", [badge(source.record) for source in sources], False),
         (
             "figure",
-            [
-                "-" if run["figure"] is None else f"{number(run['figure'])} {run['unit']}"
-                for run in runs
-            ],
+            ["-" if run.figure is None else f"{number(run.figure)} {run.unit}" for run in runs],
             False,
         ),
     ]
-    if comparable and first["figure"]:
+    if comparable and first.figure:
         ratios: list[Child] = [
-            tables.ratio(run["figure"], first["figure"], higher)
-            for run in runs[1:]
-            if run["figure"]
+            tables.ratio(run.figure, first.figure, higher) for run in runs[1:] if run.figure
         ]
         if len(ratios) == len(runs) - 1:
             rows.append(("ratio", ["1", *ratios], False))
-    offline = all(recorded_scenario(run).at_once for run in runs)
+    offline = all(scenario_named(run.scenario).at_once for run in runs)
     # There they only say how long the test took.
     for name in () if offline else PERCENTILES:
-        found = [run["latencies_ns"].get(name) for run in runs]
-        rows.append((f"{name} of latency", [duration(v) if v else "-" for v in found], False))
-    for key, name in (
-        ("accuracy", "accuracy"),
-        ("harness_efficiency", "harness efficiency"),
-        ("utilisation", "time in the engine"),
+        found = [run.latencies_ns.get(name) for run in runs]
+        rows.append((f"{name} of latency", [nanoseconds(v) if v else "-" for v in found], False))
+    for name, shares in (
+        ("accuracy", [run.accuracy for run in runs]),
+        ("harness efficiency", [run.harness_efficiency for run in runs]),
+        ("time in the engine", [run.utilisation for run in runs]),
     ):
-        if any(run[key] is not None for run in runs):
-            shown = ["-" if run[key] is None else percent(run[key]) for run in runs]
-            rows.append((name, shown, False))
-    lasted = [run["duration_s"] for run in runs]
+        if any(share is not None for share in shares):
+            rows.append((name, ["-" if s is None else percent(s) for s in shares], False))
+    lasted = [run.duration_s for run in runs]
     rows.append(("duration", [f"{number(s)} s" if s else "-" for s in lasted], False))
-    started = [str(run["started"] or "")[:16].replace("T", " ") for run in runs]
+    started = [str(run.started or "")[:16].replace("T", " ") for run in runs]
     rows.append(("started", started, False))
-    notes = [RunOptions.shown_in(source.record) for source in sources]
+    notes = [RunOptions.shown_in(source.record.options.more) for source in sources]
     for title in RunOptions.shown_in({}):
         if any(values[title] is not None for values in notes):
             rows.append((title, [values[title] or "-" for values in notes], False))
     return rows
 
 
-def _settings(runs: Sequence[dict[str, Any]]) -> list[tuple[str, Sequence[Child], bool]]:
+def _settings(runs: Sequence[RunFacts]) -> list[tuple[str, Sequence[Child], bool]]:
     rows: list[tuple[str, Sequence[Child], bool]] = []
     for key in ("mode", "audit", *SETTINGS):
-        values = [run[key] for run in runs]
+        values = [setting_of(run, key) for run in runs]
         if any(value is not None for value in values):
             differs = any(value != values[0] for value in values)
-            rows.append((tables.plain(key), [tables.told(value) for value in values], differs))
+            rows.append(
+                (tables.plain(key), [tables.setting_text(value) for value in values], differs)
+            )
     return rows
 
 
 def _throughput(sources: Sequence[Source], names: Sequence[str]) -> Markup | None:
     found = [
-        (at, windows(source.record["timeline"]))
+        (at, windows(timeline))
         for at, source in enumerate(sources)
-        if source.record.get("timeline")
+        if (timeline := source.record.measured.timeline)
     ]
     series = [
         Series(names[at], [((w.start_s + w.end_s) / 2, w.rate) for w in run], series_colour(at))
@@ -159,23 +162,23 @@ def _throughput(sources: Sequence[Source], names: Sequence[str]) -> Markup | Non
 def _latencies(sources: Sequence[Source], names: Sequence[str]) -> Markup | None:
     found: list[tuple[int, Histogram]] = []
     for at, source in enumerate(sources):
-        timeline = source.record.get("timeline")
+        timeline = source.record.measured.timeline
         histogram = Histogram.of(timeline) if timeline else None
         if histogram is not None:
             found.append((at, histogram))
     if not found:
         return None
-    offline = any(recorded_scenario(source.record).at_once for source in sources)
+    offline = any(source.record.scenario.at_once for source in sources)
     high = max(run.edges[-1] for _, run in found)
     x: Axis
     y: Axis
     if offline:
-        x = partial(Linear, 0.0, high, label=duration, count=4)
+        x = partial(Linear, 0.0, high, label=nanoseconds, count=4)
         y = partial(Linear, 0.0, 1.0, label=percent, count=4)
         found = [(at, run.even(FEW, high)) for at, run in found]
     else:
         low = min(run.edges[0] for _, run in found)
-        x = partial(Logarithmic, low, high, label=duration)
+        x = partial(Logarithmic, low, high, label=nanoseconds)
         y = partial(Nines, 3)
     series = [
         Series(

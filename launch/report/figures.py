@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
-from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
+from launch.charts.axes import Linear, Logarithmic, Nines, nanoseconds, number, percent
 from launch.charts.chart import Axis, Chart, figure
 from launch.charts.lines import line_figure
 from launch.charts.markup import Markup
-from launch.report.history import PERCENTILES, recorded_scenario, served_s
+from launch.outcome.record.earlier import PERCENTILES
+from launch.outcome.record.run import Record
 from launch.report.series import Histogram, Window, batch_sizes, windows
 from launch.sizes.chart import chart as chart_of_sizes
 from launch.sizes.chart import series
 from launch.sizes.figures import from_record
+from loadrun.report import InstanceReport
 
 COLOURS = 7
-"""Colours that tell instances apart; they come again after so many."""
+"""Colours that distinguish instances; they come again after so many."""
 TALL = 175.0
 """Height of each of the two charts of latency, which together are as high as two others."""
 BARS = 96
@@ -30,37 +31,35 @@ def instance_colour(instance: int) -> str:
     return f"i{instance % COLOURS}"
 
 
-def limit_ns(record: dict[str, Any]) -> float | None:
+def limit_ns(record: Record) -> float | None:
     """The latency limit of a Server test; None elsewhere."""
-    name = recorded_scenario(record).limit
-    limit = record["settings"].get(name) if name is not None else None
-    return float(limit) if limit else None
+    return record.measured.setting(record.scenario.limit) or None
 
 
-def latencies(record: dict[str, Any]) -> Markup | None:
+def latencies(record: Record) -> Markup | None:
     """Histogram and cumulative distribution over the same axis."""
-    timeline = record.get("timeline") or {}
+    timeline = record.measured.timeline
     found = Histogram.of(timeline) if timeline else None
-    if found is None:
+    if timeline is None or found is None:
         return None
-    told = record["result"]["latencies_ns"]
-    percentiles = {name: told[name] for name in PERCENTILES if name in told}
+    measured = record.result.latencies_ns if record.result else {}
+    percentiles = {name: measured[name] for name in PERCENTILES if name in measured}
     source = "LoadGen's"
     if not percentiles:
         percentiles = {name: found.percentile(float(name[1:]) / 100) for name in PERCENTILES}
         source = "loadrun's"
     limit = limit_ns(record)
-    scenario = recorded_scenario(record)
+    scenario = record.scenario
     of = "query" if scenario.samples_per_query is not None else "sample"
-    marks = [(value, f"{name} {duration(value)}", "c3") for name, value in percentiles.items()]
+    marks = [(value, f"{name} {nanoseconds(value)}", "c3") for name, value in percentiles.items()]
     if limit:
-        marks.append((limit, f"limit {duration(limit)}", "c2"))
+        marks.append((limit, f"limit {nanoseconds(limit)}", "c2"))
     marks.sort()
     values = [value for value, *_ in marks]
     cumulative: Axis
     if scenario.at_once:
         end = max(found.percentile(1), *values)
-        x: Axis = partial(Linear, 0.0, end, label=duration, count=4)
+        x: Axis = partial(Linear, 0.0, end, label=nanoseconds, count=4)
         # More would show how batches fall into bars.
         batches = sum(batch_sizes(timeline).values())
         shown = found.even(max(min(FEW, batches // 5), 8), end)
@@ -72,7 +71,7 @@ def latencies(record: dict[str, Any]) -> Markup | None:
     else:
         shown = found.coarser(BARS)
         low, high = min(shown.edges[0], *values), max(shown.edges[-1], *values)
-        x = partial(Logarithmic, low, high * 1.04, label=duration)
+        x = partial(Logarithmic, low, high * 1.04, label=nanoseconds)
         cumulative = partial(Nines, min(max(math.log10(found.total), 1), 4))
         note = ""
     if limit:
@@ -92,7 +91,7 @@ def latencies(record: dict[str, Any]) -> Markup | None:
             start,
             end,
             count / shown.total,
-            f"{duration(start)} to {duration(end)}: {percent(count / shown.total)}",
+            f"{nanoseconds(start)} to {nanoseconds(end)}: {percent(count / shown.total)}",
         )
         for start, end, count in zip(shown.edges, shown.edges[1:], shown.counts, strict=False)
         if count
@@ -117,15 +116,15 @@ def latencies(record: dict[str, Any]) -> Markup | None:
     )
 
 
-def throughput(record: dict[str, Any]) -> Markup | None:
+def throughput(record: Record) -> Markup | None:
     """Samples answered a second, over the test."""
     found = _windows(record)
     if not found:
         return None
-    levels = [("c3", "standalone rate of the instances", record.get("standalone_rate"))]
-    scenario = recorded_scenario(record)
+    levels = [("c3", "standalone rate of the instances", record.measured.standalone_rate)]
+    scenario = record.scenario
     if scenario.scheduled:
-        target = record["settings"].get(scenario.target.setting)
+        target = record.measured.setting(scenario.target.setting)
         levels.append(("c2", "target rate", target))
     drawn = [(colour, name, value) for colour, name, value in levels if value]
     high = max(window.rate for window in found)
@@ -158,11 +157,11 @@ def throughput(record: dict[str, Any]) -> Markup | None:
     )
 
 
-def depth(record: dict[str, Any]) -> Markup | None:
+def depth(record: Record) -> Markup | None:
     """Samples that wait or are in work, over the test."""
     found = _windows(record)
     # Elsewhere there is one query at a time, by definition.
-    scenario = recorded_scenario(record)
+    scenario = record.scenario
     if not found or scenario.one_by_one:
         return None
     deepest = max(window.deepest for window in found)
@@ -189,7 +188,7 @@ def depth(record: dict[str, Any]) -> Markup | None:
     )
 
 
-def latency_over_time(record: dict[str, Any]) -> Markup | None:
+def latency_over_time(record: Record) -> Markup | None:
     """Mean and longest latency, over the test."""
     found = [w for w in _windows(record) if w.mean_ns and w.longest_ns]
     if len(found) < 2:
@@ -205,7 +204,7 @@ def latency_over_time(record: dict[str, Any]) -> Markup | None:
         "latency",
         "s since the first query",
         partial(Linear, 0.0, found[-1].end_s, count=6),
-        partial(Logarithmic, low / 1.15, high * 1.15, label=duration),
+        partial(Logarithmic, low / 1.15, high * 1.15, label=nanoseconds),
         _deaths(record, found[-1].end_s),
     )
     chart.line(longest, "c4")
@@ -214,20 +213,20 @@ def latency_over_time(record: dict[str, Any]) -> Markup | None:
         chart.level(limit)
     keys = [("c1", "mean"), ("c4", "longest")]
     if limit:
-        keys.append(("dashed c2", f"limit {duration(limit)}"))
+        keys.append(("dashed c2", f"limit {nanoseconds(limit)}"))
     return figure(
         "Latency over time",
-        chart.svg("Latency over time", f"The longest took {duration(high)}."),
+        chart.svg("Latency over time", f"The longest took {nanoseconds(high)}."),
         legend=keys,
     )
 
 
-def utilisation(record: dict[str, Any]) -> Markup | None:
+def utilisation(record: Record) -> Markup | None:
     """Time in the engine of each instance, as a share of the test."""
-    instances, seconds = record.get("instances") or [], served_s(record)
+    instances, seconds = record.measured.instances, record.measured.served_s
     if len(instances) < 2 or not seconds:
         return None
-    shares = [min(instance["busy_s"] / seconds, 1.0) for instance in instances]
+    shares = [min(instance.busy_s / seconds, 1.0) for instance in instances]
     chart = _by_instance(
         "time in the engine",
         instances,
@@ -247,12 +246,12 @@ def utilisation(record: dict[str, Any]) -> Markup | None:
     )
 
 
-def shares(record: dict[str, Any]) -> Markup | None:
+def shares(record: Record) -> Markup | None:
     """Samples that each instance answered."""
-    instances = record.get("instances") or []
+    instances = record.measured.instances
     if len(instances) < 2:
         return None
-    counts = [instance["samples"] for instance in instances]
+    counts = [instance.samples for instance in instances]
     mean = sum(counts) / len(counts)
     chart = _by_instance(
         "samples answered",
@@ -272,14 +271,14 @@ def shares(record: dict[str, Any]) -> Markup | None:
     )
 
 
-def batches(record: dict[str, Any]) -> Markup | None:
+def batches(record: Record) -> Markup | None:
     """How large the batches were."""
-    timeline = record.get("timeline") or {}
+    timeline = record.measured.timeline
     sizes = batch_sizes(timeline) if timeline else {}
     total = sum(sizes.values())
     if not total:
         return None
-    largest = max(*sizes, record.get("batch_size") or 1)
+    largest = max(*sizes, record.options.batch_size)
     if largest == 1:
         return None
     together = -(-largest // BARS)
@@ -297,9 +296,9 @@ def batches(record: dict[str, Any]) -> Markup | None:
     drawn = []
     for group, count in sorted(bars.items()):
         first, last = group * together + 1, (group + 1) * together
-        told = str(first) if together == 1 else f"{first} to {last}"
-        told = f"{told} samples: {count:,} batches, {percent(count / total)}"
-        drawn.append((first - 0.42, last + 0.42, count / total, told))
+        label = str(first) if together == 1 else f"{first} to {last}"
+        label = f"{label} samples: {count:,} batches, {percent(count / total)}"
+        drawn.append((first - 0.42, last + 0.42, count / total, label))
     chart.bars(drawn)
     samples = sum(size * count for size, count in sizes.items())
     return figure(
@@ -309,7 +308,7 @@ def batches(record: dict[str, Any]) -> Markup | None:
     )
 
 
-def sizes(record: dict[str, Any]) -> Markup | None:
+def sizes(record: Record) -> Markup | None:
     """The time of a sample by the size of its batch, as measured when the model was compiled."""
     found = from_record(record)
     if len(found) < 2:
@@ -356,25 +355,25 @@ def trend(values: Sequence[tuple[str, float, bool | None, str]], unit: str) -> M
 
 def _by_instance(
     unit: str,
-    instances: Sequence[dict[str, Any]],
+    instances: Sequence[InstanceReport],
     values: Sequence[float],
     y: Axis,
-    told: Sequence[str],
+    labels: Sequence[str],
 ) -> Chart:
     count = len(instances)
     chart = Chart(
         unit, "instance", partial(Linear, -0.5, count - 0.5, count=10, whole=True), y, height=150
     )
     half = min(0.1 + 0.06 * count, 0.42)
-    for instance, value, text in zip(instances, values, told, strict=True):
-        at = instance["instance"]
+    for instance, value, text in zip(instances, values, labels, strict=True):
+        at = instance.instance
         bar = (at - half, at + half, value, f"instance {at}: {text}")
         chart.bars([bar], instance_colour(at))
     return chart
 
 
-def _windows(record: dict[str, Any]) -> list[Window]:
-    timeline = record.get("timeline")
+def _windows(record: Record) -> list[Window]:
+    timeline = record.measured.timeline
     return windows(timeline) if timeline else []
 
 
@@ -386,12 +385,12 @@ def _steps(found: Sequence[Window], values: Sequence[float]) -> list[tuple[float
     ]
 
 
-def _deaths(record: dict[str, Any], end_s: float) -> list[tuple[float, str, str]]:
+def _deaths(record: Record, end_s: float) -> list[tuple[float, str, str]]:
     """When instances died, from the first query on."""
-    began = record.get("timings_s", {}).get("phases", {}).get("running", 0.0)
+    began = (record.timings_s.phases or {}).get("running", 0.0)
     marks = [
-        (min(max(death["at_s"] - began, 0.0), end_s), f"instance {death['instance']} died", "c2")
-        for death in record.get("deaths") or []
+        (min(max(death.at_s - began, 0.0), end_s), f"instance {death.instance} died", "c2")
+        for death in record.processes.deaths
     ]
     return sorted(marks)[:8]
 

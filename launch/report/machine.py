@@ -5,43 +5,29 @@ Boxes that wrap, so that a machine of many processors suits a narrow screen too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import groupby
-from typing import Any
 
 from launch.charts.markup import Markup, tag
-from launch.machine.topology import Processor, Topology
+from launch.machine.topology import Processor
+from launch.outcome.record.machine import from_rows
+from launch.outcome.record.run import Record
 from launch.report.figures import instance_colour
 
-_COLUMNS = ("id", "core", "socket", "node", "l3", "thread", "allowed", "efficient")
 
-
-def as_rows(topology: Topology) -> list[list[int]]:
-    """The processors as rows of numbers, for run.json."""
-    return [[int(getattr(p, column)) for column in _COLUMNS] for p in topology.processors]
-
-
-def from_rows(rows: Sequence[Sequence[int]]) -> list[Processor]:
-    """The processors of `as_rows`."""
-    return [
-        Processor(number, core, socket, node, l3, thread, bool(allowed), bool(efficient))
-        for number, core, socket, node, l3, thread, allowed, efficient in rows
-    ]
-
-
-def machine(record: dict[str, Any]) -> Markup:
+def machine(record: Record) -> Markup:
     """The machine with its plan; without a recorded topology, the plan alone."""
-    plan = record["plan"]
+    plan = record.plan
     owners: dict[int, list[str]] = {}
-    for instance in plan["instances"]:
-        for processor in instance["processors"]:
-            owners.setdefault(processor, []).append(str(instance["index"]))
-    loadrun = set() if plan["shared"] else set(plan["loadrun"])
-    rows = record.get("topology")
+    for instance in plan.instances:
+        for processor in instance.processors:
+            owners.setdefault(processor, []).append(str(instance.index))
+    loadrun: set[int] = set() if plan.shared else set(plan.loadrun)
+    rows = record.topology
     if rows:
         processors = from_rows(rows)
     else:
-        known = sorted({*owners, *plan["loadrun"]})
+        known = sorted({*owners, *plan.loadrun})
         processors = [Processor(p, p, 0, 0, 0, 0, True) for p in known]
     ordered = sorted(processors, key=lambda p: (p.socket, p.node, p.l3, p.thread > 0, p.id))
     sockets = [
@@ -50,14 +36,14 @@ def machine(record: dict[str, Any]) -> Markup:
         )
         for socket, members in groupby(ordered, key=lambda p: p.socket)
     ]
-    told = "Where caches and nodes lie was not recorded. " if not rows else ""
-    own = "shares its processors with the instances" if plan["shared"] else "has those marked L"
+    unknown = "Where caches and nodes lie was not recorded. " if not rows else ""
+    own = "shares its processors with the instances" if plan.shared else "has those marked L"
     return tag(
         "div",
         tag("div", *sockets, class_="machine"),
         tag(
             "p",
-            told,
+            unknown,
             "Large: the instance; small: the processor. loadrun ",
             own,
             ". Empty: idle; hatched: not allowed here.",
@@ -102,11 +88,11 @@ def _cell(processor: Processor, instances: list[str], loadrun: bool) -> Markup:
     if instances:
         more = f"+{len(instances) - 1}" if len(instances) > 1 else ""
         who, colour = instances[0] + more, instance_colour(int(instances[0]))
-        told = f"{where}: instance {', '.join(instances)}"
+        title = f"{where}: instance {', '.join(instances)}"
     elif loadrun:
-        who, colour, told = "L", "own", f"{where}: loadrun"
+        who, colour, title = "L", "own", f"{where}: loadrun"
     elif not processor.allowed:
-        who, colour, told = "", "barred", f"{where}: not allowed here"
+        who, colour, title = "", "barred", f"{where}: not allowed here"
     else:
-        who, colour, told = "", "idle", f"{where}: idle"
-    return tag("span", tag("b", who), tag("small", processor.id), title=told, class_=colour)
+        who, colour, title = "", "idle", f"{where}: idle"
+    return tag("span", tag("b", who), tag("small", processor.id), title=title, class_=colour)

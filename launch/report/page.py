@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import models
-from launch.charts.axes import duration, number, percent
+from launch.charts.axes import nanoseconds, number, percent
 from launch.charts.markup import Child, Markup, join, scroller, tag
 from launch.charts.picture import stylesheet
+from launch.machine.doctor.finding import Level
 from launch.options import RunOptions
+from launch.outcome.record.earlier import PERCENTILES, RunFacts
+from launch.outcome.record.history import facts, same_kind
+from launch.outcome.record.run import Record
 from launch.outcome.results import COMPLETE
 from launch.report import figures, tables
-from launch.report.history import PERCENTILES, recorded_scenario, same_kind, served_s
 from launch.report.machine import machine
-from loadrun.durations import duration as in_words
+from loadrun.durations import duration
 
 LOGS = ("run.json", "mlperf_log_summary.txt", "mlperf_log_detail.txt")
 VERDICTS = {True: "VALID", False: "INVALID"}
 
 
-def run_page(record: dict[str, Any]) -> str:
+def run_page(record: Record) -> str:
     """The page of a run from its run.json, as HTML.
 
-    Raises KeyError, TypeError, ValueError or the like for what is no record of a run.
+    Raises ValueError, IndexError or the like for a record whose parts do not go together.
     """
-    if record["status"] != COMPLETE:
+    if record.status != COMPLETE:
         return document(_title(record), _header(record), _failure(record), *_facts(record))
     charts = [
         figures.latencies(record),
@@ -39,7 +41,7 @@ def run_page(record: dict[str, Any]) -> str:
     ]
     drawn = [chart for chart in charts if chart is not None]
     missing = None
-    if not record.get("timeline"):
+    if not record.measured.timeline:
         missing = tag(
             "p",
             "This run was made by a version that kept no timeline: there are no charts of latency,"
@@ -81,86 +83,89 @@ def section(heading: str, *content: Child) -> Markup:
     return tag("section", tag("h2", heading), *content)
 
 
-def badge(record: dict[str, Any]) -> Markup:
+def badge(record: Record) -> Markup:
     """The verdict as a word of its own colour."""
-    if record["status"] != COMPLETE:
-        return tag("strong", record["status"], class_="badge bad")
-    valid = record["result"]["valid"]
+    if record.status != COMPLETE:
+        return tag("strong", record.status, class_="badge bad")
+    valid = record.result.valid if record.result else None
     if valid is None:
         return tag("strong", COMPLETE, class_="badge")
     return tag("strong", VERDICTS[valid], class_=f"badge {'good' if valid else 'bad'}")
 
 
 def model_title(name: str) -> str:
-    """A model's name for people; that of one which is not here any more stays as it is."""
+    """A model's name for people; that of one which is not here any more stays as it is.
+
+    A record's file of a user is not run for it.
+    """
+    if models.is_own(name):
+        return Path(name).name
     try:
-        return models.get(name).title
+        return models.title(name)
     except models.UnknownModel:
         return name
 
 
-def _title(record: dict[str, Any]) -> str:
-    return f"{model_title(record['model'])} {record['scenario']} {record['mode']} | loadrun"
+def _title(record: Record) -> str:
+    options = record.options
+    return f"{model_title(options.model)} {options.scenario} {options.mode} | loadrun"
 
 
-def _header(record: dict[str, Any]) -> Markup:
-    tags = [record["mode"], record.get("audit"), record["engine"], record["precision"]]
-    if record.get("synthetic"):
+def _header(record: Record) -> Markup:
+    options = record.options
+    tags = [options.mode, options.audit, options.engine, options.precision]
+    if record.assets.synthetic:
         tags.append("synthetic")
-    when = str(record.get("started") or "").replace("T", " ").replace("+00:00", " UTC")
-    shown = RunOptions.shown_in(record)
+    when = record.started.replace("T", " ").replace("+00:00", " UTC")
+    shown = RunOptions.shown_in(options.more)
     links = [tag("a", name, href=name) for name in LOGS]
     return tag(
         "header",
-        tag("h1", f"{model_title(record['model'])} ", tag("span", record["scenario"])),
+        tag("h1", f"{model_title(options.model)} ", tag("span", options.scenario)),
         tag("p", *(tag("span", word, class_="tag") for word in tags if word)),
         *(tag("p", f"{title}: {value}") for title, value in shown.items() if value is not None),
-        tag("p", f"{when}  ·  run {record['run_id']}", class_="quiet"),
+        tag("p", f"{when}  ·  run {record.run_id}", class_="quiet"),
         scroller("command line", tag("code", tables.command(record))),
         tag("p", *links, class_="links"),
     )
 
 
-def _failure(record: dict[str, Any]) -> Markup:
+def _failure(record: Record) -> Markup:
     return tag(
         "section",
         tag("p", badge(record), class_="headline"),
-        tag("div", tag("p", str(record.get("error") or "no reason was recorded")), class_="alert"),
-        *(
-            tag("pre", str(death.get("last_words") or ""), class_="scroll")
-            for death in record.get("deaths") or []
-        ),
+        tag("div", tag("p", record.error or "no reason was recorded"), class_="alert"),
+        *(tag("pre", death.last_words, class_="scroll") for death in record.processes.deaths),
     )
 
 
-def _alarm(record: dict[str, Any]) -> Markup | None:
-    text = record.get("alarm")
+def _alarm(record: Record) -> Markup | None:
+    text = record.processes.alarm
     if not text:
         return None
     return tag("div", *(tag("p", line) for line in text.splitlines()), class_="alert")
 
 
-def _verdict(record: dict[str, Any]) -> Markup:
-    result = record["result"]
-    metric = result["metric"]
+def _verdict(record: Record) -> Markup:
+    result, accuracy = record.result, record.accuracy
+    metric = result.metric if result else None
     headline: list[Child] = []
     if metric is not None:
         headline = [
-            tag("b", number(metric["value"], 4)),
+            tag("b", number(metric.value, 4)),
             " ",
-            tag("span", metric["unit"]),
+            tag("span", metric.unit),
             " ",
-            tag("span", metric["name"], class_="quiet")
-            if metric["name"] not in metric["unit"]
-            else None,
+            tag("span", metric.name, class_="quiet") if metric.name not in metric.unit else None,
         ]
-    elif record.get("accuracy"):
-        headline = [tag("b", f"{100 * record['accuracy']['value']:.3f}%"), " accuracy"]
+    elif accuracy is not None:
+        headline = [tag("b", f"{100 * accuracy.value:.3f}%"), " accuracy"]
     reasons = [
-        tag("li", tag("b", missed["reason"]), tag("br"), f"Cure: {missed['cure']}")
-        for missed in result["invalid"]
+        tag("li", tag("b", missed.reason), tag("br"), f"Cure: {missed.cure}")
+        for missed in (result.invalid if result else ())
     ]
-    reasons += [tag("li", f"LoadGen error: {text}") for text in result["errors"]]
+    errors = result.errors if result else ()
+    reasons += [tag("li", f"LoadGen error: {text}") for text in errors]
     return tag(
         "section",
         tag("p", badge(record), " ", *headline, class_="headline"),
@@ -170,44 +175,47 @@ def _verdict(record: dict[str, Any]) -> Markup:
     )
 
 
-def _tiles(record: dict[str, Any]) -> Markup:
-    told = record["result"]["latencies_ns"]
-    plan = record["plan"]["instances"]
-    answered = sum(instance["samples"] for instance in record["instances"])
+def _tiles(record: Record) -> Markup:
+    latencies = record.result.latencies_ns if record.result else {}
+    plan, measured = record.plan.instances, record.measured
+    answered = sum(instance.samples for instance in measured.instances)
     tiles: list[tuple[str, str, str]] = []
     # Offline issues all samples at once: how long each took says nothing of its own.
-    scenario = recorded_scenario(record)
+    scenario = record.scenario
     if not scenario.at_once:
         tiles = [
-            (f"{name} of latency", duration(told[name]), "") for name in PERCENTILES if name in told
+            (f"{name} of latency", nanoseconds(latencies[name]), "")
+            for name in PERCENTILES
+            if name in latencies
         ]
     limit = figures.limit_ns(record)
     if limit:
-        share = record["settings"].get(scenario.percentile) or 0
-        tiles.append(("latency limit", duration(limit), f"for {percent(share)} of the queries"))
-    efficiency = record.get("harness_efficiency")
+        share = measured.setting(scenario.percentile) or 0
+        tiles.append(("latency limit", nanoseconds(limit), f"for {percent(share)} of the queries"))
+    efficiency = measured.harness_efficiency
     if efficiency is not None:
-        of = f"of {number(record['standalone_rate'])} samples/s standalone"
+        of = f"of {number(measured.standalone_rate or 0)} samples/s standalone"
         tiles.append(("harness efficiency", percent(efficiency), of))
-    accuracy = record.get("accuracy")
+    accuracy = record.accuracy
     if accuracy is not None:
-        target = accuracy.get("target")
-        goal = f"{accuracy['good']:,} of {accuracy['total']:,}" if accuracy.get("total") else ""
+        target = accuracy.target
+        goal = f"{accuracy.total:,} samples"
+        if accuracy.good is not None:
+            goal = f"{accuracy.good:,} of {accuracy.total:,}"
         if target is not None:
             goal = f"MLPerf asks for {100 * target:.3f}%"
-        tiles.append(("accuracy", f"{100 * accuracy['value']:.3f}%", goal))
-    busy = sum(instance["busy_s"] for instance in record["instances"])
-    served = served_s(record)
+        tiles.append(("accuracy", f"{100 * accuracy.value:.3f}%", goal))
+    served = measured.served_s
     if served:
-        share = busy / served / max(len(record["instances"]), 1)
+        share = measured.busy_s / served / max(len(measured.instances), 1)
         mean = "mean of the instances" if len(plan) > 1 else ""
         tiles.append(("time in the engine", percent(min(share, 1.0)), mean))
-    if record.get("duration_s"):
-        expected = record.get("expected_duration_s")
-        said = f"expected {in_words(expected)}" if expected else ""
-        tiles.append(("duration", in_words(record["duration_s"]), said))
+    if measured.duration_s:
+        expected = measured.expected_duration_s
+        note = f"expected {duration(expected)}" if expected else ""
+        tiles.append(("duration", duration(measured.duration_s), note))
     tiles.append(("samples", f"{answered:,}", ""))
-    cores = len(plan[0]["processors"])
+    cores = record.plan.cores_per_instance or 0
     each = f"x {cores} core{'s' * (cores != 1)}"
     tiles.append((f"instance{'s' * (len(plan) != 1)}", str(len(plan)), each))
     cells = [
@@ -221,56 +229,57 @@ def _tiles(record: dict[str, Any]) -> Markup:
     return tag("dl", *cells, class_="tiles")
 
 
-def _notes(record: dict[str, Any]) -> Markup | None:
+def _notes(record: Record) -> Markup | None:
     notes: list[Markup] = []
-    if record.get("unofficial_reasons"):
-        notes.append(join(tag("b", "Not official: "), "; ".join(record["unofficial_reasons"])))
-    notes += [join(text) for text in record.get("not_quiet") or []]
-    notes += [join(text) for text in record["plan"].get("notices") or []]
-    deaths = record.get("deaths") or []
+    if record.unofficial_reasons:
+        notes.append(join(tag("b", "Not official: "), "; ".join(record.unofficial_reasons)))
+    notes += [join(text) for text in (*record.processes.not_quiet, *record.plan.notices)]
+    deaths = record.processes.deaths
     if deaths:
-        again = record.get("redispatched_samples") or 0
+        again = record.measured.redispatched_samples
         notes.append(
             join(
                 f"Instances that died: {len(deaths)}; {again:,} samples were sent to others. "
                 + " ".join(
-                    f"Instance {d['instance']} at {number(d['at_s'])} s: {d['end']}."
-                    for d in deaths[:8]
+                    f"Instance {d.instance} at {number(d.at_s)} s: {d.end}." for d in deaths[:8]
                 )
             )
         )
-    notes += [join(text) for text in record.get("notes") or []]
-    notes += [join(f"LoadGen: {text}") for text in record["result"].get("warnings") or []]
-    for check in record.get("checks") or []:
-        if check["level"] != "ok":
-            cure = f" Cure: {check['cure']}." if check["cure"] else ""
-            notes.append(join(f"{check['check']}: {check['found']}: {check['effect']}.{cure}"))
+    notes += [join(text) for text in record.assets.notes]
+    warnings = record.result.warnings if record.result else ()
+    notes += [join(f"LoadGen: {text}") for text in warnings]
+    for check in record.checks or ():
+        if check.level is not Level.OK:
+            cure = f" Cure: {check.cure}." if check.cure else ""
+            notes.append(join(f"{check.check}: {check.found}: {check.effect}.{cure}"))
     if not notes:
         return None
     return tag("ul", *(tag("li", note) for note in notes), class_="notes")
 
 
-def _before(record: dict[str, Any]) -> Markup:
+def _before(record: Record) -> Markup:
     earlier = same_kind(record)
     if not earlier:
         return tag("p", "There is none of this kind to compare with.", class_="quiet")
-    runs = [run for run in reversed(earlier) if run.get("figure") is not None]
-    metric = record["result"]["metric"]
-    trend = None
-    if metric is not None and runs:
-        values = [(_when(run), run["figure"], run.get("valid"), _made(run)) for run in runs]
-        values.append((_when(record), metric["value"], record["result"]["valid"], "this run"))
-        trend = figures.trend(values, metric["unit"])
+    now, trend = facts(record), None
+    values = [
+        (_when(run), run.figure, run.valid, _layout(run))
+        for run in reversed(earlier)
+        if run.figure is not None
+    ]
+    if now.figure is not None and now.unit is not None and values:
+        values.append((_when(now), now.figure, now.valid, "this run"))
+        trend = figures.trend(values, now.unit)
     return tag(
         "div", tag("div", tables.versus(record, earlier[0]), class_="card"), trend, class_="charts"
     )
 
 
-def _facts(record: dict[str, Any]) -> list[Markup]:
+def _facts(record: Record) -> list[Markup]:
     found = [
         section("The plan on the machine", tag("div", machine(record), class_="card wide")),
     ]
-    if record.get("instances"):
+    if record.measured.instances:
         found.append(
             tag(
                 "section",
@@ -278,7 +287,7 @@ def _facts(record: dict[str, Any]) -> list[Markup]:
                     "details",
                     tag("summary", "Instances in numbers"),
                     tables.instances(record),
-                    open=len(record["instances"]) <= 8,
+                    open=len(record.measured.instances) <= 8,
                 ),
             )
         )
@@ -297,9 +306,9 @@ def _facts(record: dict[str, Any]) -> list[Markup]:
     return found
 
 
-def _when(run: dict[str, Any]) -> str:
-    return str(run.get("started") or "").replace("T", " ")[:16]
+def _when(run: RunFacts) -> str:
+    return str(run.started or "").replace("T", " ")[:16]
 
 
-def _made(run: dict[str, Any]) -> str:
-    return f"{run.get('instances')} x {run.get('cores')} cores, batch size {run.get('batch_size')}"
+def _layout(run: RunFacts) -> str:
+    return f"{run.instances} x {run.cores} cores, batch size {run.batch_size}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any
 
+from launch.outcome.record.timeline import TimelineRecord
 from loadrun.timeline import FIRST_NS
 
 WINDOWS = 120
@@ -32,16 +32,16 @@ class Window:
     longest_ns: float | None
 
 
-def windows(timeline: dict[str, Any]) -> list[Window]:
-    """The points of a timeline, joined to as many windows as can be told apart."""
-    at_s, answered = timeline["at_s"], timeline["answered"]
+def windows(timeline: TimelineRecord) -> list[Window]:
+    """The points of a timeline, joined to as many windows as can be distinguished."""
+    at_s, answered = timeline.at_s, timeline.answered
     if len(at_s) < 2:
         return []
-    batches = sum(sum(sizes.values()) for sizes in timeline["batch_sizes"])
+    batches = sum(sum(sizes.values()) for sizes in timeline.batch_sizes)
     wanted = max(min(WINDOWS, batches // BATCHES_A_WINDOW), 8)
     every = -(-(len(at_s) - 1) // wanted)
     ends = [*range(every, len(at_s), every)]
-    # What is left over at the end, often a fraction of a step, belongs to the window before it.
+    # The rest at the end, often a fraction of a step, belongs to the window before it.
     if not ends or ends[-1] != len(at_s) - 1:
         ends[-1:] = [len(at_s) - 1]
     if len(ends) > 1 and at_s[ends[-1]] - at_s[ends[-2]] < (at_s[ends[0]] - at_s[0]) / 2:
@@ -49,10 +49,10 @@ def windows(timeline: dict[str, Any]) -> list[Window]:
     found = []
     for first, last in pairwise([0, *ends]):
         inside = slice(first + 1, last + 1)
-        means = [value for value in timeline["latency_mean_us"][inside] if value is not None]
-        longest = [value for value in timeline["latency_max_us"][inside] if value is not None]
+        means = [value for value in timeline.latency_mean_us[inside] if value is not None]
+        longest = [value for value in timeline.latency_max_us[inside] if value is not None]
         seconds = max(at_s[last] - at_s[first], 1e-3)
-        depths = timeline["outstanding"][inside]
+        depths = timeline.outstanding[inside]
         found.append(
             Window(
                 at_s[first],
@@ -60,7 +60,7 @@ def windows(timeline: dict[str, Any]) -> list[Window]:
                 (answered[last] - answered[first]) / seconds,
                 sum(depths) / len(depths),
                 depths[-1],
-                max(timeline["outstanding_max"][inside]),
+                max(timeline.outstanding_max[inside]),
                 1e3 * sum(means) / len(means) if means else None,
                 1e3 * max(longest) if longest else None,
             )
@@ -78,15 +78,13 @@ class Histogram:
         """How many lie below each edge."""
 
     @classmethod
-    def of(cls, timeline: dict[str, Any]) -> Histogram | None:
+    def of(cls, timeline: TimelineRecord) -> Histogram | None:
         """The histogram of a timeline; None where it holds nothing."""
-        found = timeline["histogram"]
-        first, counts = found["first"], found["counts"]
+        found = timeline.histogram
+        first, counts = found.first, found.counts
         if not sum(counts):
             return None
-        edges = [
-            FIRST_NS * 2 ** ((first + k) / found["per_octave"]) for k in range(len(counts) + 1)
-        ]
+        edges = [FIRST_NS * 2 ** ((first + k) / found.per_octave) for k in range(len(counts) + 1)]
         return cls(edges, list(counts))
 
     def share_below(self, latency_ns: float) -> float:
@@ -125,10 +123,10 @@ class Histogram:
         return Histogram(edges, counts)
 
 
-def batch_sizes(timeline: dict[str, Any]) -> dict[int, int]:
+def batch_sizes(timeline: TimelineRecord) -> dict[int, int]:
     """How many batches of each size all instances together answered."""
     found: dict[int, int] = {}
-    for sizes in timeline["batch_sizes"]:
+    for sizes in timeline.batch_sizes:
         for size, count in sizes.items():
             found[int(size)] = found.get(int(size), 0) + count
     return dict(sorted(found.items()))

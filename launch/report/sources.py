@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from base.errors import InputError
 from base.files import write_text
+from launch.outcome.record.run import Record, load
 from launch.outcome.results import OLD, REPORT, RUN_JSON, STAGING
 from launch.screen.terminal import Terminal
 
 CURE = "give the directory of a run, or its run.json"
-SHAPE = (
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    IndexError,
-    ArithmeticError,
-)
-"""What building a page raises where a file holds something else than a run."""
+SHAPE = (ArithmeticError, LookupError, ValueError)
+"""What building a page raises where values that each are right do not go together."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +22,13 @@ class Source:
     """A run.json, read."""
 
     path: Path
-    record: dict[str, Any]
+    record: Record
 
 
-def load(run: Path) -> Source:
+def load_run(run: Path) -> Source:
     """Read a run by its directory or run.json; InputError names the file and the cure."""
     path = run / RUN_JSON if run.is_dir() else run
-    try:
-        record = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; {CURE}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error}); {CURE}") from None
-    if not isinstance(record, dict) or not isinstance(record.get("run_id"), str):
-        raise InputError(f"{path}: not the record of a run; {CURE}")
-    return Source(path, record)
+    return Source(path, load(path, CURE))
 
 
 def find(results: Path) -> list[Path]:
@@ -60,7 +44,7 @@ def find(results: Path) -> list[Path]:
     )
 
 
-def build(source: Source, page: Callable[[dict[str, Any]], str]) -> str:
+def build(source: Source, page: Callable[[Record], str]) -> str:
     """The page of a run; InputError where its run.json holds something else."""
     try:
         return page(source.record)
@@ -77,10 +61,10 @@ def write_page(path: Path, page: str) -> None:
         raise InputError(f"{path}: {error.strerror}; give a place that can be written to") from None
 
 
-def write_report(directory: Path, record: dict[str, Any], terminal: Terminal) -> None:
+def write_report(directory: Path, record: Record, terminal: Terminal) -> None:
     """Write the page of a run that has just ended; where that fails, the run counts all the same.
 
-    The fault is told in one line.
+    The fault is reported in one line.
     """
     from launch.report.page import run_page
 

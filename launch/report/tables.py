@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from launch.charts.axes import duration, number, percent
+from launch.charts.axes import nanoseconds, number, percent
 from launch.charts.markup import Child, Markup, scroller, tag
 from launch.options import RunOptions
-from launch.report.history import (
+from launch.outcome.record.assets import WeightsRecord
+from launch.outcome.record.earlier import (
     PERCENTILES,
     SETTINGS,
-    facts,
+    RunFacts,
     higher_is_better,
-    recorded_scenario,
-    served_s,
+    scenario_named,
+    setting_of,
 )
+from launch.outcome.record.history import facts
+from launch.outcome.record.machine import PlanRecord
+from launch.outcome.record.measured import MeasuredRecord
+from launch.outcome.record.run import Record
 from loadrun.scenarios import Scenario
 
 Row = tuple[str, Child]
@@ -39,112 +43,115 @@ def pairs(rows: Iterable[Row]) -> Markup:
     return tag("table", tag("tbody", *body), class_="pairs")
 
 
-def settings(record: dict[str, Any]) -> Markup:
+def settings(record: Record) -> Markup:
     """What shaped the figure."""
-    plan, given = record["plan"], record.get("settings") or {}
-    count, cores = len(plan["instances"]), len(plan["instances"][0]["processors"])
+    plan, options, assets = record.plan, record.options, record.assets
+    count, cores = len(plan.instances), plan.cores_per_instance or 0
     rows: list[Row] = [
-        ("engine", f"{record['engine']}, {record['precision']}"),
+        ("engine", f"{options.engine}, {options.precision}"),
         ("instances", f"{count} x {_count(cores, 'core')}{_fitted(plan)}"),
-        ("batch size", f"{record['batch_size']}, {record['in_flight']} in flight"),
-        ("policy", None if record.get("in_process") else record["policy"]),
-        ("in one process", "yes" if record.get("in_process") else None),
-        ("tuned", record.get("tuned")),
+        ("batch size", f"{options.batch_size}, {options.in_flight} in flight"),
+        ("policy", None if options.in_process else options.policy),
+        ("in one process", "yes" if options.in_process else None),
+        ("tuned", options.tuned),
         ("pinning", _pinning(record)),
-        ("weights", _asset(record.get("weights"))),
-        ("data", _asset(record.get("data"))),
-        ("calibration", record.get("calibration")),
+        ("weights", _asset(assets.weights)),
+        ("data", _asset(assets.data)),
+        ("calibration", assets.calibration),
     ]
-    if given:
-        rows += _loadgen(recorded_scenario(record), given, record.get("target_source"))
+    if record.measured.settings:
+        rows += _loadgen(record.scenario, record.measured)
     return pairs(rows)
 
 
-def _loadgen(scenario: Scenario, given: dict[str, Any], source: str | None) -> list[Row]:
-    """What LoadGen was told; a run that failed early has not told it anything."""
-    said = f" (set by: {source})" if source else ""
-    expected = given.get(scenario.target.setting, 0)
+def _loadgen(scenario: Scenario, measured: MeasuredRecord) -> list[Row]:
+    """LoadGen's settings; a run that failed early has none."""
+    source = f" (set by: {measured.target_source})" if measured.target_source else ""
+
+    def given(name: str) -> float:
+        return measured.setting(name) or 0
+
+    expected = given(scenario.target.setting)
     rows: list[Row]
     if scenario.scheduled:
-        rows = [("target rate", f"{number(expected)} queries/s{said}")]
+        rows = [("target rate", f"{number(expected)} queries/s{source}")]
     elif scenario.at_once:
-        rows = [("expected rate", f"{number(expected)} samples/s{said}")]
+        rows = [("expected rate", f"{number(expected)} samples/s{source}")]
     else:
-        rows = [("expected latency", f"{duration(expected)}{said}")]
+        rows = [("expected latency", f"{nanoseconds(expected)}{source}")]
     if scenario.limit is not None and scenario.percentile is not None:
-        limit_ns, share = given.get(scenario.limit, 0), given.get(scenario.percentile, 0)
-        rows.append(("latency limit", f"{duration(limit_ns)} for {percent(share)}"))
+        limit_ns, share = given(scenario.limit), given(scenario.percentile)
+        rows.append(("latency limit", f"{nanoseconds(limit_ns)} for {percent(share)}"))
     return [
         *rows,
-        ("least duration", f"{number(given.get('min_duration_ms', 0) / 1e3)} s"),
-        ("least queries", f"{given.get('min_query_count', 0):,}"),
-        ("samples in memory", _whole(given.get("performance_sample_count_override"))),
+        ("least duration", f"{number(given('min_duration_ms') / 1e3)} s"),
+        ("least queries", f"{given('min_query_count'):,}"),
+        ("samples in memory", _whole(given("performance_sample_count_override"))),
     ]
 
 
-def host(record: dict[str, Any]) -> Markup:
+def host(record: Record) -> Markup:
     """The machine that it ran on."""
-    found = record["host"]
-    gib = found.get("memory_bytes", 0) / 2**30
+    found = record.host
+    gib = found.memory_bytes / 2**30
     rows: list[Row] = [
-        ("name", found.get("name")),
-        ("processor", found.get("processor")),
-        ("instruction set", found.get("isa")),
-        ("VNNI", {True: "yes", False: "no"}.get(found.get("vnni"))),  # type: ignore[call-overload]
+        ("name", found.name),
+        ("processor", found.processor),
+        ("instruction set", found.isa),
+        ("VNNI", {True: "yes", False: "no", None: None}[found.vnni]),
         (
             "processors",
-            f"{found.get('processors')} on {found.get('cores')} cores,"
-            f" {_count(found.get('sockets', 1), 'socket')},"
-            f" {_count(found.get('nodes', 1), 'memory node')}",
+            f"{found.processors} on {found.cores} cores, {_count(found.sockets, 'socket')},"
+            f" {_count(found.nodes, 'memory node')}",
         ),
-        ("CPU quota", _whole(found.get("quota"))),
+        ("CPU quota", _whole(found.quota)),
         ("memory", f"{number(gib)} GiB"),
-        ("governor", found.get("governor")),
-        ("preloaded", ", ".join(record.get("preloaded") or []) or None),
-        *((name, version) for name, version in record.get("versions", {}).items()),
+        ("governor", found.governor),
+        ("preloaded", ", ".join(record.preloaded or ()) or None),
+        *((name, version) for name, version in record.versions.items()),
     ]
     return pairs(rows)
 
 
-def quiet(record: dict[str, Any]) -> Markup:
+def quiet(record: Record) -> Markup:
     """What others did on the machine meanwhile, and how long the phases took."""
-    seen = record.get("disturbance") or {}
-    timings = record.get("timings_s") or {}
-    before = timings.get("prepared")
-    loadrun = timings.get("loadrun") or {}
-    throttled = seen.get("throttled_s")
+    seen, timings = record.processes.disturbance, record.timings_s
+    before = timings.prepared
+    throttled = seen.throttled_s if seen else None
     rows: list[Row] = [
-        ("steal", _share(seen.get("steal"))),
-        ("other work", _share(seen.get("other_work"))),
+        ("steal", _share(seen.steal if seen else None)),
+        ("other work", _share(seen.other_work if seen else None)),
         ("held up by a quota", None if throttled is None else f"{number(throttled)} s"),
-        ("slowed down for heat", _times(seen.get("thermal_throttles"))),
-        ("load average before", _loads(record["host"].get("load_average"))),
-        ("load average after", _loads(seen.get("load_average"))),
+        ("slowed down for heat", _times(seen.thermal_throttles if seen else None)),
+        ("load average before", _loads(record.host.load_average)),
+        ("load average after", _loads(seen.load_average if seen else None)),
         ("prepared after", None if before is None else f"{number(before)} s"),
-        *((f"loadrun: {name.replace('_', ' ')}", f"{number(s)} s") for name, s in loadrun.items()),
-        ("the whole run", f"{number(timings['total'])} s" if "total" in timings else None),
+        *(
+            (f"loadrun: {name.replace('_', ' ')}", f"{number(s)} s")
+            for name, s in (timings.loadrun or {}).items()
+        ),
+        ("the whole run", None if timings.total is None else f"{number(timings.total)} s"),
     ]
     return pairs(rows)
 
 
-def instances(record: dict[str, Any]) -> Markup:
+def instances(record: Record) -> Markup:
     """What each instance did, in numbers."""
-    seconds = served_s(record) or 0
-    plan = {instance["index"]: instance for instance in record["plan"]["instances"]}
-    body = []
-    for done in record.get("instances") or []:
-        planned = plan.get(done["instance"], {})
-        batches = done["batches"] or 1
+    seconds = record.measured.served_s or 0
+    processors = {planned.index: planned.processors for planned in record.plan.instances}
+    body: list[list[Child]] = []
+    for done in record.measured.instances:
+        batches = done.batches or 1
         body.append(
             [
-                done["instance"],
-                ", ".join(map(str, planned.get("processors", ()))),
-                f"{done['samples']:,}",
-                f"{done['batches']:,}",
-                number(done["samples"] / batches),
-                percent(done["busy_s"] / seconds) if seconds else "-",
-                number(done["samples"] / done["busy_s"]) if done["busy_s"] else "-",
-                number(done["rate"]),
+                done.instance,
+                ", ".join(map(str, processors.get(done.instance, ()))),
+                f"{done.samples:,}",
+                f"{done.batches:,}",
+                number(done.samples / batches),
+                percent(done.busy_s / seconds) if seconds else "-",
+                number(done.samples / done.busy_s) if done.busy_s else "-",
+                number(done.rate),
             ]
         )
     heads = (
@@ -172,7 +179,7 @@ def grid(label: str, heads: Iterable[str], body: Iterable[Iterable[Child]]) -> M
     return scroller(label, table)
 
 
-def versus(record: dict[str, Any], before: dict[str, Any]) -> Markup:
+def versus(record: Record, before: RunFacts) -> Markup:
     """This run and an earlier one of its kind (its facts): figures, ratios, what else differs."""
     now = facts(record)
     body = [
@@ -181,12 +188,12 @@ def versus(record: dict[str, Any], before: dict[str, Any]) -> Markup:
         if value is not None and past is not None
     ]
     changed = [
-        f"{plain(key)}: {told(before.get(key))} → {told(now.get(key))}"
+        f"{plain(key)}: {_setting(before, key)} → {_setting(now, key)}"
         for key in SETTINGS
-        if before.get(key) != now.get(key)
+        if setting_of(before, key) != setting_of(now, key)
     ]
     verdicts = {True: "VALID", False: "INVALID", None: "-"}
-    body.insert(0, ["verdict", verdicts[now["valid"]], "", verdicts[before.get("valid")]])
+    body.insert(0, ["verdict", verdicts[now.valid], "", verdicts[before.valid]])
     same = "All settings were the same." if not changed else None
     return tag(
         "div",
@@ -197,27 +204,24 @@ def versus(record: dict[str, Any], before: dict[str, Any]) -> Markup:
 
 
 def _figures(
-    now: dict[str, Any], before: dict[str, Any]
-) -> Iterable[tuple[str, Any, Any, str, bool]]:
-    unit = now["unit"]
-    yield "figure", now["figure"], before.get("figure"), unit or "", higher_is_better(unit)
+    now: RunFacts, before: RunFacts
+) -> Iterable[tuple[str, float | None, float | None, str, bool]]:
+    unit = now.unit
+    yield "figure", now.figure, before.figure, unit or "", higher_is_better(unit)
     # In Offline they only say how long the test took.
-    names = () if recorded_scenario(now).at_once else PERCENTILES
+    names = () if scenario_named(now.scenario).at_once else PERCENTILES
     for name in names:
-        past = (before.get("latencies_ns") or {}).get(name)
-        yield f"{name} of latency", now["latencies_ns"].get(name), past, "ns", False
-    for key, name in (
-        ("accuracy", "accuracy"),
-        ("harness_efficiency", "harness efficiency"),
-        ("utilisation", "time in the engine"),
-    ):
-        yield name, now[key], before.get(key), "share", True
+        past = before.latencies_ns.get(name)
+        yield f"{name} of latency", now.latencies_ns.get(name), past, "ns", False
+    yield "accuracy", now.accuracy, before.accuracy, "share", True
+    yield "harness efficiency", now.harness_efficiency, before.harness_efficiency, "share", True
+    yield "time in the engine", now.utilisation, before.utilisation, "share", True
 
 
 def _compared(name: str, value: float, past: float, unit: str, higher: bool) -> list[Child]:
     def shown(figure: float) -> str:
         if unit == "ns":
-            return duration(figure)
+            return nanoseconds(figure)
         return percent(figure) if unit == "share" else f"{number(figure)} {unit}"
 
     return [name, shown(value), ratio(value, past, higher), shown(past)]
@@ -236,9 +240,9 @@ def ratio(value: float, past: float, higher: bool) -> Child:
     return tag("span", f"{times:.3f} {word}", class_=word)
 
 
-def command(record: dict[str, Any]) -> str:
+def command(record: Record) -> str:
     """The command line, as one can give it again."""
-    return shlex.join(map(str, record.get("command") or []))
+    return shlex.join(record.command)
 
 
 def plain(key: str) -> str:
@@ -246,37 +250,37 @@ def plain(key: str) -> str:
     return _PLAIN.get(key, key)
 
 
-def told(value: object) -> str:
+def setting_text(value: object) -> str:
     """A setting, short."""
     if value is None:
         return "none"
     return number(value) if isinstance(value, float) else str(value)
 
 
+def _setting(run: RunFacts, key: str) -> str:
+    return setting_text(setting_of(run, key))
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
-def _fitted(plan: dict[str, Any]) -> str:
-    if plan.get("oversubscribed"):
+def _fitted(plan: PlanRecord) -> str:
+    if plan.oversubscribed:
         return " (oversubscribed)"
-    return " (fitted to this machine)" if plan.get("fitted") else ""
+    return " (fitted to this machine)" if plan.fitted else ""
 
 
-def _pinning(record: dict[str, Any]) -> str | None:
-    found = record.get("pinning")
-    if not found:
-        return None
-    memory = "with memory nodes" if found["memory"] else "without memory nodes"
-    return f"{found['method']}, {memory}"
+def _pinning(record: Record) -> str:
+    memory = "with memory nodes" if record.pinning.memory else "without memory nodes"
+    return f"{record.pinning.method}, {memory}"
 
 
-def _asset(asset: dict[str, Any] | None) -> Child:
+def _asset(asset: WeightsRecord | None) -> Child:
     if not asset:
         return None
-    digest = asset.get("sha256") or ""
-    name = str(asset["name"])
-    text = f"{name} (synthetic)" if asset.get("synthetic") and name != "synthetic" else name
+    digest, name = asset.sha256, asset.name
+    text = f"{name} (synthetic)" if asset.synthetic and name != "synthetic" else name
     if not digest:
         return text
     return tag("span", text, " ", tag("code", digest[:DIGEST], title=f"sha256 {digest}"))
@@ -294,5 +298,5 @@ def _times(value: int | None) -> str | None:
     return None if value is None else f"{value} times"
 
 
-def _loads(values: list[float] | None) -> str | None:
+def _loads(values: Sequence[float] | None) -> str | None:
     return None if not values else ", ".join(f"{value:.2f}" for value in values)

@@ -7,32 +7,10 @@ floating-point operations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Layer:
-    """One operation on one batch: its work, the bytes it must move at least, its median time."""
-
-    name: str
-    source: tuple[int, ...]
-    output: tuple[int, ...]
-    kernel: str
-    macs: int
-    bytes: int
-    seconds: float
-
-    @property
-    def intensity(self) -> float:
-        """Multiply-accumulates for each byte moved."""
-        return self.macs / self.bytes
-
-    @property
-    def rate(self) -> float:
-        """Multiply-accumulates a second."""
-        return self.macs / self.seconds
+from netrun.roofline.measurement import Layer, Measurement
 
 
 @dataclass(frozen=True)
@@ -139,23 +117,13 @@ class Roofline:
         }
 
 
-def from_measurement(measured: Mapping[str, Any], batch_size: int) -> Roofline:
-    """The roofline of what ``netrun.roofline`` wrote: best probe, better way to use the memory."""
+def from_measurement(measured: Measurement, batch_size: int) -> Roofline:
+    """The roofline of what ``netrun.roofline`` found: best probe, better way to use the memory."""
+    limits = measured.limits
     return Roofline(
-        layers=tuple(
-            Layer(
-                name=entry["name"],
-                source=tuple(entry["source"]),
-                output=tuple(entry["output"]),
-                kernel=entry["kernel"],
-                macs=int(entry["macs"]),
-                bytes=int(entry["bytes"]),
-                seconds=float(entry["seconds"]),
-            )
-            for entry in measured["layers"]
-        ),
-        peak=max(probe["macs_per_s"] for probe in measured["probes"]),
-        bandwidth=max(measured["read_bytes_per_s"], measured["copy_bytes_per_s"]),
+        layers=measured.layers,
+        peak=max(probe.macs_per_s for probe in limits.probes),
+        bandwidth=max(limits.read_bytes_per_s, limits.copy_bytes_per_s),
         batch_size=batch_size,
-        whole_s=float(measured["whole_s"]),
+        whole_s=measured.whole_s,
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from base.checked import read
 from base.errors import ExitCode, InterruptedRunError, RunError
 from base.files import write_text
 from launch.build.assets import Assets
@@ -28,6 +29,7 @@ from launch.supervise.tail import Tail
 from models import artifact
 from netrun.engines.onednn.pack import KIND
 from netrun.roofline.config import RooflineConfig
+from netrun.roofline.measurement import Measurement
 
 SCHEMA = 1
 POLL_S = 0.1
@@ -54,11 +56,11 @@ def roofline(options: RooflineOptions) -> ExitCode:
         "model": options.model,
         "synthetic": synthetic(assets),
         "processors": list(instance.processors),
-        "host": host(subject.topology),
-        "versions": {**versions(), "onednn": measured.pop("library")},
+        "host": asdict(host(subject.topology)),
+        "versions": {**versions(), "onednn": measured.library},
         **found.as_json(),
         **{key: facts[key] for key in ("cut", "cuts_ms", "stages", "references")},
-        "machine": {k: v for k, v in measured.items() if k not in ("layers", "whole_s")},
+        "machine": asdict(measured.limits),
     }
     terminal.line()
     table, left_out = draw(found, terminal.width)
@@ -66,7 +68,7 @@ def roofline(options: RooflineOptions) -> ExitCode:
     if left_out:
         terminal.line(f"(a wider terminal or a pipe also shows: {', '.join(left_out)})")
     terminal.line()
-    terminal.lines(limits(measured))
+    terminal.lines(limits(measured.limits))
     terminal.lines(totals(found))
     terminal.line(cut(facts))
     if synthetic(assets):
@@ -86,7 +88,7 @@ def _start(options: RooflineOptions, subject: Subject, assets: Assets, directory
     assert assets.artifact is not None
     config = RooflineConfig(
         artifact=assets.artifact,
-        samples=assets.samples,
+        samples=assets.samples.path,
         batch_size=options.batch_size,
         processors=list(instance.processors),
         seconds=options.seconds,
@@ -105,7 +107,7 @@ def _start(options: RooflineOptions, subject: Subject, assets: Assets, directory
     )
 
 
-def _result(child: Child, directory: Path, terminal: Terminal, signals: Signals) -> dict[str, Any]:
+def _result(child: Child, directory: Path, terminal: Terminal, signals: Signals) -> Measurement:
     """Wait for the measurement, with progress; its result."""
     try:
         with terminal.bar("measuring") as bar:
@@ -117,8 +119,11 @@ def _result(child: Child, directory: Path, terminal: Terminal, signals: Signals)
     if code != 0:
         words = child.last_words()
         raise RunError(error_line(words) or f"measuring {describe_end(code)}:\n{words}")
-    values: dict[str, Any] = json.loads((directory / "result.json").read_text(encoding="utf-8"))
-    return values
+    path = directory / "result.json"
+    try:
+        return read(Measurement, json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise RunError(f"{path}: not a measurement ({error})") from None
 
 
 def _watch(child: Child, bar: Bar, signals: Signals) -> None:

@@ -8,8 +8,9 @@ from functools import partial
 from launch.charts.axes import Categories, Linear, Logarithmic, number
 from launch.charts.chart import ROW, Chart, Point, heat
 from launch.charts.picture import Panel, picture, sheet
-from launch.roofline.figures import Layer, Roofline
+from launch.roofline.figures import Roofline
 from launch.roofline.table import slowest, widest_gaps
+from netrun.roofline.measurement import Layer
 
 LEFT, RIGHT = sheet(620.0), sheet(540.0)
 NAMED = 5
@@ -150,7 +151,7 @@ def _lost(roofline: Roofline, layer: Layer) -> float:
 
 
 def _label_slope(chart: Chart, text: str, start: Point, end: Point) -> None:
-    """Write along the memory's roof, at the middle of what is seen of it."""
+    """Write along the memory's roof, at the middle of its visible part."""
     right, down = chart.x(end[0]) - chart.x(start[0]), chart.y(end[1]) - chart.y(start[1])
     middle = (math.sqrt(start[0] * end[0]), math.sqrt(start[1] * end[1]))
     chart.text(middle, text, by=(0, -8), turn=math.degrees(math.atan2(down, right)))

@@ -9,6 +9,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def sizes(options: RooflineOptions) -> ExitCode:
         "model": options.model,
         "synthetic": synthetic(assets),
         "processors": list(processors),
-        "host": host(subject.topology),
+        "host": asdict(host(subject.topology)),
         "versions": {**versions(), "onednn": facts["machine"]["library"]},
         "artifact": Path(assets.artifact).name,
         "batch_size": options.batch_size,

@@ -30,7 +30,7 @@ class Subject:
 
 
 def announced(options: RooflineOptions, heading: str, terminal: Terminal) -> Subject:
-    """Find the processors and say what is looked at; InputError where there are not so many."""
+    """Find the processors and print the subject; InputError where there are not so many."""
     topology = read_topology()
     instance = _instance(topology, options.cores)
     subject = Subject(topology, instance, find_pinning(topology), _machine(topology, instance))
@@ -44,7 +44,7 @@ def announced(options: RooflineOptions, heading: str, terminal: Terminal) -> Sub
 
 def title(options: RooflineOptions) -> str:
     """The model as a heading names it."""
-    return f"{models.get(options.model).title}, {options.precision}"
+    return f"{models.title(options.model)}, {options.precision}"
 
 
 def synthetic(assets: Assets) -> bool:

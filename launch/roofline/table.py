@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from launch.roofline.figures import Layer, Roofline
+from launch.roofline.figures import Roofline
+from netrun.roofline.measurement import Layer, Limits
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -118,16 +118,15 @@ def _fitting(cells: list[tuple[str, ...]], width: int | None) -> list[int]:
     return shown
 
 
-def limits(measured: Mapping[str, Any]) -> list[str]:
-    """The machine's limits and how they were found, from what ``netrun.roofline`` wrote."""
-    best = max(measured["probes"], key=lambda probe: float(probe["macs_per_s"]))
-    read, copy = (measured[f"{way}_bytes_per_s"] / 1e9 for way in ("read", "copy"))
+def limits(found: Limits) -> list[str]:
+    """The machine's limits and how they were found."""
+    best = max(found.probes, key=lambda probe: probe.macs_per_s)
+    read, copy = found.read_bytes_per_s / 1e9, found.copy_bytes_per_s / 1e9
     return [
-        f"int8 peak: {best['macs_per_s'] / 1e9:.1f} GMAC/s, the best of"
-        f" {len(measured['probes'])} layers that suit the kernels ({best['name']},"
-        f" {best['kernel']})",
+        f"int8 peak: {best.macs_per_s / 1e9:.1f} GMAC/s, the best of {len(found.probes)} layers"
+        f" that suit the kernels ({best.name}, {best.kernel})",
         f"memory: {max(read, copy):.1f} GB/s, the better of reading ({read:.1f}) and copying"
-        f" ({copy:.1f} read and written) {measured['array_bytes'] >> 20} MiB",
+        f" ({copy:.1f} read and written) {found.array_bytes >> 20} MiB",
     ]
 
 

@@ -8,6 +8,6 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def reader_may_be_gone() -> Iterator[None]:
-    """A closed terminal or pipe must not end a run: what is written to it is lost."""
+    """A closed terminal or pipe must not end a run: output to it is lost."""
     with contextlib.suppress(OSError):
         yield

@@ -44,7 +44,7 @@ def _needs_utf8_mode() -> bool:
 def open_closed_streams() -> None:
     """Let a standard stream that is closed lead nowhere.
 
-    Otherwise the next file that is opened takes its number, and what is printed goes into it.
+    Otherwise the next file that is opened takes its number, and prints go into it.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:

@@ -151,7 +151,7 @@ class Bar:
         self._unit = f" {unit}" if unit else ""
         self._progress: Progress | None = None
         self._task: TaskID | None = None
-        self._told = time.monotonic()
+        self._shown_at = time.monotonic()
 
     def __enter__(self) -> Bar:
         if self._terminal.draws:
@@ -190,13 +190,13 @@ class Bar:
 
     def _update(self, done: float, total: float | None, detail: str) -> None:
         if self._progress is not None and self._task is not None:
-            if time.monotonic() - self._told >= DRAWN_INTERVAL_S:
-                self._told = time.monotonic()
+            if time.monotonic() - self._shown_at >= DRAWN_INTERVAL_S:
+                self._shown_at = time.monotonic()
                 self._progress.update(
                     self._task, completed=done, total=total, detail=detail, refresh=True
                 )
-        elif time.monotonic() - self._told >= PLAIN_INTERVAL_S:
-            self._told = time.monotonic()
+        elif time.monotonic() - self._shown_at >= PLAIN_INTERVAL_S:
+            self._shown_at = time.monotonic()
             share = f" {100 * min(done / total, 1):.0f}%" if total else ""
             print(
                 f"{self._description}:{share} {detail}{self._unit}".rstrip(),

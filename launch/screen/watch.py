@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from base.errors import RunError
 from launch.machine.plan import InstancePlan
-from launch.outcome.results import read_json
+from launch.outcome.reports import loadrun_report
 from launch.screen.live.attention import attention
 from launch.screen.live.meter import Meter, Reading
 from launch.screen.live.progress import Progress
@@ -18,6 +19,7 @@ from launch.screen.live.rows import Group, group, row
 from launch.screen.live.screen import Screen
 from launch.screen.live.view import Latencies, rows_that_fit, view
 from launch.screen.terminal import Bar, Terminal
+from loadrun.report import Report
 from loadrun.scenarios import SCENARIOS, SERVER
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.ring import Rings
@@ -40,6 +42,7 @@ class Watched:
     """The run that is watched; `in_process`: LoadGen and the only instance are one process.
 
     `report` is the file in which loadrun says, when the test begins, what to expect of it.
+    `longest_first`: samples differ in work and are served in that order.
     """
 
     run_id: str
@@ -48,10 +51,11 @@ class Watched:
     instances: Sequence[InstancePlan]
     in_process: bool
     report: Path
+    longest_first: bool = False
 
 
 class RunWatcher:
-    """Tells the user the phases of a run and draws its progress (supervisor.Listener).
+    """Shows the user the phases of a run and draws its progress (supervisor.Listener).
 
     A context manager; whatever it cannot find out, the run goes on.
     """
@@ -73,7 +77,7 @@ class RunWatcher:
         self._looked = 0.0
         self._answers_began: float | None = None
         self._look_at = 0.0
-        self._said: dict[str, Any] = {}
+        self._report: Report | None = None
 
     def __enter__(self) -> RunWatcher:
         if self._terminal.draws:
@@ -100,19 +104,20 @@ class RunWatcher:
                 self._meter = Meter(self._control, held, time.monotonic_ns())
 
     def _held(self) -> Callable[[int], int]:
-        """What tells how many batches an instance holds; raises ShmError."""
+        """A function from an instance to the batches that it holds; raises ShmError."""
         if self._run.in_process:
             return _asked_at_once
         return self._closing.enter_context(Rings.attach(self._run.run_id)).held
 
-    def loadrun_says(self, line: str) -> None:
-        """Pass on what is meant for people; its first words come when the test begins."""
+    def loadrun_printed(self, line: str) -> None:
+        """Pass on lines meant for people; the first comes when the test begins."""
         if not line.startswith(SAYING) or ": error: " in line:
             return
         self._terminal.line(line.removeprefix(SAYING))
         if self._test_began is None:
             self._test_began = time.monotonic()
-            self._said = read_json(self._run.report) or {}
+            with contextlib.suppress(RunError):
+                self._report = loadrun_report(self._run.report)
 
     def progress(self) -> None:
         """Look at the instances and show what they do, now and then."""
@@ -148,9 +153,10 @@ class RunWatcher:
         until = time.monotonic() if self._reading is None else self._looked
         return Progress(
             gone_s=until - since,
-            expected_s=self._said.get("expected_duration_s"),
+            expected_s=self._report.expected_duration_s if self._report else None,
             done=None if self._reading is None else self._reading.done,
-            expected=self._said.get("expected_samples"),
+            expected=self._report.expected_samples if self._report else None,
+            even=not self._run.longest_first,
         )
 
     def _draw(self, screen: Screen) -> None:
@@ -161,20 +167,23 @@ class RunWatcher:
             self._arrange(rows_that_fit(height))
             rows = [row(group, reading.instances) for group in self._groups]
             rate = reading.rate
-            target = self._said.get("settings", {}).get(SERVER.target.setting)
-            measured = self._said.get("measured_rate")
+            target = self._setting(SERVER.target.setting)
+            measured = self._report.measured_rate if self._report else None
             notes = attention(self._run.scenario, progress, measured, target)
         head = (self._title(), progress, rate)
         screen.draw(view(*head, rows, notes, width, screen.glyphs, self._latencies()))
 
     def _latencies(self) -> Latencies | None:
         """Percentiles so far, where there are any; with Server's limit."""
-        told_ns = self._control.latencies_ns if self._control is not None else ()
-        if not any(told_ns):
+        percentiles_ns = self._control.latencies_ns if self._control is not None else ()
+        if not any(percentiles_ns):
             return None
         limit = SCENARIOS[self._run.scenario].limit
-        limit_ns = self._said.get("settings", {}).get(limit, 0) if limit is not None else 0
-        return Latencies(told_ns, limit_ns)
+        return Latencies(percentiles_ns, (self._setting(limit) or 0) if limit is not None else 0)
+
+    def _setting(self, name: str) -> Any:
+        """A setting of LoadGen, once loadrun has reported them."""
+        return self._report.settings.get(name) if self._report else None
 
     def _title(self) -> str:
         if self._test_began is not None:

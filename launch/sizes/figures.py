@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from launch.outcome.record.run import Record
 from netrun.engines.onednn.batches import measured_sizes
 
 
@@ -77,15 +78,14 @@ def from_facts(facts: Mapping[str, Any]) -> list[Size]:
     ]
 
 
-def from_record(record: Mapping[str, Any]) -> list[Size]:
-    """Every size of a run, from its run.json; empty where that holds none."""
-    for engine in (record.get("engines") or {}).values():
-        details = engine.get("details") or {}
-        otherwise = details.get("batches") or {}
+def from_record(record: Record) -> list[Size]:
+    """Every size of a run, from its record; empty where that holds none."""
+    for engine in record.processes.engines.values():
+        otherwise = engine.details.batches or {}
         # All instances map the same artifact.
         return [
-            Size(samples, ms, tuple(otherwise.get(str(samples), (samples,))))
-            for samples, ms in enumerate(details.get("batch_ms") or (), start=1)
+            Size(samples, ms, otherwise.get(str(samples), (samples,)))
+            for samples, ms in enumerate(engine.details.batch_ms or (), start=1)
         ]
     return []
 

@@ -10,11 +10,11 @@ import hashlib
 from pathlib import Path
 
 END_BYTES = 4096
-"""What is kept of either end."""
+"""Bytes kept of either end."""
 
 
 def truncate(log: Path, place: Path) -> str:
-    """Write what is kept of `log` to `place`; return the whole log's SHA-256, hexadecimal."""
+    """Write the kept part of `log` to `place`; return the whole log's SHA-256, hexadecimal."""
     digest = hashlib.sha256()
     with log.open("rb") as source:
         while chunk := source.read(1 << 20):

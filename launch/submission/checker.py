@@ -11,12 +11,15 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import models
 from base.errors import InputError, RunError
 from base.files import write_text
 from base.text import FOREIGN
+from launch.options.sources import data_option
 from launch.submission.layout import Layout
 
 PLACES = ("tools/submission/submission_checker/main.py", "tools/submission/submission_checker.py")
@@ -28,12 +31,12 @@ _WARNED = r"accuracy not met"
 """What fails a result and is only a warning."""
 _CURES = (
     (r"accurcy run does not cover all dataset|accuracy run does not cover", (
-        "the accuracy run must have answered all 50,000 images of ImageNet's validation set:"
-        " --images with the whole set")),
+        "the accuracy run must have answered all {samples:,} {items} of the official data set:"
+        " {data} with the whole set")),
     (r"accuracy not met", (
         "the weights or their calibration miss the target: MLPerf's reference weights (loadrun"
-        " fetch resnet50) and its calibration list")),
-    (r"performance_sample_count", "the data set must hold at least 1,024 images: --images"),
+        " fetch {task}) and its calibration list")),
+    (r"performance_sample_count", "the data set must hold at least {in_memory:,} {items}: {data}"),
     (r"Test duration less than 600s", "a run was short: loadrun submit without --fast and --time"),
     (r"minimum samples per query", "a run was short: loadrun submit without --fast and --count"),
     (r"Required minimum Query Count", "a run was short: loadrun submit without --fast, --count"),
@@ -61,14 +64,14 @@ _CURES = (
     (r"Execution occurred in running check|caused exception in", (
         "the checker could not read this result: loadrun submit writes it again")),
 )  # fmt: skip
-"""What the checker says (an expression), and what to do."""
+"""What the checker says (an expression), and what to do; in braces what the benchmark says."""
 _FOLLOWS = (
     *("Checks failed for", "^NoResults", "SUMMARY", "^---$", "number of errors", "has issues$"),
     *("accuracy not valid$", "does not have all required scenarios"),
 )
 """Lines that only repeat that something failed."""
 _ALONE = "does not have all required scenarios"
-"""Of these, what is no mere heading."""
+"""Of these, all but mere headings."""
 UNKNOWN = "see the checker's source for what it asks"
 
 
@@ -115,8 +118,11 @@ def find_checker(checkout: Path, round: str) -> Path:
     )
 
 
-def check(checker: Path, layout: Layout, log: Path) -> Check:
-    """Run the checker over a tree, what it prints into `log`. RunError where it ends half-way."""
+def check(checker: Path, layout: Layout, log: Path, names: Sequence[str]) -> Check:
+    """Run the checker over a tree, what it prints into `log`; `names` are the tree's benchmarks.
+
+    RunError where it ends half-way.
+    """
     with tempfile.TemporaryDirectory(prefix="loadrun-checker-") as scratch:
         words = ["--input", str(layout.root), "--csv", str(Path(scratch) / "summary.csv")]
         words += ["--version", layout.round, "--submitter", layout.submitter]
@@ -128,7 +134,9 @@ def check(checker: Path, layout: Layout, log: Path) -> Check:
     if "Traceback (most recent call last)" in done.stdout or "SUMMARY" not in done.stdout:
         last = _last_line(done.stdout)
         raise RunError(f"{checker} did not come to an end: {last} (all it said: {log})")
-    return Check(done.returncode == 0, complaints(done.stdout, str(layout.root)), done.stdout)
+    return Check(
+        done.returncode == 0, complaints(done.stdout, str(layout.root), names), done.stdout
+    )
 
 
 def _run(
@@ -147,14 +155,30 @@ def _run(
     )
 
 
+def _facts(text: str, names: Sequence[str]) -> dict[str, object]:
+    """What cures say of the benchmark that a complaint is about, else of the first one."""
+    name = next((name for name in names if f"/{name}/" in text), names[0])
+    task, benchmark = models.get(name), models.benchmark(name)
+    return {
+        "task": task.name,
+        "samples": benchmark.samples,
+        "in_memory": benchmark.in_memory(benchmark.samples),
+        "items": task.items,
+        "data": data_option(task).partition(" ")[0],
+    }
+
+
 def _last_line(output: str) -> str:
     return (output.strip().splitlines() or ["it printed nothing"])[-1]
 
 
-def complaints(output: str, root: str = "") -> list[Complaint]:
+def complaints(
+    output: str, root: str = "", names: Sequence[str] = ("resnet50",)
+) -> list[Complaint]:
     """Return what the checker complained of, one for each cure, without what only repeats it.
 
-    `root`, the tree's directory, is left out of what is quoted.
+    `root`, the tree's directory, is left out of quotations. `names` are the benchmarks that it may
+    have complained of: cures are for the one whose directory a complaint names.
     """
     found: dict[str, list[str]] = {}
     following: list[str] = []
@@ -162,14 +186,17 @@ def complaints(output: str, root: str = "") -> list[Complaint]:
         match = _LINE.match(line)
         if match is None:
             continue
-        text = match["text"].replace(f"{root}/", "").strip()
+        text = match["text"].strip()
+        text = text.replace(f"{root}/", "") if root else text
         if "WARNING" in (match["new"], match["old"]) and not re.search(_WARNED, text):
             continue
         if any(re.search(word, text) for word in _FOLLOWS):
             following.append(text)
         elif text:
             cure = next((cure for word, cure in _CURES if re.search(word, text)), UNKNOWN)
-            # What is not known is told each by itself.
+            if cure != UNKNOWN:
+                cure = cure.format(**_facts(text, names))
+            # Unknown complaints are listed each by itself.
             found.setdefault(cure if cure != UNKNOWN else text, []).append(text)
     if not found:
         # Alone they are what the checker has to say.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
+from base.errors import InputError
 from launch.compliance.folder import LOGS, folder_of, logs_in
 from launch.compliance.references import (
     ACCURACY,
@@ -18,6 +19,7 @@ from launch.compliance.references import (
 from launch.compliance.rules import PASS
 from launch.configs import overrides
 from launch.options import RunOptions
+from launch.outcome.record.run import Record
 from launch.outcome.results import ACCURACY_LOG
 from launch.submission.present import Present
 from loadrun.scenarios import SCENARIOS
@@ -34,7 +36,7 @@ NOT_JUDGED = "not judged"
 class Step:
     """One run; `options` are those of the test it is compared with where it is an audit.
 
-    `missing` says why it has to be made, "" where it is there.
+    `missing` says why it has to run, "" where it is there.
     """
 
     options: RunOptions
@@ -52,7 +54,7 @@ class Step:
 
 
 def find_steps(options: RunOptions, tests: tuple[str, ...]) -> list[Step]:
-    """Return the runs of one model and scenario, in the order in which they are to be made."""
+    """Return the runs of one model and scenario, in the order in which they are to run."""
     present = Present(options)
     performance = replace(options, mode=PERFORMANCE)
     reference = find_reference(performance, PERFORMANCE)
@@ -75,16 +77,16 @@ def find_steps(options: RunOptions, tests: tuple[str, ...]) -> list[Step]:
     return steps
 
 
-def estimate_s(step: Step, rate: float | None, images: int | None) -> float | None:
-    """Return how long a run takes, in s; None where it cannot be said.
+def estimate_s(step: Step, rate: float | None, samples: int | None) -> float | None:
+    """Return how long a run takes, in s; None where it cannot be estimated.
 
-    `rate` is samples/s of the model on this machine and `images` the size of the data set, as far
+    `rate` is samples/s of the model on this machine and `samples` the size of the data set, as far
     as they are known.
     """
     if step.missing == NOT_JUDGED:
         return 0.0
     if step.options.mode == ACCURACY:
-        return None if rate is None or images is None else AROUND_S + images / rate
+        return None if rate is None or samples is None else AROUND_S + samples / rate
     changed = overrides(step.options)
     if changed.min_duration_s == 0:
         count = changed.min_query_count
@@ -98,20 +100,18 @@ def _gone(options: RunOptions, logs: Iterable[str]) -> str:
     return f"without its {missing}" if missing else ""
 
 
-def _unlike(reference: dict[str, Any] | None, record: dict[str, Any] | None) -> str:
+def _unlike(reference: Record | None, record: Record | None) -> str:
     if reference is None or record is None:
         return ""
     differs = difference(reference, record)
     return f"the performance run has {differs}" if differs else ""
 
 
-def _verdict(
-    audit: RunOptions, references: list[dict[str, Any] | None], record: dict[str, Any] | None
-) -> str:
+def _verdict(audit: RunOptions, references: list[Record | None], record: Record | None) -> str:
     """Return why an audit run does not stand for a test passed, "" where it does."""
     assert audit.audit is not None
     for reference in references:
-        if reference is None or record is None or _made_before(record, reference):
+        if reference is None or record is None or _precedes(record, reference):
             return "older than what it is compared with"
     folder = folder_of(audit.results, audit.model, audit.scenario, audit.audit)
     run = place(audit, PERFORMANCE)
@@ -130,22 +130,23 @@ def _verdict(
     return "" if all(PASS in verdict for verdict in verdicts) else "FAIL"
 
 
-def _made_before(record: dict[str, Any], reference: dict[str, Any]) -> bool:
-    """Whether an audit run was made without the run that it is now compared with.
+def _precedes(record: Record, reference: Record) -> bool:
+    """Whether an audit run came before the run that it is now compared with.
 
-    Run ids tell; records of earlier versions have the times alone, which a clock may have changed.
+    Run ids show it; records of earlier versions have the times alone, which a clock can change.
     """
-    known = record.get("compared_with")
+    known = record.compared_with
     if known is not None:
-        return reference.get("run_id") not in known.values()
-    return bool(record["started"] < reference["started"])
+        return reference.run_id not in known.values()
+    return record.started < reference.started
 
 
 def known_rate(options: RunOptions) -> float | None:
     """Return samples/s of the model as an earlier run here measured it, None where none did."""
     for scenario in reversed(SCENARIOS):
         for mode in (PERFORMANCE, ACCURACY):
-            record = find_reference(replace(options, scenario=scenario, audit=None), mode)
-            if record is not None and record.get("standalone_rate"):
-                return float(record["standalone_rate"])
+            with contextlib.suppress(InputError):  # it is only an estimate
+                record = find_reference(replace(options, scenario=scenario, audit=None), mode)
+                if record is not None and record.measured.standalone_rate:
+                    return record.measured.standalone_rate
     return None

@@ -1,4 +1,4 @@
-"""A submission from what is there to a tree that was checked: plan, runs, assembly, checker."""
+"""A submission from the present runs to a checked tree: plan, runs, assembly, checker."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import models
 from base.errors import ExitCode
 from launch.compliance.audit import audit, judge
 from launch.machine.topology import read_topology
@@ -13,6 +14,7 @@ from launch.options import RunOptions
 from launch.outcome.results import file_abandoned
 from launch.run import run
 from launch.screen.terminal import Terminal
+from launch.submission import rules
 from launch.submission.checker import check
 from launch.submission.layout import Layout
 from launch.submission.steps import NOT_JUDGED, Step, estimate_s, find_steps, known_rate
@@ -23,22 +25,25 @@ from loadrun.durations import duration
 
 @dataclass(frozen=True)
 class Submission:
-    """What is to be submitted: `runs` are the options of each model and scenario.
+    """The submission: `runs` are the options of each model and scenario.
 
-    `images` is the size of the data set where it is known, `checker` the checker's script.
+    `samples` is the size of the data set where it is known, `checker` the checker's script.
     """
 
     layout: Layout
     system: dict[str, Any]
     runs: list[RunOptions]
-    tests: tuple[str, ...]
-    images: int | None
+    samples: int | None
     checker: Path | None
     dry_run: bool
 
+    def tests(self, options: RunOptions) -> tuple[str, ...]:
+        """The compliance tests that one of the runs needs."""
+        return rules.tests(self.layout.division, models.benchmark(options.model))
+
 
 def submit(submission: Submission) -> ExitCode:
-    """Make what is missing, assemble, check; exit code 3 where something stands against it."""
+    """Run what the tree lacks, assemble, check; exit code 3 where something stands against it."""
     terminal = Terminal()
     if not submission.dry_run:
         # What a killed run had finished counts.
@@ -49,13 +54,13 @@ def submit(submission: Submission) -> ExitCode:
         return ExitCode.OK
     failed: list[str] = []
     for options in submission.runs:
-        failed += _make(options, submission.tests, terminal)
+        failed += _make(options, submission.tests(options), terminal)
     terminal.line()
     if failed:
         terminal.lines(f"against a submission: {subject}" for subject in failed)
         terminal.line("what passed is kept: the same command makes the rest again")
         return ExitCode.INVALID
-    against = write_tree(submission.layout, submission.system, submission.runs, submission.tests)
+    against = write_tree(submission.layout, submission.system, submission.runs)
     terminal.line(f"submission: {submission.layout.root}")
     if against:
         terminal.box("NOT SUBMITTABLE", "\n".join(against))
@@ -65,19 +70,19 @@ def submit(submission: Submission) -> ExitCode:
 def _show_plan(submission: Submission, terminal: Terminal) -> None:
     layout = submission.layout
     terminal.line(f"{layout.division}, {submission.system['system_type']}, round {layout.round}")
-    for field, said, found in unlike_here(submission.system, read_topology()):
-        terminal.line(f"  note: {field} is '{said}' in the description, here it is '{found}'")
+    for field, given, found in unlike_here(submission.system, read_topology()):
+        terminal.line(f"  note: {field} is '{given}' in the description, here it is '{found}'")
     total, unknown = 0.0, 0
     for options in submission.runs:
         rate = known_rate(options)
-        for step in find_steps(options, submission.tests):
+        for step in find_steps(options, submission.tests(options)):
             if not step.missing:
                 terminal.line(f"  {step.subject:<40} there")
                 continue
-            seconds = estimate_s(step, rate, submission.images)
+            seconds = estimate_s(step, rate, submission.samples)
             total, unknown = total + (seconds or 0.0), unknown + (seconds is None)
-            told = "not known yet how long" if seconds is None else f"about {_about(seconds)}"
-            terminal.line(f"  {step.subject:<40} {told} ({step.missing})")
+            length = "not known yet how long" if seconds is None else f"about {_about(seconds)}"
+            terminal.line(f"  {step.subject:<40} {length} ({step.missing})")
     more = f", and {unknown} of unknown length" if unknown else ""
     terminal.line(f"to be run: about {_about(total)}{more}")
 
@@ -85,7 +90,7 @@ def _show_plan(submission: Submission, terminal: Terminal) -> None:
 def _make(options: RunOptions, tests: tuple[str, ...], terminal: Terminal) -> list[str]:
     """Make the runs of one model and scenario that are missing; returns those that failed.
 
-    What is missing is looked for before each run anew: one that is made again outdates others.
+    The missing runs are determined before each run anew: one that is repeated outdates others.
     """
     failed: list[str] = []
     tried: set[str] = set()
@@ -119,7 +124,8 @@ def _check(submission: Submission, terminal: Terminal) -> ExitCode:
         terminal.line("not checked: --checker DIR names a checkout of mlcommons/inference")
         return ExitCode.OK
     log = checker_log(submission.layout)
-    found = check(submission.checker, submission.layout, log)
+    names = list(dict.fromkeys(options.model for options in submission.runs))
+    found = check(submission.checker, submission.layout, log, names)
     for complaint in found.complaints:
         more = f" (and {complaint.places - 1} like it)" if complaint.places > 1 else ""
         terminal.line(f"checker: {complaint.text}{more}")

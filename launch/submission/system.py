@@ -140,8 +140,8 @@ def read_system(path: Path, submitter: str, topology: Topology) -> dict[str, Any
         raise InputError(f"--system {path}: without {', '.join(missing)}")
     for name in fields:
         if not isinstance(found[name], str):
-            said = json.dumps(found[name])
-            raise InputError(f'--system {path}: {name} is {said}, must be text ("...")')
+            given = json.dumps(found[name])
+            raise InputError(f'--system {path}: {name} is {given}, must be text ("...")')
     if empty := unfilled({name: found[name] for name in fields}):
         raise InputError(f"--system {path}: fill {', '.join(empty)}")
     for name in COUNTS:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from typing import Any
+
+import numpy as np
 
 import models
+from launch.outcome.record.run import Record
 from loadrun.scenarios import SCENARIOS
 
-INPUT_TYPE = "uint8"
-"""A sample in memory: raw pixels, whose normalisation is part of the first convolution."""
 TRANSFORMATIONS = {
     "int8": (
         "batch normalisation folded; int8 by post-training quantisation, weights per output channel"
@@ -22,61 +22,70 @@ TRANSFORMATIONS = {
 }
 
 
-def user_conf(record: dict[str, Any]) -> str:
+def user_conf(record: Record) -> str:
     """Return the settings that a person may choose, as LoadGen had them, in its format."""
-    model, scenario, settings = record["model"], record["scenario"], record["settings"]
-    target = SCENARIOS[scenario].target
-    benchmark = models.get(model).mlperf_name
-    values: dict[str, object] = {target.key: f"{settings[target.setting] * target.factor:.6g}"}
-    values["min_duration"] = settings["min_duration_ms"]
-    values["min_query_count"] = settings["min_query_count"]
-    if settings.get("server_coalesce_queries"):
+    measured, scenario = record.measured, SCENARIOS[record.options.scenario]
+    benchmark = models.benchmark(record.options.model).conf
+    values: dict[str, object] = {scenario.target.key: f"{measured.target(scenario):.6g}"}
+    values["min_duration"] = measured.needed("min_duration_ms")
+    values["min_query_count"] = measured.needed("min_query_count")
+    if measured.setting("server_coalesce_queries"):
         values["coalesce_queries"] = 1
-    return "".join(f"{benchmark}.{scenario}.{name} = {value}\n" for name, value in values.items())
+    return "".join(
+        f"{benchmark}.{scenario.name}.{name} = {value}\n" for name, value in values.items()
+    )
 
 
-def facts(record: dict[str, Any]) -> str:
+def facts(record: Record) -> str:
     """Return the JSON on weights and data types."""
-    precision, weights = record["precision"], record["weights"]
+    precision, weights = record.options.precision, record.assets.weights
     values = {
-        "input_data_types": INPUT_TYPE,
+        "input_data_types": ", ".join(_input_types(record)),
         "retraining": "No",
-        "starting_weights_filename": weights["name"] if weights else "none",
+        "starting_weights_filename": weights.name if weights else "none",
         "weight_data_types": precision,
         "weight_transformations": TRANSFORMATIONS[precision],
     }
     return json.dumps(values, indent=2) + "\n"
 
 
-def readme(records: dict[str, dict[str, Any]]) -> str:
-    """Return how a result was made: the commands, by what ran, and the plan."""
+def _input_types(record: Record) -> list[str]:
+    """The types of the networks' inputs: of pixels, raw ones, which the network normalises."""
+    task = models.get(record.options.model)
+    inputs = (field for part in task.parts for field in part.inputs)
+    return list(dict.fromkeys(np.dtype(field.dtype).name for field in inputs))
+
+
+def readme(records: dict[str, Record]) -> str:
+    """Return how a result came about: the commands, by what ran, and the plan."""
     first = next(iter(records.values()))
+    options = first.options
     lines = [
-        f"# {models.get(first['model']).title}, {first['scenario']}",
+        f"# {models.title(options.model)}, {options.scenario}",
         "",
-        f"loadrun {first['versions'].get('loadrun', '')}: "
-        f"{len(first['plan']['instances'])} instances, batch size {first['batch_size']}, engine"
-        f" {first['engine']}, {first['precision']}.",
+        f"loadrun {first.versions.get('loadrun', '')}: "
+        f"{len(first.plan.instances)} instances, batch size {options.batch_size}, engine"
+        f" {options.engine}, {options.precision}.",
         "",
         "| run | command |",
         "|---|---|",
     ]
     for name, record in records.items():
-        lines.append(f"| {name} | `{shlex.join(record['command'])}` |")
+        lines.append(f"| {name} | `{shlex.join(record.command)}` |")
     lines += ["", "| instance | processors | memory node |", "|---:|---|---:|"]
-    for instance in first["plan"]["instances"]:
-        processors = " ".join(map(str, instance["processors"]))
-        lines.append(f"| {instance['index']} | {processors} | {instance['memory_node']} |")
+    for instance in first.plan.instances:
+        processors = " ".join(map(str, instance.processors))
+        lines.append(f"| {instance.index} | {processors} | {instance.memory_node} |")
     return "\n".join([*lines, ""])
 
 
-def code(record: dict[str, Any]) -> str:
+def code(record: Record) -> str:
     """Return what ran and how it is had."""
     packages = "".join(
-        f"| {name} | {version} |\n" for name, version in sorted(record["versions"].items())
+        f"| {name} | {version} |\n" for name, version in sorted(record.versions.items())
     )
     return (
-        f"# {models.get(record['model']).title} on loadrun\n\n"
+        f"# {models.title(record.options.model)} on loadrun\n\n"
         "LoadGen runs in one process; the network runs in instances of its own, each bound to its\n"
         "processors, with samples and answers in shared memory. `loadrun submit` made this tree;\n"
         "the commands of each result stand beside its measurements.\n\n"
@@ -84,7 +93,7 @@ def code(record: dict[str, Any]) -> str:
     )
 
 
-def calibration(written: str, system: str, records: list[dict[str, Any]]) -> str:
+def calibration(written: str, system: str, records: list[Record]) -> str:
     """Return how int8 ranges were found, by system and model, from what the runs used.
 
     `written` is the document so far, in which other systems have their sections.
@@ -92,25 +101,27 @@ def calibration(written: str, system: str, records: list[dict[str, Any]]) -> str
     heading = f"# Calibration for {system}\n"
     sections = [part for part in re.split("(?m)^(?=# Calibration for )", written) if part.strip()]
     others = [part.strip() for part in sections if not part.startswith(heading)]
-    models_told = {record["model"]: _calibration(record) for record in reversed(records)}
-    return "\n\n".join([*others, heading, *models_told.values()]).strip() + "\n"
+    by_model = {record.options.model: _calibration(record) for record in reversed(records)}
+    return "\n\n".join([*others, heading, *by_model.values()]).strip() + "\n"
 
 
-def _calibration(record: dict[str, Any]) -> str:
-    title = f"## {models.get(record['model']).title}\n\n"
-    weights, data = record["weights"], record["data"]
-    if record["precision"] != "int8":
-        return f"{title}None: the network runs in {record['precision']}."
-    name, sha256 = (weights["name"], weights["sha256"]) if weights else ("none", "")
+def _calibration(record: Record) -> str:
+    title = f"## {models.title(record.options.model)}\n\n"
+    items = models.get(record.options.model).items
+    assets, precision = record.assets, record.options.precision
+    if precision != "int8":
+        return f"{title}None: the network runs in {precision}."
+    weights, data = assets.weights, assets.data
+    name, sha256 = (weights.name, weights.sha256) if weights else ("none", "")
     return (
         f"{title}"
         f"- weights: {name}, SHA-256 {sha256}; not retrained\n"
-        f"- images: {record['calibration']}, preprocessed as those that are served"
-        f" ({data['name']})\n"
-        f"- compiled network: {record['artifact']}\n\n"
+        f"- {items}: {assets.calibration}, preprocessed as those that are served"
+        f" ({data.name if data else 'none'})\n"
+        f"- compiled network: {assets.artifact}\n\n"
         "Batch normalisation is folded into the convolutions. One pass of the fp32 network over\n"
-        "the images finds, per tensor, the range of activations that minimises the squared error\n"
-        "of their 8-bit values, and the covariance of the inputs of each layer. Weights are\n"
+        f"the {items} finds, per tensor, the range of activations that minimises the squared\n"
+        "error of their 8-bit values, and the covariance of the inputs of each layer. Weights are\n"
         "rounded to int8 with one scale per output channel; each rounding error is passed on to\n"
         "the weights still to be rounded, weighted by that covariance. Biases are corrected for\n"
         "the mean error that remains. Sums are int32; the first convolution takes the raw pixels,\n"

@@ -1,7 +1,7 @@
 """Assembles the tree of a submission from results: aside, then in its place.
 
 A tree holds the systems of one submitter, in one or both divisions, each written by a call of its
-own. A call replaces what is of its system and leaves everything else as it is.
+own. A call replaces the files of its system and leaves everything else as it is.
 """
 
 from __future__ import annotations
@@ -18,25 +18,23 @@ from base.text import printable
 from launch.compliance.folder import copy_logs, folder_of
 from launch.compliance.references import ACCURACY, PERFORMANCE, place
 from launch.options import RunOptions
+from launch.outcome.record.run import Record, load
 from launch.outcome.results import ACCURACY_LOG, OLD, RUN_JSON, read_json, replace_folder
-from launch.outcome.room import told
-from launch.submission import texts
+from launch.outcome.room import describe_error
+from launch.submission import rules, texts
 from launch.submission.accuracy_log import accuracy_text, truncate
 from launch.submission.layout import Layout
-from models.imagenet.dataset import VALIDATION_IMAGES
+from models.task import Task
 
 ASIDE = ".aside"
 ACCURACY_TEXT = "accuracy.txt"
 WARNING = "NOT_SUBMITTABLE-{division}-{system}.md"
 MAPPING = "model_mapping.json"
 """In the open division: which benchmark a model of another name stands for."""
-OPEN_BENCHMARK = "resnet"
-"""The checker's name of the image classification benchmark."""
+AGAIN = "the same command makes it again"
 
 
-def write_tree(
-    layout: Layout, system: dict[str, Any], results: list[RunOptions], tests: tuple[str, ...]
-) -> list[str]:
+def write_tree(layout: Layout, system: dict[str, Any], results: list[RunOptions]) -> list[str]:
     """Write the system's part of the tree below `layout.root`.
 
     `results` are the options of each model and scenario. Returns what speaks against submitting
@@ -46,11 +44,13 @@ def write_tree(
     aside = layout.root / f".{layout.division}-{layout.system}{ASIDE}"
     try:
         shutil.rmtree(aside, ignore_errors=True)
-        reasons = _write_draft(layout, aside, system, results, tests)
+        reasons = _write_draft(layout, aside, system, results)
         (layout.root / _warning(layout)).unlink(missing_ok=True)
         _take_place(aside, layout.root, layout.own)
     except OSError as error:
-        raise RunError(f"{told(error)} (--out chooses another place for the tree)") from None
+        raise RunError(
+            f"{describe_error(error)} (--out chooses another place for the tree)"
+        ) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return reasons
@@ -61,49 +61,51 @@ def _write_draft(
     aside: Path,
     system: dict[str, Any],
     results: list[RunOptions],
-    tests: tuple[str, ...],
 ) -> list[str]:
     draft = replace(layout, root=aside)
     _write(draft.description, json.dumps(system, indent=2) + "\n")
     reasons: dict[str, None] = {}
-    records: list[dict[str, Any]] = []
+    records: list[Record] = []
     for options in results:
-        made = _write_result(draft, options, tests)
-        records += made.values()
-        for record in made.values():
-            audit = f"audit {record['audit']}"
-            found = [reason for reason in record["unofficial_reasons"] if reason != audit]
-            if draft.division == "closed":
+        filed = _write_result(draft, options)
+        records += filed.values()
+        for record in filed.values():
+            audit = f"audit {record.options.audit}"
+            found = [reason for reason in record.unofficial_reasons or () if reason != audit]
+            if draft.division == rules.CLOSED:
                 found += _misses(record)
             for reason in found:
                 reasons[f"{options.model} {options.scenario}: {reason}"] = None
     written = layout.calibration.read_text(encoding="utf-8") if layout.calibration.exists() else ""
     _write(draft.calibration, texts.calibration(written, layout.system, records))
-    if draft.division == "open":
+    if draft.division == rules.OPEN:
         names = read_json(layout.home / MAPPING) or {}
-        names |= {options.model: OPEN_BENCHMARK for options in results}
+        names |= {name: models.benchmark(name).checker_name for name in _models(results)}
         _write(draft.home / MAPPING, json.dumps(names, indent=2) + "\n")
     if reasons:
         _write(draft.root / _warning(draft), texts.warning(list(reasons)))
     return list(reasons)
 
 
+def _models(results: list[RunOptions]) -> list[str]:
+    return list(dict.fromkeys(options.model for options in results))
+
+
 def _warning(layout: Layout) -> str:
     return WARNING.format(division=layout.division, system=layout.system)
 
 
-def _misses(record: dict[str, Any]) -> list[str]:
+def _misses(record: Record) -> list[str]:
     """What the closed division asks of an accuracy run and this one has not."""
-    accuracy = record.get("accuracy")
+    accuracy = record.accuracy
     if accuracy is None:
         return []
-    if accuracy["total"] != VALIDATION_IMAGES:
-        return [f"accuracy over {accuracy['total']:,} of {VALIDATION_IMAGES:,} images"]
-    model = models.get(record["model"])
-    target = model.fp32_accuracy * model.quality_target
-    if accuracy["value"] >= target:
+    task, benchmark = models.get(record.options.model), models.benchmark(record.options.model)
+    if accuracy.total != benchmark.samples:
+        return [f"accuracy over {accuracy.total:,} of {benchmark.samples:,} {task.items}"]
+    if 100 * accuracy.value >= benchmark.target:
         return []
-    return [f"accuracy {100 * accuracy['value']:.3f}%, below {100 * target:.3f}%"]
+    return [f"{benchmark.metric} {100 * accuracy.value:.3f}%, below {benchmark.target:.3f}%"]
 
 
 def _take_place(aside: Path, root: Path, own: tuple[Path, ...]) -> None:
@@ -121,19 +123,19 @@ def _take_place(aside: Path, root: Path, own: tuple[Path, ...]) -> None:
             _take_place(source, target, own)
 
 
-def _write_result(
-    layout: Layout, options: RunOptions, tests: tuple[str, ...]
-) -> dict[str, dict[str, Any]]:
+def _write_result(layout: Layout, options: RunOptions) -> dict[str, Record]:
     """Write all of one model and scenario; returns the records of its runs."""
     model, scenario = options.model, options.scenario
+    task = models.get(model)
+    tests = rules.tests(layout.division, task.benchmark(model))
     audits = {test: replace(options, audit=test) for test in tests}
     places = {mode: place(options, mode) for mode in (PERFORMANCE, ACCURACY)}
     places |= {test: place(audit, PERFORMANCE) for test, audit in audits.items()}
-    records = {name: _record(where) for name, where in places.items()}
+    records = {name: load(where / RUN_JSON, AGAIN) for name, where in places.items()}
     home = layout.results(model, scenario)
     copy_logs(places[PERFORMANCE], home / "performance" / "run_1")
     copy_logs(places[ACCURACY], home / "accuracy")
-    _write_accuracy(places[ACCURACY] / ACCURACY_LOG, home / "accuracy", records[ACCURACY])
+    _write_accuracy(places[ACCURACY] / ACCURACY_LOG, home / "accuracy", records[ACCURACY], task)
     performance = records[PERFORMANCE]
     measurements = layout.measurements(model, scenario)
     _write(layout.facts(model, scenario), texts.facts(performance))
@@ -145,26 +147,21 @@ def _write_result(
         target = layout.compliance(model, scenario, test)
         shutil.copytree(source, target)
         if (source / "accuracy").is_dir():
-            _write_accuracy(source / "accuracy" / ACCURACY_LOG, target / "accuracy", None)
+            _write_accuracy(source / "accuracy" / ACCURACY_LOG, target / "accuracy", None, task)
     return records
 
 
-def _record(where: Path) -> dict[str, Any]:
-    record = read_json(where / RUN_JSON)
-    if record is None:
-        raise RunError(f"{where / RUN_JSON}: is no longer there")
-    return record
-
-
-def _write_accuracy(log: Path, target: Path, record: dict[str, Any] | None) -> None:
+def _write_accuracy(log: Path, target: Path, record: Record | None, task: Task) -> None:
     """Write the truncated log and accuracy.txt; a log of part of the answers has no accuracy."""
     sha256 = truncate(log, target / ACCURACY_LOG)
     measured = ""
     if record is not None:
-        if record.get("accuracy") is None:
-            why = record.get("labels_from") or "--labels"
-            raise RunError(f"{log.parent}: no accuracy, as the images have no labels ({why})")
-        measured = record["accuracy"]["text"]
+        if record.accuracy is None:
+            why = record.assets.labels_from or "--labels"
+            raise RunError(
+                f"{log.parent}: no accuracy, as the {task.items} have no {task.truths} ({why})"
+            )
+        measured = record.accuracy.text
     (target / ACCURACY_TEXT).write_text(accuracy_text(measured, sha256), encoding="utf-8")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 REMOVED = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "DNNL_", "ONEDNN_", "TORCH_")
 MAX_CPU_ISA = "ONEDNN_MAX_CPU_ISA"
 RECORDED = ("LD_", "GLIBC_TUNABLES", "MALLOC_", "MIMALLOC_", "TCMALLOC_", "PYTHON")
-"""Beginnings of names that children keep and that change how they run: run.json tells them."""
+"""Beginnings of names that children keep and that change how they run: run.json lists them."""
 PRELOAD = "LD_PRELOAD"
 PRELOAD_FILE = Path("/etc/ld.so.preload")
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]

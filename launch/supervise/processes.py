@@ -40,11 +40,11 @@ class Child:
 
     @property
     def seen_to_end(self) -> bool:
-        """Whether `ended` has told its end: from then on its process id may be another's."""
+        """Whether `ended` has reported its end: from then on its process id may be another's."""
         return self.process.returncode is not None
 
     def last_words(self) -> str:
-        """The last lines of its log, empty when it said nothing."""
+        """The last lines of its log, empty when it printed nothing."""
         return last_lines(self.log)
 
 

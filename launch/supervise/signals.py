@@ -16,7 +16,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def end_at_once() -> None:
-    """From now on an ending signal ends the process with exit code 130: nothing is made yet.
+    """From now on an ending signal ends the process with exit code 130: nothing is built yet.
 
     A KeyboardInterrupt would come out of whatever is being imported, and some libraries turn it
     into an error of their own, or into nothing. A signal that this process was started to ignore

@@ -37,7 +37,7 @@ class Silence:
         self.stops: list[tuple[float, float]] = []
 
     def look(self, now: float, heartbeat: int | None, batch_s: float | None) -> End | None:
-        """What is wrong with the process, STOPPED or SILENT; None while nothing is.
+        """The fault of the process, STOPPED or SILENT; None while there is none.
 
         `now` is in seconds. `heartbeat` changes with every sign of life; None is never one.
         `batch_s` is how long a full batch usually takes; None where the process does not serve, so

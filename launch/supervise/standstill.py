@@ -1,6 +1,6 @@
 """Tells a run that stood still (a paused container, a stopped session) from one that was busy.
 
-Ticks of two processes tell: loadrun's, which come late too while a long call keeps its other
+Ticks of two processes show it: loadrun's, which come late too while a long call keeps its other
 threads waiting, and launch's own, which come late too where only launch was stopped. What held up
 both at the same time held up the run; so did what was seen to stop loadrun alone.
 """

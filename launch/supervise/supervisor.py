@@ -26,7 +26,7 @@ from base.errors import InputError, InterruptedRunError, RunError
 from launch.machine.oom import OomKills
 from launch.machine.pinning import Binding, Pinning, read_binding
 from launch.outcome.poison import NamesOf, Poison, read_poison
-from launch.outcome.results import read_json
+from launch.outcome.reports import loadrun_report
 from launch.supervise.aside import Aside
 from launch.supervise.deaths import Cause, Death, End, end_of
 from launch.supervise.processes import (
@@ -42,6 +42,7 @@ from launch.supervise.signals import Signals
 from launch.supervise.stalls import Silence
 from launch.supervise.standstill import Span, Ticks
 from launch.supervise.tail import Tail
+from loadrun.capacity import longest_batch_s
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.reclaim import reclaim
 from shm.segment import SegmentMissing, ShmError
@@ -56,7 +57,7 @@ NOTED_STOP_S = 1.0
 LEAVE_S = 5.0
 """How long a process gets to leave by itself once the run is over."""
 PATIENCE_S = 2.0
-"""How long a process gets to leave when it is told to: loadrun, then the instances."""
+"""How long a process gets to leave when it is asked to: loadrun, then the instances."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Outcome:
 
 
 class Listener(Protocol):
-    """Who is told how the run goes."""
+    """Who follows how the run goes."""
 
     def attached(self, control: ControlBlock) -> None:
         """The run's control block is there; it is open as long as the supervisor runs."""
@@ -103,7 +104,7 @@ class Listener(Protocol):
     def notice(self, text: str) -> None:
         """Something happened that the user should know at once."""
 
-    def loadrun_says(self, line: str) -> None:
+    def loadrun_printed(self, line: str) -> None:
         """The loadrun process printed `line`."""
 
 
@@ -125,10 +126,10 @@ class Supervisor:
 
     `loadrun` is the process that creates the segments of `run_id`; `instances` the commands of
     the netrun processes, none for a scenario that runs in one process. Logs go to `directory`.
-    `stall_limit_s` is how long a process may be stopped, `batch_size` what the rate of an instance
-    is measured with, `start_timeout_s` how long one that is restarted may take to be ready.
-    `report` is what loadrun writes, `names_of` tells the files of samples. This process stays on
-    `processors` meanwhile (none given: it may be anywhere).
+    `stall_limit_s` is how long a process may be stopped, `batch_cost` the most work of a batch and
+    `longest_cost` that of a sample, both in mean samples, `start_timeout_s` how long an instance
+    that is restarted may take to be ready. `report` is what loadrun writes, `names_of` names the
+    files of samples. This process stays on `processors` meanwhile (none given: it may be anywhere).
     """
 
     def __init__(
@@ -141,12 +142,13 @@ class Supervisor:
         pinning: Pinning,
         max_restarts: int,
         stall_limit_s: float,
-        batch_size: int,
+        batch_cost: float,
         start_timeout_s: float,
         listener: Listener,
         signals: Signals,
         report: Path,
         names_of: NamesOf,
+        longest_cost: float = 1.0,
         processors: Sequence[int] = (),
     ) -> None:
         self.outcome = Outcome()
@@ -159,7 +161,8 @@ class Supervisor:
         self._pinning = pinning
         self._max_restarts = max_restarts
         self._stall_limit_s = stall_limit_s
-        self._batch_size = batch_size
+        self._batch_cost = batch_cost
+        self._longest_cost = longest_cost
         self._start_timeout_s = start_timeout_s
         self._listener = listener
         self._signals = signals
@@ -262,23 +265,25 @@ class Supervisor:
         if code == 0:
             return True
         words = self._loadrun.last_words()
-        said = error_line(words)
+        error = error_line(words)
         if code == InputError.code:
-            raise InputError(said or "loadrun refused its configuration")
+            raise InputError(error or "loadrun refused its configuration")
         self.outcome.poison = read_poison(
-            read_json(self._report), self.outcome.deaths, self._names_of
+            loadrun_report(self._report), self.outcome.deaths, self._names_of
         )
         if self.outcome.poison is not None:
             raise RunError(str(self.outcome.poison))
         self._explain_from_instances()
-        told = f": {said}" if said else f"; its last lines:\n{words}" if words and code > 0 else ""
-        raise RunError(f"loadrun {describe_end(code)}{told}")
+        reason = (
+            f": {error}" if error else f"; its last lines:\n{words}" if words and code > 0 else ""
+        )
+        raise RunError(f"loadrun {describe_end(code)}{reason}")
 
     def _explain_from_instances(self) -> None:
         """An instance that ended badly is the cause when loadrun gave up because of it."""
         if RunState.RUNNING.name.lower() in self.outcome.phases_s:
             return
-        # The instance's end may be noticed a moment after loadrun's, which was told of it first.
+        # The instance's end may be noticed a moment after loadrun's, which noticed it first.
         wait_all([i.child for i in self._instances], self._signals, timeout_s=0.5)
         for instance in self._instances:
             code = instance.child.ended()
@@ -299,7 +304,7 @@ class Supervisor:
         if now < self._look_at:
             return
         self._look_at = now + WATCH_S
-        # loadrun has a thread that works whatever LoadGen does: only a stop tells.
+        # loadrun has a thread that works whatever LoadGen does: only a stop means something.
         verdict = self._loadrun_silence.look(now, None, None)
         if verdict is not None:
             raise RunError(f"loadrun {verdict}")
@@ -316,7 +321,7 @@ class Supervisor:
             heartbeat = record.heartbeat_ns
             ready = record.state == InstanceState.READY and record.pid == instance.child.pid
             if ready and self._state is RunState.RUNNING and record.rate > 0:
-                batch_s = self._batch_size / record.rate
+                batch_s = longest_batch_s(record.rate, self._batch_cost, self._longest_cost)
             elif self._state is RunState.RUNNING and not ready:
                 took_s = now - instance.started
                 if took_s > self._start_timeout_s:
@@ -422,11 +427,11 @@ class Supervisor:
 
     def _forward_output(self) -> None:
         for line in self._output.lines():
-            self._listener.loadrun_says(line)
+            self._listener.loadrun_printed(line)
 
     def _clean_up(self) -> None:
         children = [i.child for i in self._instances]
-        # loadrun first: it is the one that unlinks its segments, and it tells the instances.
+        # loadrun first: it is the one that unlinks its segments, and it stops the instances.
         end_all([self._loadrun], self._signals, patience_s=PATIENCE_S)
         end_all(children, self._signals, patience_s=PATIENCE_S)
         if self._control is not None:

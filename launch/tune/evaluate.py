@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import models
 from launch.options import RunOptions
+from launch.outcome.record.run import Record
 from launch.qps.search import search_peak
 from launch.supervise.signals import Signals
 from launch.trial import run_once, without_targets
@@ -21,13 +21,13 @@ LONG_GROWTH, LONG_PRECISION, LONG_MOST = 1.06, 0.03, 5
 
 
 class RunEvaluator:
-    """Runs a choice; `runs` counts the tests made."""
+    """Runs a choice; `runs` counts the tests."""
 
     def __init__(self, options: TuneOptions, directory: Path, signals: Signals) -> None:
         self._options = options
         self._directory = directory
         self._signals = signals
-        model = models.get(options.model).mlperf_name
+        model = models.benchmark(options.model).conf
         self._conf = without_targets(options.user_conf, model, options.scenario, directory)
         self._peaks: dict[Choice, float] = {}
         self.runs = 0
@@ -42,8 +42,8 @@ class RunEvaluator:
         if scenario.scheduled:
             return self._server(choice, long, goal)
         record = self._run(choice, options.long_s if long else options.short_s)
-        metric = record["result"]["metric"]
-        value = float(metric["value"]) if metric else 0.0
+        metric = record.result.metric if record.result else None
+        value = metric.value if metric else 0.0
         if scenario.at_once or value <= 0:
             return value
         return 1e3 / value
@@ -54,7 +54,7 @@ class RunEvaluator:
         start = self._peaks.get(choice) or max(self._peaks.values(), default=0.0)
         if not start:
             record = self._run(choice, seconds)
-            start = float(record["settings"][SERVER.target.setting])
+            start = record.measured.target(SERVER)
             known[start] = within_limit(record)
 
         def holds(qps: float, seconds: float) -> bool:
@@ -76,7 +76,7 @@ class RunEvaluator:
         self._peaks[choice] = peak.qps
         return peak.qps
 
-    def _run(self, choice: Choice, seconds: float, qps: float | None = None) -> dict[str, Any]:
+    def _run(self, choice: Choice, seconds: float, qps: float | None = None) -> Record:
         options = self._options
         words = RunOptions.asking(
             **choice.options(),
@@ -95,10 +95,6 @@ class RunEvaluator:
         return run_once(options.model, options.scenario, words, directory, self._signals)
 
 
-def within_limit(record: dict[str, Any]) -> bool:
-    """Whether the latency percentile that counts was within the limit.
-
-    A short test has too few queries for LoadGen's early stopping to call it VALID; the percentile
-    is there all the same.
-    """
-    return bool(record["result"]["fields"].get("result_perf_constraints_met"))
+def within_limit(record: Record) -> bool:
+    """Whether a test held its latency limit, VALID or not."""
+    return record.result is not None and record.result.within_limit

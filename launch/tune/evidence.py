@@ -11,13 +11,13 @@ from statistics import median
 SURE = 0.05
 """Largest probability with which noise alone may look like the difference that is claimed."""
 LEAST_REPEATS = 3
-"""Below 3 + 3 measurements, no difference can be told from noise at that probability."""
+"""Below 3 + 3 measurements, no difference can be distinguished from noise at that probability."""
 MOST_SPLITS = 20_000
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Repeated measurements of one choice, in the order they were made."""
+    """Repeated measurements of one choice, in the order they were taken."""
 
     values: tuple[float, ...]
 
@@ -66,12 +66,12 @@ def _normal(better: Sequence[float], worse: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Conclusion:
     """Which finalist won.
 
     `winner` is None where none beats the default beyond the noise. `gain` is the winner's median
     over the default's, less 1; `chance` the probability that noise alone looks like that. `ties`
-    are finalists that the measurements do not tell from the winner. `text` says it in words.
+    are finalists that the measurements do not separate from the winner. `text` says it in words.
     """
 
     winner: str | None
@@ -81,7 +81,7 @@ class Verdict:
     text: str
 
 
-def judge(finalists: dict[str, Summary], default: str) -> Verdict:
+def judge(finalists: dict[str, Summary], default: str) -> Conclusion:
     """Crown a winner among `finalists` (by name), of which `default` is one, or refuse to.
 
     All must have been measured in the same alternating rounds. With k challengers each is allowed
@@ -92,7 +92,7 @@ def judge(finalists: dict[str, Summary], default: str) -> Verdict:
     challengers = {n: s for n, s in finalists.items() if n != default}
     if not challengers:
         text = f"nothing that was measured comes near the default: {base}"
-        return Verdict(None, 0.0, 1.0, (), text)
+        return Conclusion(None, 0.0, 1.0, (), text)
     best = max(challengers, key=lambda name: challengers[name].median)
     found = challengers[best]
     gain = found.median / base.median - 1 if base.median else float("inf")
@@ -103,13 +103,13 @@ def judge(finalists: dict[str, Summary], default: str) -> Verdict:
             f"{repeats} repeats are too few to tell {best} from the default:"
             f" {found} against {base}; run again to add more"
         )
-        return Verdict(None, gain, p, (), text)
+        return Conclusion(None, gain, p, (), text)
     if gain <= 0 or p > allowed(len(challengers), repeats):
         text = (
             f"no winner: the best other choice, {best}, is within the noise of the default or below"
             f" it: {found} against {base} ({100 * gain:+.1f}%, chance {p:.2g})"
         )
-        return Verdict(None, gain, p, (), text)
+        return Conclusion(None, gain, p, (), text)
     ties = tuple(
         name
         for name, other in challengers.items()
@@ -119,7 +119,7 @@ def judge(finalists: dict[str, Summary], default: str) -> Verdict:
         f"{best}: {found} against the default's {base}:"
         f" {100 * gain:+.1f}%, by chance with probability {p:.2g}"
     )
-    return Verdict(best, gain, p, ties, text)
+    return Conclusion(best, gain, p, ties, text)
 
 
 def allowed(challengers: int, repeats: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import models
 from base.options import count, positive, whole
 from launch.options.declare import Options, nested, option, shared
 from launch.options.run import RunOptions
@@ -59,4 +60,4 @@ class TuneOptions(Options):
     @property
     def home(self) -> Path:
         """Where the study, the tables and the pictures stand."""
-        return self.results / "tune" / self.scenario.lower() / self.model.lower()
+        return self.results / "tune" / self.scenario.lower() / models.label(self.model).lower()

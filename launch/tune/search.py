@@ -39,7 +39,7 @@ class Evaluator(Protocol):
     """Measures a choice."""
 
     def measure(self, choice: Choice, *, long: bool, goal: float | None) -> float:
-        """Return what is to be made large, 0 where the choice cannot serve at all.
+        """Return the value to maximise, 0 where the choice cannot serve at all.
 
         Offline: samples/s; Server: the highest queries/s within the latency limit; SingleStream
         and MultiStream: queries/s at the percentile that counts (1 / latency). `goal` is what a
@@ -65,7 +65,7 @@ class Trial:
 
 
 class Search:
-    """A search in `space` that lives in `study`; `told` hears of every trial as it ends."""
+    """A search in `space` that lives in `study`; `report` is called with every trial as it ends."""
 
     def __init__(
         self,
@@ -74,14 +74,14 @@ class Search:
         evaluator: Evaluator,
         study: Study,
         clock: Callable[[], float],
-        told: Callable[[Trial], None] = lambda trial: None,
+        report: Callable[[Trial], None] = lambda trial: None,
     ) -> None:
         self._space = space
         self._default = default
         self._evaluator = evaluator
         self._study = study
         self._clock = clock
-        self._told = told
+        self._report = report
         self.measurements = 0
         self._reference: float | None = None
         self._check_at = CHECK_EVERY
@@ -195,7 +195,7 @@ class Search:
         for _ in range(ASKS):
             trial = self._study.ask()
             point = self._suggest(trial)
-            # The real trial is made when the point is measured.
+            # The real trial comes when the point is measured.
             self._study.tell(trial, state=TrialState.FAIL)
             if point not in seen:
                 return point
@@ -237,7 +237,7 @@ class Search:
             self._reference = max(self._reference or 0.0, short)
             trial.report(value, 1)
             study.tell(trial, value)
-        self._told(self.trials[-1])
+        self._report(self.trials[-1])
 
     def _goal(self) -> float | None:
         """What a short measurement has to reach, None before there is anything to compare with."""

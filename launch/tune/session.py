@@ -19,7 +19,7 @@ from launch.outcome.writable import try_file
 from launch.screen.terminal import Terminal
 from launch.supervise.signals import Signals
 from launch.tune.evaluate import RunEvaluator
-from launch.tune.evidence import LEAST_REPEATS, Summary, Verdict, judge
+from launch.tune.evidence import LEAST_REPEATS, Conclusion, Summary, judge
 from launch.tune.options import TuneOptions
 from launch.tune.picture import FILES, write_all
 from launch.tune.search import Search, Trial, open_study
@@ -149,23 +149,23 @@ class _Session:
             terminal.line(f"{len(search.trials)} trials are kept; run again to go on")
             raise
         confirmed = search.confirmed(finalists)
-        verdict = judge(confirmed, str(self._default)) if confirmed else None
-        self._write(search, verdict, evaluator.runs)
+        conclusion = judge(confirmed, str(self._default)) if confirmed else None
+        self._write(search, conclusion, evaluator.runs)
         terminal.table(trials_table(search.trials, self._unit))
         if all(trial.figure == 0 for trial in search.trials):
             terminal.line(
                 "no choice served within the latency limit at any rate that was tried: the machine"
                 f" is too slow or too busy for it ({self._other_limit()})"
             )
-        elif verdict is None:
+        elif conclusion is None:
             terminal.line(
                 "no choice beside the default, or no whole round of finalists, fitted the budget:"
                 " run again to go on"
             )
-        if verdict is None:
+        if conclusion is None:
             return ExitCode.OK
         terminal.table(finalists_table(confirmed, str(self._default), self._unit))
-        self._conclude(verdict, confirmed, finalists)
+        self._conclude(conclusion, confirmed, finalists)
         return ExitCode.OK
 
     def _other_limit(self) -> str:
@@ -198,19 +198,19 @@ class _Session:
         self._terminal.line(f"{line}  {trial.choice}  {word}".rstrip())
 
     def _conclude(
-        self, verdict: Verdict, confirmed: dict[str, Summary], finalists: list[Choice]
+        self, conclusion: Conclusion, confirmed: dict[str, Summary], finalists: list[Choice]
     ) -> None:
         options, terminal = self._options, self._terminal
         path = tuned_path(options.model, options.scenario, options.engine, options.precision)
-        if verdict.winner is None:
-            terminal.line(verdict.text)
+        if conclusion.winner is None:
+            terminal.line(conclusion.text)
             kept = f"; {path} of an earlier session stays" if path.exists() else ""
             terminal.line(f"nothing is written: the default stands{kept}")
             return
-        terminal.line(f"winner: {verdict.text}")
-        terminal.lines(f"  not told apart from it: {name}" for name in verdict.ties)
-        choice = next(c for c in finalists if str(c) == verdict.winner)
-        found = confirmed[verdict.winner]
+        terminal.line(f"winner: {conclusion.text}")
+        terminal.lines(f"  not told apart from it: {name}" for name in conclusion.ties)
+        choice = next(c for c in finalists if str(c) == conclusion.winner)
+        found = confirmed[conclusion.winner]
         tuned = Tuned(
             model=options.model,
             scenario=options.scenario,
@@ -223,13 +223,13 @@ class _Session:
             unit=self._unit,
             spread=found.spread,
             repeats=len(found.values),
-            gain=verdict.gain,
-            chance=verdict.chance,
+            gain=conclusion.gain,
+            chance=conclusion.chance,
             made=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         terminal.line(f"tuned configuration: {write_tuned(tuned)} (loadrun run uses it)")
 
-    def _write(self, search: Search, verdict: Verdict | None, runs: int) -> None:
+    def _write(self, search: Search, conclusion: Conclusion | None, runs: int) -> None:
         home, trials = self._options.home, search.trials
         confirmed = search.confirmed(search.finalists())
         write_text(home / "trials.csv", trials_csv(trials))
@@ -244,7 +244,7 @@ class _Session:
             "default": str(self._default),
             "finalists": {name: list(found.values) for name, found in confirmed.items()},
             "least_repeats": LEAST_REPEATS,
-            "verdict": asdict(verdict) if verdict else None,
+            "verdict": asdict(conclusion) if conclusion else None,
         }
         write_json(home / "tune.json", values)
         title, machine = f"{self._options.model} {self._options.scenario}", self._topology.name

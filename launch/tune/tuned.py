@@ -6,9 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import models
 from base.configs import Config
 from base.errors import ConfigError, InputError
 from base.files import write_text
+from base.text import slug
 from launch.build.cache import cache_directory
 from launch.machine.topology import Topology
 from launch.tune.space import Choice, Layout
@@ -60,8 +62,8 @@ def machine_key(topology: Topology) -> str:
 
 
 def tuned_path(model: str, scenario: str, engine: str, precision: str) -> Path:
-    """Where the tuned configuration stands."""
-    name = f"{model}.{scenario}.{engine}.{precision}.json".lower()
+    """Where the tuned configuration stands; benchmarks of one task share it."""
+    name = f"{slug(models.get(model).name)}.{scenario}.{engine}.{precision}.json".lower()
     return cache_directory() / "tuned" / name
 
 
@@ -96,6 +98,6 @@ def why_not(tuned: Tuned, topology: Topology, max_latency_ms: float | None) -> s
         return "it was made on another machine or for other processors"
     if SCENARIOS[tuned.scenario].limit is not None and tuned.max_latency_ms != max_latency_ms:
         limit = tuned.max_latency_ms
-        made = "the official limit" if limit is None else f"--max-latency {limit:g}"
-        return f"it was made for {made}"
+        condition = "the official limit" if limit is None else f"--max-latency {limit:g}"
+        return f"it was made for {condition}"
     return None

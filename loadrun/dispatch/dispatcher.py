@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from loadrun.dispatch.batching import Backlog, BatchRule
-from loadrun.dispatch.pending import Pending, Query, sorted_by_position
+from loadrun.dispatch.pending import CostedPending, Pending, Query, sorted_by_position
 from loadrun.dispatch.policies import Policy
 from loadrun.dispatch.suspects import Suspects
 from shm.control import Blame
@@ -36,9 +36,9 @@ class Sender(Protocol):
 Answered = tuple[int, list[int], int]
 """An answer: of which instance, to which response ids, and its time in the engine (ns)."""
 
-_Batch = tuple[list[int], list[int], list[int], int]
-"""Response ids, arena positions, when each arrived (ns; empty: not kept), and when they were sent
-to an idle instance (ns)."""
+_Batch = tuple[list[int], list[int], list[int], int, float]
+"""Response ids, arena positions, when each arrived (ns; empty: not kept), when they were sent to an
+idle instance (ns), and their work."""
 
 
 class Dispatcher:
@@ -47,6 +47,10 @@ class Dispatcher:
     `samples[i]` counts what instance i has answered, `sizes[i][n]` its batches of n samples,
     `busy_ns[i]` its time in the engine; `redispatched` the samples that a dead instance left behind
     and others were sent. `issued_ns` is when the latest query came.
+
+    `costs` holds the work of the sample at each arena position in parts of the mean, None where all
+    cost the same; it may be changed in place while nothing is outstanding. The rule was made for it
+    (`batch_cost`).
     """
 
     def __init__(
@@ -56,7 +60,10 @@ class Dispatcher:
         rule: BatchRule,
         sort_samples: bool = False,
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        costs: Sequence[float] | None = None,
     ) -> None:
+        if rule.costed == (costs is None):
+            raise ValueError("a rule counts work where there are costs, and only there")
         count = len(senders)
         self.samples = [0] * count
         self.sizes = [[0] * (rule.batch_size + 1) for _ in range(count)]
@@ -69,8 +76,14 @@ class Dispatcher:
         self._sort = sort_samples
         self._clock_ns = clock_ns
         self._backlog = Backlog(0, 0, 0, 0)
+        self._work_of: Callable[[list[int]], float] = len
         self._pending = Pending()
         self._late = Pending()  # what has given way
+        if costs is not None:
+            needs_ns = rule.needs_ns if rule.learns else None
+            self._pending = CostedPending(costs, rule.batch_size, needs_ns)
+            self._late = late = CostedPending(costs, rule.batch_size)
+            self._work_of = late.work
         self._held: list[deque[_Batch]] = [deque() for _ in range(count)]
         self._end_ns = [0] * count  # when the oldest of them is expected to be served
         self._ends: list[tuple[int, int]] = []  # a heap of these and their instances
@@ -143,11 +156,11 @@ class Dispatcher:
                 self.busy_ns[instance] += service_ns
                 if rule.learns:
                     around_ns = max(0, now_ns - batch[3] - service_ns) if batch[3] else None
-                    rule.served(samples, service_ns, around_ns)
+                    rule.served(batch[4], service_ns, around_ns)
                     if held:
                         self._foresee(instance, now_ns)
                     arrivals += batch[2]
-                policy.completed(instance, samples)
+                policy.completed(instance, batch[4])
                 if self._alone:
                     self._alone.discard(ids[0])
                     self._suspects.answered(batch[1])
@@ -227,7 +240,7 @@ class Dispatcher:
             now_ns = self._clock_ns()
             if pending.waiting:
                 before_ns = now_ns - rule.patience_ns(now_ns, policy.alive)
-                if pending.oldest_ns() < before_ns:
+                if pending.first_ns() < before_ns:
                     pending.move_older(before_ns, late)
         if self._again and not self._send_again(now_ns):
             return
@@ -248,19 +261,22 @@ class Dispatcher:
                 instance = policy.choose(depth)
                 if instance is None:
                     return
-            if late.waiting and queue is pending:
-                riders = min(rule.room(backlog) - size, late.waiting)
-                if riders > 0:
-                    pending.put_back(*late.take(riders))
-                    size += riders
             batch = queue.take(size)
+            if late.waiting and queue is pending:
+                room = rule.room(backlog) - self._work_of(batch[1])
+                if room > 0:
+                    ids, positions, arrivals = late.take_within(
+                        room, rule.batch_size - len(batch[0])
+                    )
+                    batch = ids + batch[0], positions + batch[1], arrivals + batch[2]
             if not self._senders[instance](batch[0], batch[1]):
                 # A full ring: the next answer or poll tries again.
                 queue.put_back(*batch)
                 return
+            work = self._work_of(batch[1])
             held = self._held[instance]
-            held.append((*batch, 0 if held else now_ns))
-            policy.sent(instance, size)
+            held.append((*batch, 0 if held else now_ns, work))
+            policy.sent(instance, work)
             if rule.learns and len(held) == 1:
                 self._foresee(instance, now_ns)
 
@@ -272,8 +288,9 @@ class Dispatcher:
             if instance is None or not self._senders[instance](*again[0][:2]):
                 return False
             held, batch = self._held[instance], again.popleft()
-            held.append((*batch, 0 if held else now_ns))
-            self._policy.sent(instance, len(batch[0]))
+            work = self._work_of(batch[1])
+            held.append((*batch, 0 if held else now_ns, work))
+            self._policy.sent(instance, work)
             if self._rule.learns and len(held) == 1:
                 self._foresee(instance, now_ns)
         return True
@@ -282,8 +299,8 @@ class Dispatcher:
         """Note when the batch that an instance begins now is expected to be served."""
         if not (self._rule.queues_behind and self._policy.foresees):
             return
-        samples = len(self._held[instance][0][0])
-        end_ns = self._end_ns[instance] = now_ns + int(self._rule.expected_ns(samples))
+        work = self._held[instance][0][4]
+        end_ns = self._end_ns[instance] = now_ns + int(self._rule.expected_ns(work))
         heapq.heappush(self._ends, (end_ns, instance))
         if len(self._ends) > 64 + 4 * len(self._held):
             # Entries that are out of date only go when they come to the top.

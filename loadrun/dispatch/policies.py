@@ -23,8 +23,9 @@ class UnknownPolicyError(ValueError):
 class Policy(ABC):
     """Chooses among instances 0 .. instances-1, each with at most `in_flight` batches.
 
-    `depth[i]` is the number of batches instance i holds, `idle` how many instances hold none,
-    `alive` how many there are. Instances start alive and idle.
+    `depth[i]` is the number of batches instance i holds, `load[i]` their work (samples, where all
+    cost the same), `idle` how many instances hold none, `alive` how many there are. Instances start
+    alive and idle.
     """
 
     name: ClassVar[str]
@@ -36,7 +37,7 @@ class Policy(ABC):
     def __init__(self, instances: int, in_flight: int) -> None:
         self.in_flight = in_flight
         self.depth = [0] * instances
-        self.load = [0] * instances
+        self.load: list[float] = [0] * instances
         self.idle = self.alive = instances
         self._present = [True] * instances
 
@@ -48,21 +49,22 @@ class Policy(ABC):
         changes until `sent`.
         """
 
-    def sent(self, instance: int, samples: int) -> None:
-        """Note that the chosen instance has been sent a batch of `samples`."""
+    def sent(self, instance: int, work: float) -> None:
+        """Note that the chosen instance has been sent a batch of that work."""
         depth = self.depth[instance]
         if depth == 0:
             self.idle -= 1
         self.depth[instance] = depth + 1
-        self.load[instance] += samples
+        self.load[instance] += work
         self._moved(instance)
 
-    def completed(self, instance: int, samples: int) -> None:
-        """Note that `instance` has answered a batch of `samples`."""
+    def completed(self, instance: int, work: float) -> None:
+        """Note that `instance` has answered a batch of that work."""
         depth = self.depth[instance] = self.depth[instance] - 1
-        self.load[instance] -= samples
+        self.load[instance] -= work
         if depth == 0:
             self.idle += 1
+            self.load[instance] = 0  # differences of fractions leave a rest
         self._moved(instance)
 
     def remove(self, instance: int) -> None:
@@ -145,7 +147,7 @@ class LocalBatchFirst(_Levels):
 
 
 class LeastLoaded(Policy):
-    """The instance that holds the fewest samples; ties go to the one unchanged for longest."""
+    """The instance that holds the least work; ties go to the one unchanged for longest."""
 
     name = "least_loaded"
 
@@ -153,7 +155,9 @@ class LeastLoaded(Policy):
         super().__init__(instances, in_flight)
         self._stamp = [0] * instances
         self._changes = 0
-        self._heap = [(0, 0, instance) for instance in range(instances)]
+        self._heap: list[tuple[float, int, int]] = [
+            (0, 0, instance) for instance in range(instances)
+        ]
         self._most = 64 + 4 * instances
 
     def _moved(self, instance: int) -> None:
@@ -187,9 +191,9 @@ class RoundRobin(Policy):
         super().__init__(instances, in_flight)
         self._turn = deque(range(instances))
 
-    def sent(self, instance: int, samples: int) -> None:
+    def sent(self, instance: int, work: float) -> None:
         """Note the batch and pass the turn on."""
-        super().sent(instance, samples)
+        super().sent(instance, work)
         self._turn.rotate(-1)
 
     def remove(self, instance: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,11 @@ def count(log: Path, answers: dict[int, int], labels: Sequence[int]) -> Accuracy
             f"{log}: sample {quoted(strangers[0])} has no label ({len(labels)} labels); "
             "the log and the label file do not belong together"
         )
+    return accuracy_of(answers, labels)
+
+
+def accuracy_of(answers: Mapping[int, int], labels: Sequence[int]) -> Accuracy:
+    """Return the accuracy of classes by sample index, each of which has a label."""
     return Accuracy(sum(labels[i] == found for i, found in answers.items()), len(answers))
 
 

@@ -1,19 +1,15 @@
 """Checksums of images, kept so that a data set is not read anew for every run.
 
 For each folder of images the cache holds an index: size, times and inode of every file that was
-read, with the SHA-256 of its bytes. A file whose four facts are the same has the same bytes; the
-time of the last change of the inode is among them, because a copy that keeps the time of the
-content (`cp -p`, `rsync -t`) changes that one alone.
+read (see base.unchanged), with the SHA-256 of its bytes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
-import stat
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,23 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from base.files import why_not_regular, written_aside
+from base.files import written_aside
 from base.text import FOREIGN
+from base.unchanged import Facts, facts_of, file_digest, settled
 from models.imagenet.dataset import DataSet
 from models.workers import Progress, silent
 
 VERSION = 1
 """Of the index; another one is read as if there were none."""
-SETTLED_NS = 2_000_000_000
-"""So long before it is read a file must have been left alone: the next change may come within the
-resolution of the file system's clock, at most 2 s (FAT), and would leave no trace in its times."""
 SILENT_S = 1.0
 """Reading that takes less is not worth a word."""
 UNREADABLE = bytes(32)
 """Instead of the checksum of a file that cannot be read: whoever decodes it says why."""
-
-Facts = tuple[int, int, int, int]
-"""Size, time of content and time of change in ns, inode."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +59,7 @@ def content_of(dataset: DataSet, cache_dir: Path, progress: Progress = silent) -
     index = _index_path(dataset.root, cache_dir)
     known = _read(index)
     names = [str(file).removeprefix(f"{dataset.root}/") for file in dataset.files]
-    facts = [_facts(file) for file in dataset.files]
+    facts = [facts_of(file) for file in dataset.files]
     # A file may be listed more than once.
     unknown = {
         name: file
@@ -79,15 +70,15 @@ def content_of(dataset: DataSet, cache_dir: Path, progress: Progress = silent) -
     digests = [
         found[name].digest if name in found else bytes.fromhex(known[name][1]) for name in names
     ]
-    settled = {
+    new = {
         name: (result.facts, result.digest.hex())
         for name, result in found.items()
         if result.facts is not None
     }
-    if settled:
+    if new:
         kept = {n: entry for n, entry in known.items() if (dataset.root / n).exists()}
         with contextlib.suppress(OSError):
-            _write(index, dataset.root, kept | settled)
+            _write(index, dataset.root, kept | new)
     return Content(digests)
 
 
@@ -95,14 +86,6 @@ def forget(dataset: DataSet, cache_dir: Path) -> None:
     """Have all images read anew the next time: their file system's times cannot be relied on."""
     with contextlib.suppress(OSError):
         _index_path(dataset.root, cache_dir).unlink(missing_ok=True)
-
-
-def file_digest(file: Path) -> bytes:
-    """Return the SHA-256 of a file's bytes. Raises OSError, also for what is no regular file."""
-    if trouble := why_not_regular(file):
-        raise OSError(errno.EINVAL, trouble, str(file))
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").digest()
 
 
 @dataclass(frozen=True)
@@ -136,7 +119,7 @@ def _patient(progress: Progress) -> Callable[[int, int], None]:
 
 
 def _read_one(file: Path) -> _Read:
-    before = _facts(file)
+    before = facts_of(file)
     if before is None:
         return _Read(UNREADABLE, None)
     now = time.time_ns()
@@ -144,19 +127,8 @@ def _read_one(file: Path) -> _Read:
         digest = file_digest(file)
     except OSError:
         return _Read(UNREADABLE, None)
-    unsettled = before[2] > now - SETTLED_NS or abs(now - before[1]) < SETTLED_NS
-    return _Read(digest, None if unsettled or _facts(file) != before else before)
-
-
-def _facts(file: Path) -> Facts | None:
-    """Return what tells two states of a file apart, None of what is no file that can be read."""
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    if not stat.S_ISREG(found.st_mode):
-        return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    vouch = settled(before, now) and facts_of(file) == before
+    return _Read(digest, before if vouch else None)
 
 
 def _index_path(root: Path, cache_dir: Path) -> Path:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.imagenet.classifier import Classifier
+from models.imagenet.dataset import VALIDATION_IMAGES
 from models.imagenet.preprocess import opencv_square
 from models.published import PublishedFile
 from models.sample import SampleFormat
+from models.task import Benchmark
 
 if TYPE_CHECKING:
     import torch
@@ -23,8 +25,23 @@ class _MobileNet(Classifier):
 MOBILENET = _MobileNet(
     name="mobilenet",
     title="MobileNet-v1 1.0 224",
-    mlperf_name="mobilenet",
     aliases=("mobilenet-v1", "mobilenetv1", "mobilenet-v1-1.0-224"),
+    benchmarks=(
+        # Of MLPerf Inference v0.5; later rounds have none.
+        Benchmark(
+            name="mobilenet",
+            conf="mobilenet",
+            metric="accuracy",
+            reference=71.676,
+            share=0.98,
+            scenarios=("SingleStream", "MultiStream", "Server", "Offline"),
+            samples=VALIDATION_IMAGES,
+            performance_samples=1024,
+            server_ms=10.0,
+            audits=("TEST01", "TEST04"),
+            official="resnet",
+        ),
+    ),
     sample=SampleFormat(
         height=224,
         width=224,
@@ -34,13 +51,9 @@ MOBILENET = _MobileNet(
         std=(127.5, 127.5, 127.5),
     ),
     classes=1001,
-    response_bytes=4,
-    fp32_accuracy=0.71676,
-    quality_target=0.98,
     preprocessing="mobilenet-2",
     label_offset=-1,
     square=opencv_square,
-    server_latency_ms=10.0,
     published=(
         PublishedFile(
             "mobilenet_v1_1.0_224.onnx",

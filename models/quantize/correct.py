@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.fx import GraphModule
 
-from models.program import Program
+from models.program import Convolution, Program
 from models.quantize.deploy import parameter
 from models.quantize.quantizer import CONVOLUTIONS, LINEARS, calls, layer_name
 
@@ -36,13 +36,23 @@ def correct_bias(
 ) -> Program:
     """`program` with the mean effect of weight rounding taken out of its biases."""
     constants = dict(program.constants)
+    groups = {o.layer: o.groups for o in program.operations if isinstance(o, Convolution)}
     for name, weight in exact.items():
         quantised = constants[f"{name}.weight"].astype(np.float32).reshape(weight.shape)
         scales = constants[f"{name}.scales"].reshape(-1, *[1] * (weight.ndim - 1))
         error = (quantised * scales - weight).reshape(*weight.shape[:2], -1).sum(-1)
-        mean = means[name]
-        # A depthwise channel has one input, its own; other layers weigh all inputs.
-        grouped = weight.shape[1] != len(mean)
-        shift = error[:, 0] * mean if grouped else error @ mean
+        shift = _weighed(error, means[name], groups.get(name, 1))
         constants[f"{name}.bias"] = constants[f"{name}.bias"] - shift.astype(np.float32)
     return replace(program, constants=constants)
+
+
+def _weighed(
+    error: NDArray[np.float32], mean: NDArray[np.float32], groups: int
+) -> NDArray[np.float32]:
+    """What errors (out, in / groups) of weights add to the outputs for mean inputs (in,)."""
+    if groups == 1:
+        shift: NDArray[np.float32] = error @ mean
+        return shift
+    # An output weighs the inputs of its group alone; a depthwise channel has one, its own.
+    grouped = error.reshape(groups, -1, error.shape[1]) * mean.reshape(groups, 1, -1)
+    return np.asarray(grouped.sum(-1), np.float32).reshape(-1)

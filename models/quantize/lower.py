@@ -9,8 +9,9 @@ result is reached.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,20 +21,43 @@ import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401
 from numpy.typing import NDArray
 from torch.fx import GraphModule, Node
 
-from models.program import Convolution, Linear, MaxPool, Operation, Program, Tensor
+from models.gated import Gated
+from models.program import Convolution, Linear, MaxPool, Operation, Program, Tensor, Upsample
 from models.quantize import quantizer as q
 from models.quantize.deploy import UnsupportedNetworkError, parameter
+
+if TYPE_CHECKING:
+    from models.task import Field
 
 decomposed = torch.ops.quantized_decomposed
 DTYPES = {torch.uint8: "u8", torch.int8: "s8"}
 
 
-def lower(graph: GraphModule, input_shape: tuple[int, int, int]) -> Program:
+def lower(
+    graph: GraphModule, input_shape: tuple[int, int, int], outputs: Sequence[Field] = ()
+) -> Program:
     """Lower a converted PT2E graph whose samples have `input_shape` (H, W, C).
 
-    Raises UnsupportedNetworkError at a node that no engine executes.
+    `outputs` are the fields of the graph's outputs, where any is `Gated`. Raises
+    UnsupportedNetworkError at a node that no engine executes.
     """
-    return _Lowering(graph, input_shape).run()
+    return _gated(_Lowering(graph, input_shape).run(), outputs)
+
+
+def _gated(program: Program, outputs: Sequence[Field]) -> Program:
+    """The program with uint8 steps for outputs of which only what exceeds a threshold matters."""
+    tensors = dict(program.tensors)
+    gated = set()
+    for name, output in zip(program.outputs, outputs, strict=bool(outputs)):
+        if isinstance(output, Gated):
+            shape = tensors[name].shape
+            tensors[name] = Tensor(shape, "u8", scale=output.step, offset=output.above)
+            gated.add(name)
+    operations = tuple(
+        replace(o, clamp=math.inf) if isinstance(o, Convolution) and o.output in gated else o
+        for o in program.operations
+    )
+    return replace(program, tensors=tensors, operations=operations)
 
 
 def quantised_weight(graph: GraphModule, node: Node) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,18 +78,23 @@ class _Lowering:
         self.tensors: dict[str, Tensor] = {}
         self.operations: list[Operation] = []
         self.constants: dict[str, NDArray[Any]] = {}
+        self.convolutions: dict[Node, dict[str, Any]] = {}  # node -> its fields, when emitted
+        self.uses: dict[str, int] = {}  # layer -> how many operations use its constants
         self.input = ""
 
     def run(self) -> Program:
-        output = ""
+        outputs: tuple[str, ...] = ("",)
         for node in self.graph.graph.nodes:
             if node.op == "placeholder":
                 self.input = node.name
             elif node.op == "output":
-                output = self._stored(_first_node(node.args))
+                outputs = tuple(self._stored(value) for value in _nodes(node.args))
             elif node.op == "call_function":
                 self._call(node)
-        return Program(self.input, output, self.tensors, tuple(self.operations), self.constants)
+        return Program(
+            *(self.input, outputs[0], self.tensors, tuple(self.operations), self.constants),
+            further=outputs[1:],
+        )
 
     def _call(self, node: Node) -> None:
         if q.calls(node, (decomposed.quantize_per_tensor.default,)):
@@ -82,14 +111,15 @@ class _Lowering:
                 raise UnsupportedNetworkError(f"{node.name}: no convolution absorbs this addition")
             self.pending[node] = {**self.pending.pop(conv), "residual": self._stored(other)}
         elif q.calls(node, q.CLAMPS):
-            source = node.args[0]
-            if not isinstance(source, Node) or source not in self.pending:
-                raise UnsupportedNetworkError(f"{node.name}: an activation without a convolution")
-            self.pending[node] = {**self.pending.pop(source), "clamp": _upper_bound(node)}
+            self.pending[node] = {**self._activated(node), "clamp": _upper_bound(node)}
         elif q.calls(node, q.MAX_POOLS):
             self.pending[node] = self._max_pool(node)
         elif q.calls(node, q.AVERAGE_POOLS):
             self.pending[node] = self._average_pool(node)
+        elif q.calls(node, q.UPSAMPLES):
+            self.pending[node] = self._upsample(node)
+        elif q.calls(node, q.PERMUTES):
+            self._map_output(node)
         elif q.calls(node, (*q.SHAPES, *q.PADS)):
             source = node.args[0]
             if isinstance(source, Node) and source in self.pending:
@@ -126,9 +156,47 @@ class _Lowering:
     def _emit(
         self, node: Node, kind: type[Operation], fields: dict[str, Any], shape: tuple[int, ...]
     ) -> None:
+        layer = fields["name"]
+        if kind is Convolution:
+            self.convolutions[_convolution_of(node)] = fields
+            self.uses[layer] = self.uses.get(layer, 0) + 1
+            if self.uses[layer] > 1:
+                fields = {**fields, "name": f"{layer}@{self.uses[layer]}", "shares": layer}
         self.tensors[node.name] = Tensor(shape, "f32")
         self.operations.append(kind(output=node.name, **fields))
         self.stored[node] = node.name
+
+    def _activated(self, node: Node) -> dict[str, Any]:
+        """The operation that an activation belongs to.
+
+        Where the value before the activation is read elsewhere, too, its convolution is computed
+        once more, from the same constants.
+        """
+        source = node.args[0]
+        if isinstance(source, Node) and source in self.pending:
+            return self.pending.pop(source)
+        again = self.convolutions.get(_origin(source))
+        if again is None or "clamp" in again or "residual" in again:
+            raise UnsupportedNetworkError(f"{node.name}: an activation without a convolution")
+        return {**again, "type": Convolution}
+
+    def _map_output(self, node: Node) -> None:
+        """A convolution of float32 results, channels last: an output."""
+        source, order = node.args[0], node.args[1]
+        fields = self.pending.pop(source, None) if isinstance(source, Node) else None
+        if (
+            fields is None
+            or fields["type"] is not Convolution
+            or "clamp" in fields
+            or order != [0, 2, 3, 1]
+            or not q.is_head(node)
+        ):
+            raise UnsupportedNetworkError(
+                f"{node.name}: only convolutions may be outputs, with their channels last"
+            )
+        assert isinstance(source, Node)
+        del fields["type"]
+        self._emit(node, Convolution, fields, _sample_shape(source))
 
     def _layer(self, node: Node) -> str:
         """Stores the constants of a convolution or linear node; returns the layer's name."""
@@ -199,6 +267,15 @@ class _Lowering:
             "padding": (vertical, vertical + below, horizontal, horizontal + right),
         }
 
+    def _upsample(self, node: Node) -> dict[str, Any]:
+        source = self._stored(node.args[0])
+        height, width = self.tensors[source].shape[:2]
+        wide, high = _sample_shape(node)[1], _sample_shape(node)[0]
+        factor = high // height
+        if (high, wide) != (factor * height, factor * width):
+            raise UnsupportedNetworkError(f"{node.name}: {height} x {width} to {high} x {wide}")
+        return {"type": Upsample, "name": node.name, "source": source, "factor": factor}
+
     def _average_pool(self, node: Node) -> dict[str, Any]:
         everywhere = (
             q.pair(node.args[1]) == (1, 1)
@@ -263,8 +340,20 @@ def _upper_bound(node: Node) -> float:
     return float(high)
 
 
-def _first_node(value: Any) -> Node:
-    while isinstance(value, (tuple, list)):
-        value = value[0]
+def _nodes(value: Any) -> list[Node]:
+    if isinstance(value, (tuple, list)):
+        return [node for each in value for node in _nodes(each)]
     assert isinstance(value, Node)
-    return value
+    return [value]
+
+
+def _convolution_of(node: Node) -> Node:
+    """The convolution whose result is quantised, or an output, at `node`."""
+    while not q.calls(node, q.CONVOLUTIONS + q.AVERAGE_POOLS):
+        if q.calls(node, q.ADDITIONS):
+            found = q.fused_add(node)
+            assert found is not None
+            node = found[0]
+        else:
+            node = node.all_input_nodes[0]
+    return node

@@ -46,10 +46,12 @@ CLAMPS = RELUS + RELU6S + HARDTANHS
 MAX_POOLS = (aten.max_pool2d.default,)
 AVERAGE_POOLS = (aten.adaptive_avg_pool2d.default, aten.mean.dim)
 SHAPES = (aten.flatten.using_ints, aten.view.default, aten.reshape.default)
+PERMUTES = (aten.permute.default,)
+UPSAMPLES = (aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default)
 PADS = (aten.pad.default, aten.constant_pad_nd.default)
 # input, weight, bias, stride, padding, dilation, groups
 CONVOLUTION_DEFAULTS = (None, None, None, [1, 1], [0, 0], [1, 1], 1)
-PASS_THROUGH = MAX_POOLS + SHAPES + PADS
+PASS_THROUGH = MAX_POOLS + UPSAMPLES + SHAPES + PADS
 
 PIXELS = FixedQParamsQuantizationSpec(
     dtype=torch.uint8,
@@ -130,7 +132,7 @@ def fused_add(node: Node) -> tuple[Node, Node] | None:
 def is_head(node: Node) -> bool:
     """Whether `node`'s value is the network's output, at most reshaped: it stays float32."""
     users = list(node.users)
-    while len(users) == 1 and calls(users[0], SHAPES):
+    while len(users) == 1 and calls(users[0], SHAPES + PERMUTES):
         users = list(users[0].users)
     return len(users) == 1 and users[0].op == "output"
 

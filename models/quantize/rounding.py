@@ -32,11 +32,14 @@ def round_weights(exact: Tensor, covariance: Tensor | None) -> tuple[Tensor, Ten
     """Quantise `exact`, float32 (out, in / groups, ...), symmetrically per output channel.
 
     `covariance`, float32 (n, n), is that of the n inputs of one output, in the order of a flattened
-    weight. Without it, weights are rounded to the nearest integer; this is for grouped layers,
-    whose kernels add no pairs in 16 bits. Returns int8 weights and float32 (out,) scales.
+    weight; float32 (groups, n, n) are those of each group of a grouped layer. Without it, weights
+    are rounded to the nearest integer, within the bound of pairs unless an output has but one input
+    channel. Returns int8 weights and float32 (out,) scales.
     """
     matrix = exact.reshape(len(exact), -1).float()
     scales = matrix.abs().amax(1) / LARGEST
+    if covariance is None and exact.shape[1] > 1:
+        covariance = torch.zeros(matrix.shape[1], matrix.shape[1])  # an error is nobody's to mend
     if covariance is None:
         scales.clamp_(min=SMALLEST_SCALE)
         stored = torch.round(matrix / scales[:, None]).clamp(-LARGEST, LARGEST)
@@ -45,7 +48,8 @@ def round_weights(exact: Tensor, covariance: Tensor | None) -> tuple[Tensor, Ten
         distance = matrix.shape[1] // exact.shape[1]
         sums = _pair_sums(exact.float())
         scales = torch.maximum(scales, sums / PAIR).clamp_(min=SMALLEST_SCALE)
-        stored = _feed_back(matrix / scales[:, None], covariance, distance)
+        feeding = feed_back if covariance.dim() == 2 else _feed_back_in_groups
+        stored = feeding(matrix / scales[:, None], covariance, distance)
     return stored.to(torch.int8).reshape(exact.shape), scales
 
 
@@ -56,10 +60,11 @@ def _pair_sums(weight: Tensor) -> Tensor:
     return sums.abs().reshape(len(weight), -1).amax(1) if pairs else torch.zeros(len(weight))
 
 
-def _feed_back(target: Tensor, covariance: Tensor, distance: int) -> Tensor:
+def feed_back(target: Tensor, covariance: Tensor, distance: int | None) -> Tensor:
     """Round the columns of `target` (out, n) in turn; those to come make up for the error.
 
-    Column k belongs to input channel k // `distance`.
+    `covariance` (n, n) is that of the inputs that columns meet. Columns `distance` apart are pairs
+    whose sum is bounded; None where no kernel adds them in 16 bits.
     """
     rest = target.t().contiguous()  # a column each row: what is read and written lies together
     stored = torch.zeros_like(rest)
@@ -70,7 +75,7 @@ def _feed_back(target: Tensor, covariance: Tensor, distance: int) -> Tensor:
         errors = torch.zeros_like(block)
         for i, k in enumerate(range(begin, end)):
             column = torch.round(block[i]).clamp_(-LARGEST, LARGEST)
-            if k // distance % 2:
+            if distance is not None and k // distance % 2:
                 other = stored[k - distance]
                 column = torch.maximum(torch.minimum(column, PAIR - other), -PAIR - other)
             stored[k] = column
@@ -78,6 +83,23 @@ def _feed_back(target: Tensor, covariance: Tensor, distance: int) -> Tensor:
             block[i + 1 :].addr_(factor[k, k + 1 : end], error, alpha=-1)
         rest[end:].addmm_(factor[begin:end, end:].t(), errors, alpha=-1)
     return stored.t()
+
+
+def _feed_back_in_groups(target: Tensor, covariances: Tensor, distance: int) -> Tensor:
+    """The same for the rows of `target` (out, n) that belong to each of several covariances."""
+    groups = len(covariances)
+    rest = target.unflatten(0, (groups, -1)).transpose(1, 2).contiguous()  # groups, n, out
+    stored = torch.zeros_like(rest)
+    factors = torch.stack([_inverse_factor(covariance) for covariance in covariances])
+    for k in range(rest.shape[1]):
+        column = torch.round(rest[:, k]).clamp_(-LARGEST, LARGEST)
+        if k // distance % 2:
+            other = stored[:, k - distance]
+            column = torch.maximum(torch.minimum(column, PAIR - other), -PAIR - other)
+        stored[:, k] = column
+        error = (rest[:, k] - column) / factors[:, k, k, None]
+        rest[:, k + 1 :] -= factors[:, k, k + 1 :, None] * error[:, None]
+    return stored.transpose(1, 2).flatten(0, 1)
 
 
 def _inverse_factor(covariance: Tensor) -> Tensor:

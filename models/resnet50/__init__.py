@@ -2,34 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.imagenet.area import opencv_area_square
 from models.imagenet.classifier import Classifier
+from models.imagenet.dataset import VALIDATION_IMAGES
 from models.imagenet.preprocess import torchvision_square
 from models.published import PublishedFile
 from models.sample import SampleFormat
+from models.task import Benchmark
 
 if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _ResNet50(Classifier):
-    same_pooling: bool = field(default=False, kw_only=True)
+    same_pooling: bool = False
 
     def network(self) -> torch.nn.Module:
         from models.resnet50.network import ResNet50
 
         return ResNet50(self.classes, self.same_pooling).eval()
 
+    def fitting(self, weights: Path) -> Classifier:
+        """The variant for TensorFlow's weights, where they are those. Raises WeightsError."""
+        from models.weights.origin import origin_of
+
+        return RESNET50_TF if origin_of(weights) == "tf" else RESNET50
+
 
 RESNET50 = _ResNet50(
     name="resnet50",
     title="ResNet-50 v1.5",
-    mlperf_name="resnet50",
     aliases=("resnet", "resnet-50", "resnet50-v1.5", "resnet50-v1-5", "resnet50v1.5"),
+    benchmarks=(
+        Benchmark(
+            name="resnet50",
+            conf="resnet50",
+            metric="accuracy",
+            # As the rules and the submission checker round it; the reference's own is 76.456%.
+            reference=76.46,
+            share=0.99,
+            scenarios=("SingleStream", "MultiStream", "Server", "Offline"),
+            samples=VALIDATION_IMAGES,
+            performance_samples=1024,
+            server_ms=15.0,
+            audits=("TEST01", "TEST04"),
+            edge="v6.1",
+            datacenter="v5.0",
+            official="resnet",
+        ),
+    ),
     sample=SampleFormat(
         height=224,
         width=224,
@@ -39,14 +65,9 @@ RESNET50 = _ResNet50(
         std=(0.229 * 255, 0.224 * 255, 0.225 * 255),
     ),
     classes=1000,
-    response_bytes=4,
-    # As the rules and the submission checker round it; the reference's own is 76.456%.
-    fp32_accuracy=0.7646,
-    quality_target=0.99,
     preprocessing="resnet50-2",
     label_offset=0,
     square=torchvision_square,
-    server_latency_ms=15.0,
     published=(
         # Checksums of Zenodo's files: MLCommons' script get-ml-model-resnet50. torchvision's names
         # hold the first digits of SHA-256.
@@ -80,6 +101,7 @@ RESNET50 = _ResNet50(
 RESNET50_TF = replace(
     RESNET50,
     name="resnet50-tf",
+    origin="TensorFlow's (1001 outputs)",
     aliases=(),
     sample=replace(
         RESNET50.sample,

@@ -8,15 +8,16 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from base.errors import InputError
 from base.files import folder_written_aside, locked, reserve, write_text, written_aside
-from models.imagenet.classifier import Classifier
-from models.imagenet.content import Content, content_of, file_digest
+from base.unchanged import file_digest, sha256_of
+from models.imagenet.content import Content, content_of
 from models.imagenet.dataset import DataSet, image_folder
-from models.model import Model
+from models.sample import Pixels, SampleFormat
 from models.synthetic import images
 from models.workers import Progress, for_each_chunk, silent
 
@@ -34,6 +35,28 @@ FIT_COST = 8
 _log = logging.getLogger(__name__)
 
 
+class Fitted(Protocol):
+    """What a classifier's weights are fitted by."""
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+
+    @property
+    def sample(self) -> SampleFormat:
+        """What a preprocessed image looks like."""
+
+    @property
+    def label_offset(self) -> int:
+        """From an output to its class."""
+
+    def preprocess(self, path: Path) -> Pixels:
+        """Return the sample of an image file."""
+
+    def network(self) -> Any:
+        """Return the untrained network."""
+
+
 @dataclass(frozen=True)
 class SyntheticAssets:
     """What stands in for real weights and images."""
@@ -46,14 +69,14 @@ class SyntheticAssets:
     """Other images of the same classes."""
 
 
-def build(model: Model, cache_dir: Path, progress: Progress = silent) -> SyntheticAssets:
+def build(model: Fitted, cache_dir: Path, progress: Progress = silent) -> SyntheticAssets:
     """Return the model's synthetic assets, made first unless the cache holds them.
 
     The images are the same for all models. `progress` counts units of work, and only while there
     is any. Several processes may build at once: one does, the others wait for it. Raises
     InputError for a model that has no synthetic default.
     """
-    if not isinstance(model, Classifier) or model.name not in FITTED_ON:
+    if model.name not in FITTED_ON:
         raise InputError(f"{model.name} has no synthetic default: give weights and images")
     folder = cache_dir / "synthetic" / str(VERSION)
     weights = folder / f"{model.name}.pth"
@@ -118,7 +141,7 @@ def _checksum(sets: Sequence[tuple[DataSet, Content]]) -> str:
 def is_fitted(weights: Path) -> bool:
     """Whether a weights file is there, and is what was fitted."""
     try:
-        return file_digest(weights).hex() == _beside(weights).read_text(encoding="utf-8")
+        return sha256_of(weights) == _beside(weights).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return False
 
@@ -143,7 +166,7 @@ def _draw(folder: Path, progress: Progress) -> None:
     for_each_chunk(images.write, drawings, progress)
 
 
-def _fit(model: Classifier, fit_on: DataSet, target: Path, step: Callable[[int], None]) -> None:
+def _fit(model: Fitted, fit_on: DataSet, target: Path, step: Callable[[int], None]) -> None:
     """Fit the model's weights on labelled images and write them."""
     import torch
 

@@ -1,4 +1,4 @@
-"""What kind of file weights come in, told by its first bytes and not by its name."""
+"""What kind of file weights come in, by its first bytes and not by its name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from models.errors import WeightsError
 
 
 class Kind(Enum):
-    """The kinds that are read; what is none of them is tried as a PyTorch file."""
+    """The kinds that are read; any other file is tried as a PyTorch file."""
 
     TORCH = "PyTorch"
     SAFETENSORS = "safetensors"

@@ -27,14 +27,17 @@ def load_into(network: torch.nn.Module, path: Path, sample: SampleFormat) -> tor
 
         graph = read_graph(path)
         state = weights_for(network, graph)
-        _fill(network, state, path)
+        fill(network, state, path)
         compare(network, graph, sample)
+        # It holds all weights once more.
+        read_graph.forget()
     else:
-        _fill(network, read_state(path, kind, network.state_dict()), path)
+        fill(network, read_state(path, kind, network.state_dict()), path)
     return network.eval()
 
 
-def _fill(network: torch.nn.Module, given: dict[str, torch.Tensor], path: Path) -> None:
+def fill(network: torch.nn.Module, given: dict[str, torch.Tensor], path: Path) -> None:
+    """Fill the network with tensors by its own names. Raises WeightsError: what differs."""
     own = network.state_dict()
     differences = {
         "missing": [k for k in own if k not in given and not is_counter(k)],
@@ -45,9 +48,9 @@ def _fill(network: torch.nn.Module, given: dict[str, torch.Tensor], path: Path) 
             if key in given and given[key].shape != tensor.shape
         ],
     }
-    told = [f"{what}: {_first_three(keys)}" for what, keys in differences.items() if keys]
-    if told:
-        raise WeightsError(f"{path}: does not fit {type(network).__name__} ({'; '.join(told)})")
+    problems = [f"{what}: {_first_three(keys)}" for what, keys in differences.items() if keys]
+    if problems:
+        raise WeightsError(f"{path}: does not fit {type(network).__name__} ({'; '.join(problems)})")
     strange = [k for k, v in given.items() if v.is_meta or v.is_quantized or not _is_dense(v)]
     if strange:
         raise WeightsError(f"{path}: not plain tensors of numbers: {_first_three(strange)}")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from base.unchanged import OncePerFile
 from models.errors import WeightsError
 
 Array = NDArray[Any]
@@ -74,8 +75,7 @@ class Graph:
             raise WeightsError(f"{self.path}: {node.op_type} {name}: {error}") from None
 
 
-def read_graph(path: Path) -> Graph:
-    """Parse an ONNX file. Raises WeightsError where it is none or reaches outside itself."""
+def _read(path: Path) -> Graph:
     try:
         import onnx
         from google.protobuf.message import DecodeError
@@ -91,6 +91,10 @@ def read_graph(path: Path) -> Graph:
         raise WeightsError(f"{path}: an ONNX file without a network")
     _refuse_what_reaches_outside(path, proto)
     return Graph(path, proto)
+
+
+read_graph = OncePerFile(_read)
+"""Parse an ONNX file. Raises WeightsError where it is none or reaches outside itself."""
 
 
 def _refuse_what_reaches_outside(path: Path, proto: Any) -> None:

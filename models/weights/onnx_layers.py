@@ -41,7 +41,7 @@ THROUGH = frozenset(
 
 
 @dataclass(frozen=True)
-class Layer:
+class OnnxLayer:
     """A convolution or product with what scales and shifts its result, per output channel."""
 
     name: str
@@ -71,19 +71,19 @@ class Images:
     name: str
 
 
-Found = Layer | Sum | Images
+Found = OnnxLayer | Sum | Images
 
 
-def head(graph: Graph) -> Layer:
+def head(graph: Graph) -> OnnxLayer:
     """Return the layer that makes the logits. Raises WeightsError."""
     ends = [found(graph, output) for output in graph.outputs]
-    if not ends or not isinstance(ends[0], Layer) or len({end.name for end in ends}) != 1:
+    if not ends or not isinstance(ends[0], OnnxLayer) or len({end.name for end in ends}) != 1:
         raise WeightsError(f"{graph.path}: its outputs do not come from one classifier")
     return ends[0]
 
 
 def found(graph: Graph, value: str) -> Found:
-    """Walk back from a value to a layer, an addition or the input, folding what is between."""
+    """Walk back from a value to a layer, an addition or the input, folding all between."""
     scale: Array = np.ones(1)
     shift: Array = np.zeros(1)
     name = value
@@ -138,7 +138,7 @@ def found(graph: Graph, value: str) -> Found:
             )
 
 
-def _layer(graph: Graph, node: Any, name: str, scale: Any, shift: Any) -> Layer:
+def _layer(graph: Graph, node: Any, name: str, scale: Any, shift: Any) -> OnnxLayer:
     attributes = graph.attributes(node)
     at, weight = next(
         ((i, w) for i in (1, 0) if (w := graph.constant(node.input[i])) is not None), (1, None)
@@ -170,7 +170,7 @@ def _layer(graph: Graph, node: Any, name: str, scale: Any, shift: Any) -> Layer:
         shifts = np.broadcast_to(np.asarray(shift + scale * bias, np.float64), outputs)
     except ValueError:
         raise WeightsError(f"{graph.path}: scale or bias of {name} is not per channel") from None
-    return Layer(name, node.input[1 - at], weight, scales, shifts, stride, groups)
+    return OnnxLayer(name, node.input[1 - at], weight, scales, shifts, stride, groups)
 
 
 def _vector(graph: Graph, name: str) -> Array:

@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from models.errors import WeightsError
 from models.weights.onnx_file import Array, Graph
-from models.weights.onnx_layers import Found, Images, Layer, Sum, found, head
+from models.weights.onnx_layers import Found, Images, OnnxLayer, Sum, found, head
 
 
 class _Difference(Exception):  # noqa: N818 - caught here, where another way may fit
@@ -49,7 +49,7 @@ class _Matching:
     def __init__(self, traced: fx.GraphModule, graph: Graph) -> None:
         self.modules = dict(traced.named_modules())
         self.graph = graph
-        self.layers: dict[str, Layer] = {}
+        self.layers: dict[str, OnnxLayer] = {}
         self.norms: dict[str, str] = {}
 
     def match(self, node: Any, value: str) -> None:
@@ -71,7 +71,7 @@ class _Matching:
                 raise self._difference(f"{theirs.name} for {target}")
             return
         module: Any = self.modules[target]
-        if not isinstance(theirs, Layer):
+        if not isinstance(theirs, OnnxLayer):
             raise self._difference(f"missing: {target}; at its place is {theirs.name}")
         wanted = list(module.weight.shape)
         given = list(theirs.weight.shape[: len(wanted)])
@@ -127,7 +127,7 @@ class _Matching:
 
 
 def _state_of(
-    traced: fx.GraphModule, target: str, norm: str | None, layer: Layer
+    traced: fx.GraphModule, target: str, norm: str | None, layer: OnnxLayer
 ) -> dict[str, torch.Tensor]:
     """Give a module, and the batch norm behind it, the numbers of a layer."""
     module: Any = traced.get_submodule(target)

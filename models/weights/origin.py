@@ -14,7 +14,7 @@ CLASSES: dict[int, Origin] = {1000: "torchvision", 1001: "tf"}
 
 
 def origin_of(path: Path) -> Origin:
-    """Return the origin of an ImageNet classifier's weights: ONNX is told by its classes.
+    """Return the origin of an ImageNet classifier's weights: ONNX is recognised by its classes.
 
     State dictionaries have torchvision's names and are torchvision's. Imports no torch. Raises
     WeightsError.

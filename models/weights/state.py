@@ -11,6 +11,7 @@ import torch
 
 from models.errors import WeightsError
 from models.weights.kind import Kind
+from models.weights.script import is_script, read_script
 from models.weights.unpickle import StandIn, load, whole_network
 
 WRAPPERS = (
@@ -39,7 +40,7 @@ class _Found:
 
     @property
     def rank(self) -> tuple[int, bool]:
-        """Less for what is the network itself, and not a moving average or a teacher of it."""
+        """Less for the network itself than for a moving average or a teacher of it."""
         place = (
             WRAPPERS.index(self.at[-1]) if self.at and self.at[-1] in WRAPPERS else len(WRAPPERS)
         )
@@ -54,7 +55,7 @@ class _Found:
 def read_state(path: Path, kind: Kind, names: Collection[str]) -> State:
     """Return the tensors of a file by the network's `names` for them. Raises WeightsError.
 
-    What wrappers put in front of the names is removed, and what is beside the network left out. A
+    Prefixes that wrappers put in front of the names are removed, other tensors left out. A
     file in which the network's names are not all there gives its tensors as they are called.
     """
     states = {(): _safetensors(path)} if kind is Kind.SAFETENSORS else dict(_torch(path))
@@ -111,6 +112,8 @@ def _without_prefix(state: State) -> State:
 
 
 def _torch(path: Path) -> Iterable[tuple[tuple[str, ...], State]]:
+    if is_script(path):
+        return [((), read_script(path))]
     held = load(path)
     if isinstance(held, StandIn) and held.is_network:
         raise whole_network(path, held, None)

@@ -1,4 +1,4 @@
-"""PyTorch files of training scripts: tensors beside objects of any kind, none of which is made.
+"""PyTorch files of training scripts: tensors beside objects of any kind, none of which is created.
 
 torch.load's safe mode reads tensors and plain Python and refuses the rest. Here, what it refuses
 is replaced by an empty stand-in, so that a checkpoint with the script's options, schedulers or
@@ -22,12 +22,14 @@ MOST = 500
 """Names of objects in one file; no script has so many."""
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How files began before torch wrote zip archives."""
-# What torch says: of a file that is not safe as a whole, and in it of an object that it does not
-# know, that it never takes, and that is filled like a list or a dictionary and was no such thing.
 UNSAFE = "Weights only load failed"
+"""torch's error for a file that is not safe as a whole."""
 REFUSED = re.compile(r"GLOBAL (\S+) was not an allowed global")
+"""torch's error for an object that it does not know."""
 BLOCKED = re.compile(r"GLOBAL (\S+) whose module \S+ is blocked")
+"""torch's error for an object that it never takes."""
 FILLED = re.compile(r"Can only (append|extend|SETITEM).* but got <class '.*\.stand_in_(\d+)'>")
+"""torch's error for an object that is filled like a list or a dictionary and is neither."""
 
 
 class StandIn:
@@ -74,9 +76,6 @@ def load(path: Path) -> Any:
     Raises WeightsError where it cannot be read so, with the line that extracts the weights where
     one would.
     """
-    if _is_script(path):
-        weights = f"torch.jit.load({str(path)!r}).state_dict()"
-        raise WeightsError(f"{path}: a TorchScript archive, not its weights; {_extract(weights)}")
     kinds: dict[str, type[StandIn]] = {}
     while True:
         try:
@@ -154,11 +153,3 @@ def _extract(weights: str, before: str = "") -> str:
 def _is_torch(path: Path) -> bool:
     with path.open("rb") as file:
         return zipfile.is_zipfile(file) or (file.seek(0) == 0 and file.read(15) == LEGACY)
-
-
-def _is_script(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-        return False

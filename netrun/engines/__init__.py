@@ -1,26 +1,25 @@
-"""Engines: what executes a batch.
+"""Engines: what compiles and runs the parts of a task.
 
-An engine is made from a configuration, prepared once, and then asked for the answers to batches of
-samples of the arena. `create.create` makes one; nothing of an engine is imported here.
+Each engine is one file or folder of this package. It states what it is in `ENGINE`, says whether it
+can be used here (`check`), builds artifacts (`build`) and loads them (`load`); `registry` finds it
+by name. Importing it costs nothing: what needs a library imports it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-ENGINES = ("onednn", "pytorch", "null", "sim")
-PRECISIONS = ("int8", "bf16", "fp32")
-# What an engine can execute; the first engine with a precision is that precision's default.
-SUPPORTED = {
-    "onednn": ("int8",),
-    "pytorch": ("int8", "bf16", "fp32"),
-    "null": PRECISIONS,
-    "sim": PRECISIONS,
+ENGINES: Mapping[str, str] = {
+    "onednn": "netrun.engines.onednn",
+    "pytorch": "netrun.engines.pytorch",
+    "openvino": "netrun.engines.openvino",
+    "onnxruntime": "netrun.engines.onnxruntime",
+    "null": "netrun.engines.null",
+    "sim": "netrun.engines.sim",
 }
+"""Name and module of each. The first one that executes a precision is its default."""
+PRECISIONS = ("int8", "bf16", "fp32")
 
 
 class EngineError(Exception):
@@ -35,16 +34,3 @@ class Answer(NamedTuple):
 
     payload: Any
     lengths: Sequence[int] | int
-
-
-class Engine(Protocol):
-    """Executes batches; used by one thread at a time."""
-
-    def prepare(self) -> None:
-        """Do everything that the first batch would otherwise pay for."""
-
-    def infer(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> Answer:
-        """Answer the samples at `positions` of the arena `samples`, uint8 (slots, H, W, C)."""
-
-    def describe(self) -> dict[str, Any]:
-        """What the run's record says of the engine: versions, kernels."""

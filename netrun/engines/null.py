@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from netrun.engines import Answer
+from netrun.engines import PRECISIONS
+from netrun.engines.engine import EngineFacts
+
+if TYPE_CHECKING:
+    from models.task import Answers, Batch
+    from netrun.engines.engine import EngineSpec
+    from netrun.engines.order import Order
+
+ENGINE = EngineFacts("answers at once", PRECISIONS, computes=False)
+ANSWER_BYTES = 4
+
+
+def check() -> None:
+    """It can be used anywhere."""
+
+
+def build(order: Order) -> Path | None:
+    """Nothing is needed."""
+    return None
+
+
+def load(spec: EngineSpec) -> NullEngine:
+    """The engine."""
+    return NullEngine(spec.batch_size)
 
 
 class NullEngine:
     """Answers every sample with the int32 0."""
 
     def __init__(self, batch_size: int) -> None:
-        self._answers = [bytes(4 * count) for count in range(batch_size + 1)]
+        self._answers = [np.zeros((n, ANSWER_BYTES), np.uint8) for n in range(batch_size + 1)]
 
-    def prepare(self) -> None:
-        """Nothing to prepare."""
-
-    def infer(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> Answer:
+    def answer(self, batch: Batch) -> Answers:
         """Answer without looking at the samples."""
-        return Answer(self._answers[len(positions)], 4)
+        return self._answers[len(batch.positions)]
 
     def describe(self) -> dict[str, Any]:
         """Nothing to tell."""

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from netrun.engines import Answer
+from netrun.engines import PRECISIONS
+from netrun.engines.engine import EngineFacts
 from netrun.engines.null import NullEngine
 
 if TYPE_CHECKING:
+    from models.task import Answers, Batch
     from netrun.config import SimulatedService
+    from netrun.engines.engine import EngineSpec
+    from netrun.engines.order import Order
+
+ENGINE = EngineFacts("waits a modelled time", PRECISIONS, computes=False)
+
+
+def check() -> None:
+    """It can be used anywhere."""
+
+
+def build(order: Order) -> Path | None:
+    """Nothing is needed."""
+    return None
+
+
+def load(spec: EngineSpec) -> SimulatedEngine:
+    """The engine; its model of time is the specification's `service`."""
+    return SimulatedEngine(spec.batch_size, spec.service, spec.seed)
 
 
 class SimulatedEngine:
@@ -27,23 +44,24 @@ class SimulatedEngine:
         self._random = random.Random(seed)
         self._late_s = 0.0
 
-    def prepare(self) -> None:
-        """Nothing to prepare."""
-
-    def service_s(self, batch: int) -> float:
-        """A service time for `batch` samples, in seconds."""
-        mean = self._service.mean_ms(batch) / 1e3
+    def service_s(self, work: float, longest: float = 1.0) -> float:
+        """A service time for a batch of that work and largest cost, in seconds."""
+        mean = self._service.mean_ms(work, longest) / 1e3
         return max(0.0, mean * self._random.gauss(1.0, self._service.jitter))
 
-    def infer(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> Answer:
+    def answer(self, batch: Batch) -> Answers:
         """Wait, then answer."""
+        costs = batch.costs
+        self._wait(sum(costs), max(costs))
+        return self._null.answer(batch)
+
+    def _wait(self, work: float, longest: float) -> None:
         # The kernel wakes a sleeper late, by more than the jitter where processors are few.
-        asked_s = max(0.0, self.service_s(len(positions)) - self._late_s)
+        asked_s = max(0.0, self.service_s(work, longest) - self._late_s)
         start = time.monotonic()
         time.sleep(asked_s)
         late_s = time.monotonic() - start - asked_s
         self._late_s += (late_s - self._late_s) / 16
-        return self._null.infer(samples, positions)
 
     def describe(self) -> dict[str, Any]:
         """The service model."""

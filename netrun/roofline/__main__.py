@@ -11,23 +11,22 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from base.checked import written
 from base.errors import ExitCode
 from base.files import write_text
 from base.parent import die_with_parent
 from models import artifact
 from models.program import Program
+from models.samples import Prepared
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.pack import KIND
 from netrun.roofline.bandwidth import Bandwidth
 from netrun.roofline.config import RooflineConfig
 from netrun.roofline.layers import Passes, touched_bytes, useful_macs
+from netrun.roofline.measurement import Layer, Limits, Measurement
 from netrun.roofline.peak import probes
 
 ROUND_S = 1.0
@@ -36,8 +35,8 @@ LEAST_PASSES = 3
 """Passes of a round at least, however long one takes."""
 
 
-def measure(config: RooflineConfig, progress: Callable[[float, float], None]) -> dict[str, Any]:
-    """The machine's limits and every layer's work and time, as JSON values.
+def measure(config: RooflineConfig, progress: Callable[[float, float], None]) -> Measurement:
+    """The machine's limits and every layer's work and time.
 
     Raises artifact.ArtifactError for an artifact that does not fit, dnn.OneDNNError where the
     library cannot be used.
@@ -45,7 +44,8 @@ def measure(config: RooflineConfig, progress: Callable[[float, float], None]) ->
     threads = len(config.processors)
     compiled = artifact.read(Path(config.artifact), KIND)
     executor = Executor(compiled, config.batch_size, threads)
-    passes = Passes(executor, np.load(config.samples, mmap_mode="r"))
+    samples = Prepared.open(Path(config.samples))
+    passes = Passes(executor, samples.column(samples.fields[0].name))
     bandwidth = Bandwidth(config.processors)
     read, copy = 0.0, 0.0
     tries = probes(threads)
@@ -62,38 +62,40 @@ def measure(config: RooflineConfig, progress: Callable[[float, float], None]) ->
             passes.measure()
         rounds += 1
     rates = sorted((probe.rate() for probe in tries), key=lambda rate: -rate.macs_per_s)
-    return {
-        "library": dnn.load().version,
-        "rounds": rounds,
-        "passes": len(passes),
-        "probes": [asdict(rate) for rate in rates],
-        "read_bytes_per_s": read,
-        "copy_bytes_per_s": copy,
-        "array_bytes": bandwidth.bytes,
-        "whole_s": passes.whole_ns() / 1e9,
-        "macs_with_padding": sum(executor.program.macs().values()),
-        "layers": _layers(executor, passes),
-    }
+    return Measurement(
+        library=dnn.load().version,
+        limits=Limits(
+            rounds=rounds,
+            passes=len(passes),
+            probes=tuple(rates),
+            read_bytes_per_s=read,
+            copy_bytes_per_s=copy,
+            array_bytes=bandwidth.bytes,
+            macs_with_padding=sum(executor.program.macs().values()),
+        ),
+        whole_s=passes.whole_ns() / 1e9,
+        layers=_layers(executor, passes),
+    )
 
 
-def _layers(executor: Executor, passes: Passes) -> list[dict[str, Any]]:
+def _layers(executor: Executor, passes: Passes) -> tuple[Layer, ...]:
     program, batch = executor.program, executor.batch_size
-    return [
-        {
-            "name": kernel.operation.name,
-            "source": _shape(program, kernel.operation.source),
-            "output": _shape(program, kernel.operation.output),
-            "kernel": kernel.implementation,
-            "macs": useful_macs(program, kernel.operation) * batch,
-            "bytes": touched_bytes(program, kernel.operation, batch),
-            "seconds": float(ns) / 1e9,
-        }
+    return tuple(
+        Layer(
+            name=kernel.operation.name,
+            source=_shape(program, kernel.operation.source),
+            output=_shape(program, kernel.operation.output),
+            kernel=kernel.implementation,
+            macs=useful_macs(program, kernel.operation) * batch,
+            bytes=touched_bytes(program, kernel.operation, batch),
+            seconds=float(ns) / 1e9,
+        )
         for kernel, ns in zip(executor.kernels(), passes.kernels_ns(), strict=True)
-    ]
+    )
 
 
-def _shape(program: Program, name: str) -> list[int]:
-    return list(program.tensors[name].shape)
+def _shape(program: Program, name: str) -> tuple[int, ...]:
+    return tuple(program.tensors[name].shape)
 
 
 def main(arguments: list[str]) -> int:
@@ -109,7 +111,7 @@ def main(arguments: list[str]) -> int:
     except (artifact.ArtifactError, dnn.OneDNNError) as error:
         print(f"error: {error}", flush=True)
         return ExitCode.FAILED
-    write_text(Path(config.result), json.dumps(result))
+    write_text(Path(config.result), json.dumps(written(result)))
     return ExitCode.OK
 
 

@@ -22,10 +22,10 @@ def useful_macs(program: Program, operation: Operation) -> int:
     `Program.macs` counts padding as well, as is usual where networks are compared.
     """
     if isinstance(operation, Linear):
-        return int(program.constants[f"{operation.name}.weight"].size)
+        return int(program.constants[f"{operation.layer}.weight"].size)
     if not isinstance(operation, Convolution):
         return 0
-    out_channels, in_channels = program.constants[f"{operation.name}.weight"].shape[:2]
+    out_channels, in_channels = program.constants[f"{operation.layer}.weight"].shape[:2]
     rows, columns = (sum(map(len, axis)) for axis in _windows(program, operation))
     return int(out_channels) * int(in_channels) * rows * columns
 
@@ -35,7 +35,7 @@ def _windows(program: Program, operation: Convolution | MaxPool) -> list[list[ra
     if isinstance(operation, MaxPool):
         kernel: tuple[int, ...] = operation.kernel
     else:
-        kernel = program.constants[f"{operation.name}.weight"].shape[2:]
+        kernel = program.constants[f"{operation.layer}.weight"].shape[2:]
     source, output = program.tensors[operation.source], program.tensors[operation.output]
     axes = []
     for axis in (0, 1):
@@ -54,7 +54,7 @@ def touched_bytes(program: Program, operation: Operation, batch: int) -> int:
     """
     source = program.tensors[operation.source]
     elements = int(np.prod(source.shape))
-    if not isinstance(operation, Linear):
+    if isinstance(operation, (Convolution, MaxPool)):
         rows, columns = (len(set().union(*axis)) for axis in _windows(program, operation))
         elements = rows * columns * source.shape[-1]
     moved = elements * source.numpy_dtype.itemsize
@@ -65,7 +65,7 @@ def touched_bytes(program: Program, operation: Operation, batch: int) -> int:
     moved += sum(int(np.prod(t.shape)) * t.numpy_dtype.itemsize for t in tensors)
     moved *= batch
     if isinstance(operation, (Convolution, Linear)):
-        weight = program.constants[f"{operation.name}.weight"]
+        weight = program.constants[f"{operation.layer}.weight"]
         moved += int(weight.size) + 2 * 4 * int(weight.shape[0])
     return moved
 

@@ -7,7 +7,6 @@ compiled and run as any program is. One sample goes to each core, or 256 rows of
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from netrun.engines.onednn.compiler import packed
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.stages import cut
 from netrun.roofline.layers import Passes, useful_macs
+from netrun.roofline.measurement import Rate
 
 ROWS = 256
 REPEATS = 7
@@ -33,15 +33,6 @@ CONVOLUTIONS = (
     (1, 28, 256, 256),
 )
 MATRICES = ((512, 256), (1024, 256))
-
-
-@dataclass(frozen=True)
-class Rate:
-    """What a probe reached: `macs_per_s` is the best of its rounds."""
-
-    name: str
-    kernel: str
-    macs_per_s: float
 
 
 class Probe:

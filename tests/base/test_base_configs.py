@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,17 @@ class SampleConfig(Config):
     processors: list[int] | None = None
     times: Times = field(default_factory=lambda: Times(1.0))
     whole: bool = True
+    later: Times | None = None
+    more: list[Times] = field(default_factory=list)
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
-CONFIG = SampleConfig("a", 2, [0, 3], Times(0.5, (1.0, 2.0)))
+CONFIG = SampleConfig(
+    *("a", 2, [0, 3], Times(0.5, (1.0, 2.0))),
+    later=Times(2.0),
+    more=[Times(3.0), Times(4.0, (5.0,))],
+    words={"labels": "/labels.txt"},
+)
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -39,7 +48,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         ({"cuont": 1}, "unknown key 'cuont' (nearest: count)"),
         ({"zzzz": 1}, "unknown key 'zzzz'"),
@@ -52,19 +61,28 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         ({"times": {"first_ms": None}}, "times.first_ms is None; expected float"),
         ({"times": {"first_ms": 1, "more": []}}, "unknown key 'times.more' (nearest: more_ms)"),
         ({"times": {"first_ms": 1, "more_ms": [True]}}, "times.more_ms is [True]"),
+        ({"later": 3}, "later must be an object"),
+        ({"later": {"first_ms": "1"}}, "later.first_ms is '1'; expected float"),
+        ({"more": 3}, "more is 3; expected list["),
+        ({"more": [{"first_ms": 1}, 3]}, "more[1] must be an object"),
+        ({"more": [{"first_ms": 1, "last": 3}]}, "unknown key 'more[0].last'"),
+        ({"words": []}, "words is []; expected "),
+        ({"words": {"labels": 3}}, "words is {'labels': 3}; expected "),
     ],
 )
-def test_a_wrong_key_or_value_is_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+def test_a_wrong_key_or_value_is_named(
+    tmp_path: Path, change: dict[str, Any], expected: str
+) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**json.loads(CONFIG.to_json()), **change}))
     with pytest.raises(ConfigError) as caught:
         SampleConfig.load(path)
-    assert str(caught.value).startswith(f"{path}: {said}")
+    assert str(caught.value).startswith(f"{path}: {expected}")
     assert caught.value.code is ExitCode.USAGE
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         (b"{", "not JSON, so not a sample configuration"),
         (b"[]", "the configuration must be an object"),
@@ -73,12 +91,12 @@ def test_a_wrong_key_or_value_is_named(tmp_path: Path, change: dict[str, Any], s
         (b"[" * 100_000, "not JSON"),
     ],
 )
-def test_a_file_that_holds_none_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_file_that_holds_none_is_named(tmp_path: Path, content: bytes, expected: str) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         SampleConfig.load(path)
-    assert str(caught.value).startswith(f"{path}: {said}")
+    assert str(caught.value).startswith(f"{path}: {expected}")
     path.unlink()
     with pytest.raises(ConfigError, match=f"cannot read {path}: No such file"):
         SampleConfig.load(path)

@@ -16,6 +16,7 @@ PACKAGES = ("base", "launch", "loadrun", "models", "netrun", "shm")
 ELSEWHERE = {
     "launch/build/download.py": "what has arrived is kept before all is there",
     "launch/outcome/results.py": "directories",
+    "models/criteo/raw.py": "rows that an interrupted conversion goes on with",
     "launch/submission/tree.py": "what was written aside as a whole tree",
 }
 """Files that rename or fsync by themselves, and what."""
@@ -23,7 +24,7 @@ ELSEWHERE = {
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is asked of the system, in its order."""
+    """The calls to the system, in their order."""
     found: list[str] = []
     fsync, replace = os.fsync, Path.replace
 

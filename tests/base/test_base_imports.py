@@ -57,6 +57,12 @@ def test_every_package_has_its_place() -> None:
     assert packages - {"tests"} == ARROWS.keys()
 
 
+def test_a_folder_of_modules_is_a_package() -> None:
+    """Else an installation leaves it out, though everything runs in the repository."""
+    folders = {file.parent for name in ARROWS for file in (ROOT / name).rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
 def test_no_imports_go_in_a_circle(graph: Graph) -> None:
     assert len(graph) > 200
     assert circle(graph) == []

@@ -14,7 +14,7 @@ from base.files import locked, written_aside
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_without_locks_everyone_builds_and_is_told_once(
+def test_without_locks_everyone_builds_and_is_warned_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:
     def refuse(descriptor: int, operation: int) -> None:
@@ -27,11 +27,11 @@ def test_without_locks_everyone_builds_and_is_told_once(
                 aside.write_text(text)
             assert not alone
     assert (tmp_path / "built").read_text() == "second"
-    (said,) = caplog.messages
-    assert said.startswith(f"{tmp_path}: its file system has no locks ({os.strerror(number)})")
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{tmp_path}: its file system has no locks ({os.strerror(number)})")
 
 
-def test_what_no_file_system_without_locks_says_is_an_error(
+def test_another_failure_to_lock_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int, operation: int) -> None:

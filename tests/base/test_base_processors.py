@@ -1,4 +1,4 @@
-"""What is read of a processor, from files as the kernel writes them."""
+"""Facts of a processor, read from files as the kernel writes them."""
 
 from __future__ import annotations
 

@@ -8,8 +8,9 @@ import pytest
 
 from bench.parts.figures import Spread, show
 from bench.parts.idle import idle_share
-from bench.parts.run import Workload, run
+from bench.parts.run import SAMPLES, Workload, run
 from loadrun.config import Overrides
+from netrun.config import SimulatedService
 
 OVERRIDES = Overrides(min_duration_s=0.3, min_query_count=1, target_qps=300)
 
@@ -41,6 +42,29 @@ def test_one_process_stands_for_many_instances(scenario: str) -> None:
     longest_s = workload.sim.mean_ms(2) / 1e3
     assert 0.4 * longest_s < batch_s < 1.3 * longest_s, "modelled, whatever the machine does"
     assert set(Path("/dev/shm").glob("loadrun.bench*")) == before
+
+
+def test_modelled_instances_take_time_by_work() -> None:
+    workload = Workload(
+        "Offline",
+        engine="sim",
+        instances=3,
+        batch_size=8,
+        batch_cost=2.0,
+        costs=[(8.0, 1.0, 1.0, 2.0)[i % 4] for i in range(SAMPLES)],  # 8 are 2.67 mean ones
+        sim=SimulatedService(base_ms=0.0, sample_ms=1.0, jitter=0.0),
+        modelled=True,
+        overrides=OVERRIDES,
+    )
+    outcome = run(workload)
+    served = outcome.report["instances"]
+    samples = sum(instance["samples"] for instance in served)
+    # LoadGen draws in whole permutations or nearly: a sample takes 1 ms on average.
+    assert 0.7e-3 < sum(x["busy_s"] for x in served) / samples < 1.3e-3
+    assert outcome.report["measured_rate"] == pytest.approx(3 * 1000)
+    assert outcome.report["harness_efficiency"] == pytest.approx(outcome.rate / 3000)
+    most = max(int(size) for sizes in outcome.report["timeline"]["batch_sizes"] for size in sizes)
+    assert most > 2, "cheap samples go together"
 
 
 def test_the_bare_engine_answers_single_stream() -> None:

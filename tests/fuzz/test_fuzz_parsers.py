@@ -19,20 +19,27 @@ import numpy as np
 import pytest
 from mutants import mutants
 from PIL import Image
+from records import run_json
 
 from base.errors import ConfigError, InputError
+from launch.outcome.record.history import history_after
+from launch.report.page import run_page
+from launch.report.sources import build, load_run
 from loadrun.config import LoadrunConfig
 from loadrun.library import LibraryError, open_samples
 from loadrun.logs import LogError, parse_result
+from loadrun.report import as_text
 from loadrun.user_conf import UserConfError, parse_user_conf
 from loadrun.verdict import explain
 from models import artifact, program
 from models.imagenet.accuracy import accuracy
 from models.imagenet.labels import read_labels
 from models.imagenet.preprocess import decode, opencv_square, torchvision_square
+from models.samples import save
+from models.task import Field
 from netrun.config import NetrunConfig
 from shm import control
-from shm.arena import SampleArena
+from shm.arena import ArenaField, ArenaLayout, SampleArena
 from shm.control import ControlBlock
 from shm.reclaim import find_runs
 from shm.ring import RingGeometry, Rings
@@ -78,12 +85,6 @@ def _png(**options: Any) -> bytes:
     return file.getvalue()
 
 
-def _npy() -> bytes:
-    file = io.BytesIO()
-    np.save(file, np.zeros((4, 2, 2, 3), np.uint8))
-    return file.getvalue()
-
-
 def _loadrun_config() -> bytes:
     return (
         LoadrunConfig(
@@ -117,6 +118,12 @@ def _result(path: Path) -> None:
     explain(parse_result(path.parent))
 
 
+def _page(path: Path) -> None:
+    source = load_run(path)
+    build(source, run_page)
+    history_after(source.record)
+
+
 @dataclass(frozen=True)
 class Case:
     """A parser, an input that it takes, and the error with which it refuses others."""
@@ -135,7 +142,7 @@ CASES = [
     Case("mlperf_log_accuracy.json", ANSWERS, lambda p: accuracy(p, [0, 1, 2]), InputError),
     Case("loadrun.config.json", _loadrun_config(), LoadrunConfig.load, ConfigError),
     Case("netrun.config.json", _netrun_config(), NetrunConfig.load, ConfigError),
-    Case("samples.npy", _npy(), lambda p: open_samples(p, 4), LibraryError),
+    Case("run.json", as_text(run_json()).encode(), _page, InputError),
     Case("image.png", _png(format="png"), _squares, InputError, 40),
     Case("image.jpeg", _png(format="jpeg"), _squares, InputError, 40),
     Case("image.webp", _png(format="webp"), _squares, InputError, 40),
@@ -171,6 +178,33 @@ def refuses(case: Case, path: Path) -> bool:
     return False
 
 
+def test_prepared_samples_are_taken_or_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "samples"
+    fields = [Field("pixels", "|u1", (2, 2, 3)), Field("ids", "<i4", (None, 2))]
+    samples: list[dict[str, Any]] = [
+        {"pixels": np.zeros((2, 2, 3), np.uint8), "ids": np.zeros((i, 2), np.int32)}
+        for i in range(4)
+    ]
+    save(folder, fields, samples)
+    files = sorted(folder.iterdir())
+    assert len(files) == 5
+    for file in files:
+        good, refused = file.read_bytes(), 0
+        for mutant in mutants(good, MUTANTS):
+            file.write_bytes(mutant)
+            try:
+                for sample in open_samples(folder, 4):
+                    assert sample["ids"].shape[1] == 2
+            except LibraryError as error:
+                refused += 1
+                assert str(folder) in str(error)
+                assert "\n" not in str(error)
+                assert len(str(error)) < 1000
+        assert refused > 10
+        file.write_bytes(good)
+    open_samples(folder, 4)
+
+
 PROGRAM = program.Program(
     input="in",
     output="out",
@@ -199,12 +233,15 @@ def test_a_program_is_taken_or_refused(tmp_path: Path) -> None:
         refuses(case, path)
 
 
+ARENA = ArenaLayout(
+    4, (ArenaField("pixels", "|u1", (2, 2, 3)), ArenaField("ids", "<i4", (None,))), 640
+)
 SEGMENTS: dict[str, tuple[str, Callable[[str], Any], Callable[[str], Any]]] = {
     "control": ("control", lambda run: ControlBlock.create(run, 2), ControlBlock.attach),
     "rings": ("rings", lambda run: Rings.create(run, RingGeometry(2, 3, 4, 4)), Rings.attach),
     "arena": (
         "arena",
-        lambda run: SampleArena.create(run, 4, (2, 2, 3), np.uint8),
+        lambda run: SampleArena.create(run, ARENA),
         SampleArena.attach,
     ),
 }
@@ -215,14 +252,14 @@ def test_a_segment_is_attached_or_refused(name: str) -> None:
     part, create, attach = SEGMENTS[name]
     run_id = f"fuzz{secrets.token_hex(6)}"
     with create(run_id), Segment.attach(segment_name(run_id, part)) as segment:
-        head = bytes(segment.buf[:256])
+        head = bytes(segment.buf[:512])
         attach(run_id).close()
         for mutant in mutants(head, MUTANTS):
-            segment.buf[:256] = mutant[:256].ljust(256, b"\0")
+            segment.buf[:512] = mutant[:512].ljust(512, b"\0")
             try:
                 attach(run_id).close()
             except ShmError as error:
                 assert run_id in str(error)
             if part == control.PART:
                 find_runs()
-        segment.buf[:256] = head
+        segment.buf[:512] = head

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from artifacts import ensure_artifact
 from integration_run import SHARED_DATA, WEIGHTS, loadrun, real_data
 
-import models
 from models.artifact import read
-from netrun.build import ensure_artifact
+from models.imagenet.classifier import classifier
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.pack import KIND
 
@@ -83,7 +83,7 @@ def test_int8_is_about_as_accurate(
 def test_int8_outputs_follow_fp32(
     cache: Path, calibration: Path, model: str, largest: float
 ) -> None:
-    network = models.get(model)
+    network = classifier(model)
     weights = SHARED_DATA / "weights" / WEIGHTS[model]
     served = sorted((SHARED_DATA / "imagenet_val650").glob("*.JPEG"))[:48]
     chosen = sorted(calibration.iterdir())

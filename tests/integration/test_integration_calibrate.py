@@ -14,9 +14,9 @@ import torch
 from integration_run import command, loadrun
 from PIL import Image
 
-import models
 from launch.machine.instructions import read_instruction_set
 from models import artifact
+from models.imagenet.classifier import classifier
 from netrun.engines.onednn.pack import KIND
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="oneDNN is for x86-64")
@@ -28,7 +28,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights, images to serve and to calibrate with, and a folder without programs."""
     home = tmp_path_factory.mktemp("home")
     torch.manual_seed(0)
-    torch.save(models.get("mobilenet").network().state_dict(), home / "weights.pth")
+    torch.save(classifier("mobilenet").network().state_dict(), home / "weights.pth")
     random = np.random.default_rng(5)
     for name, count in (("served", 16), ("calibration", CALIBRATION)):
         (home / name).mkdir()
@@ -74,7 +74,7 @@ def test_it_says_where_what_it_made_stands(home: Path, calibrated: str) -> None:
     assert [what for what, _, _ in files] == ["int8 program", "compiled for this machine"]
     for _, key, path in files:
         assert path.startswith(str(home / "cache"))
-        assert path.endswith(f"-{key}")
+        assert path.endswith(f"-{key}.network")
         assert Path(path).stat().st_size > 1_000_000
     assert f"calibration images: {CALIBRATION} of calibration\n" in calibrated
     assert re.search(r"^calibrated in \d+\.\d s$", calibrated, re.MULTILINE)
@@ -107,6 +107,30 @@ def test_the_second_time_it_is_there_already(home: Path, calibrated: str) -> Non
     assert "already calibrated" in done.stdout
     assert done.stdout.count(": found, key ") == 2
     assert built_files(home) == before
+
+
+def test_build_finds_it_as_a_run_does(home: Path, calibrated: str) -> None:
+    words = ["--weights", str(home / "weights.pth"), "--images", str(home / "served")]
+    words += ["--calibration", str(home / "calibration"), "--batch-size", "4", "--threads", "1"]
+    done = command(home / "cache", home, "build", "mobilenet", *words)
+    assert done.returncode == 0, done.stdout
+    paths = re.findall(r"^(?:int8 program|compiled .*): found, key .*\n  (.*)$", done.stdout, re.M)
+    assert len(paths) == 2
+    assert all(f"\n  {path}\n" in calibrated for path in paths)
+    assert f"calibration images: {CALIBRATION} of calibration\n" in done.stdout
+    assert "already built" in done.stdout
+    assert "preprocessing images" not in done.stdout
+
+
+def test_build_makes_what_other_precisions_need(home: Path) -> None:
+    words = ["--weights", str(home / "weights.pth"), "--precision", "bf16"]
+    done = command(home / "cache", home, "build", "mobilenet", *words)
+    assert done.returncode == 0, done.stdout
+    (path,) = re.findall(r"^bf16 network: built, key [0-9a-f]{16}\n  (.*)$", done.stdout, re.M)
+    assert Path(path).stat().st_size > 1_000_000
+    assert "  engine: pytorch\n" in done.stdout
+    assert "calibration" not in done.stdout
+    assert re.search(r"^built in \d+\.\d s$", done.stdout, re.M)
 
 
 @pytest.mark.usefixtures("calibrated")

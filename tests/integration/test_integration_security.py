@@ -19,6 +19,26 @@ FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "shelve", "marshal", "joblib",
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "os.system", "os.popen", "subprocess.getoutput"}
 
 
+RESTRICTED = "models/weights/script.py"
+"""The one reader of pickles of our own, TorchScript's: stand-ins take the place of all names."""
+
+
+def restricted(path: Path, tree: ast.Module) -> bool:
+    """Whether a file only reads pickles by an unpickler that decides on every name itself."""
+    used = {ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    decides = {
+        item.name
+        for node in classes
+        if [ast.unparse(base) for base in node.bases] == ["pickle.Unpickler"]
+        for item in node.body
+        if isinstance(item, ast.FunctionDef)
+    }
+    ours = {name for name in used if name.startswith("pickle.")} == {"pickle.Unpickler"}
+    asks_base = "super().find_class" in used
+    return path == PACKAGE_ROOT / RESTRICTED and ours and not asks_base and "find_class" in decides
+
+
 def sources() -> Iterator[tuple[Path, ast.Module]]:
     for package in PACKAGES:
         for path in sorted((PACKAGE_ROOT / package).rglob("*.py")):
@@ -31,7 +51,7 @@ def test_nothing_is_unpickled_and_no_shell_is_asked() -> None:
         for node in ast.walk(tree):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
-                if names & FORBIDDEN_MODULES:
+                if names & FORBIDDEN_MODULES and not restricted(path, tree):
                     wrong.append(f"{path}:{node.lineno}: {names & FORBIDDEN_MODULES}")
             if not isinstance(node, ast.Call):
                 continue

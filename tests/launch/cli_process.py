@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import psutil
+from classifier_samples import prepare_samples
 from PIL import Image
 
-import models
 from launch.supervise.environment import PACKAGE_ROOT
+from models.imagenet.classifier import classifier, classifiers
 from models.imagenet.dataset import image_folder
-from models.imagenet.samples import prepare_samples
 
 IMAGES = 24
 
@@ -58,8 +58,8 @@ class Cli:
     def _prepared(self) -> Path:
         """A cache with these images, whose names and contents are always the same."""
         cache = self.directory.parent / "prepared"
-        for name in models.names():
-            prepare_samples(models.get(name), image_folder(self.images), cache)
+        for name in classifiers():
+            prepare_samples(classifier(name), image_folder(self.images), cache)
         return cache
 
     def start(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:

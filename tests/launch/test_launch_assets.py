@@ -1,28 +1,30 @@
-"""What is built for a run, and from which images."""
+"""The files built for a run, and from which images."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import models
-import netrun.build
+import models.imagenet.classifier
+from base import unchanged
 from base.errors import InputError
-from launch.build import assets
-from launch.build.assets import build
-from launch.build.building import AssetsConfig, cache_trouble, run
-from netrun.engines import EngineError
+from launch.build.assets import ArtifactConfig, Assets, BuildConfig
+from launch.build.child import cache_trouble, main
+from launch.build.make import make
+from models.imagenet.classifier import classifier
+from netrun.engines import EngineError, registry
+from netrun.engines.order import Order
 
 
 def folder_of(directory: Path, name: str, count: int) -> Path:
-    """Images of one colour each, which tells them apart."""
+    """Images of one colour each, which distinguishes them."""
     folder = directory / name
     folder.mkdir()
     for number in range(count):
@@ -30,22 +32,18 @@ def folder_of(directory: Path, name: str, count: int) -> Path:
     return folder
 
 
-def config_of(directory: Path, images: Path, calibration: Path | None) -> AssetsConfig:
+def config_of(directory: Path, images: Path, calibration: Path | None) -> BuildConfig:
     weights = directory / "weights.pth"
     weights.write_bytes(b"weights")
-    return AssetsConfig(
+    return BuildConfig(
         model="mobilenet",
+        data=str(images),
         weights=str(weights),
-        images=str(images),
-        labels=None,
         calibration=str(calibration) if calibration else None,
-        engine="onednn",
-        precision="int8",
-        batch_size=1,
-        threads=1,
-        processors=[0],
+        options={},
+        samples=True,
+        artifact=ArtifactConfig("onednn", "int8", 1, 1, [0]),
         cache=str(directory / "cache"),
-        result=str(directory / "result.json"),
     )
 
 
@@ -56,34 +54,73 @@ def test_calibration_images_are_chosen_before_they_are_preprocessed(
     images, calibration = folder_of(tmp_path, "val", 12), folder_of(tmp_path, "calibration", 24)
     given: list[Any] = []
 
-    def ensure_artifact(
-        model: str,
-        path: Path,
-        samples: Any,
-        *rest: object,
-        measuring: Callable[[int, int], None],
-        processors: list[int],
-    ) -> Path:
-        given.append(samples)
-        assert processors == [0]
-        measuring(1, 3)
+    def build(engine: str, order: Order) -> Path:
+        given.append(order.calibration)
+        assert order.processors == [0]
+        order.measuring(1, 3)
         return tmp_path / "artifact"
 
-    monkeypatch.setattr(netrun.build, "ensure_artifact", ensure_artifact)
-    monkeypatch.setattr(assets, "CALIBRATION_IMAGES", 4)
+    monkeypatch.setattr(registry, "build", build)
+    monkeypatch.setattr(models.imagenet.classifier, "CALIBRATION_SAMPLES", 4)
     config = config_of(tmp_path, images, calibration if own else None)
     built: set[tuple[str, int]] = set()
-    made = build(config, lambda stage, done, total: built.add((stage, total)), print)
+    assets = make(config, lambda stage, done, total: built.add((stage, total)), print)
     assert built == {
         ("preprocessing images", 12),
         ("preprocessing calibration images", 4),
         ("measuring batch sizes", 3),
     }
-    assert made.calibration is not None
-    assert made.calibration.name == ("calibration" if own else "val")
+    assert assets.calibration is not None
+    assert assets.calibration.data.name == ("calibration" if own else "val")
     (samples,) = given
-    interior = models.get("mobilenet").sample.interior(np.asarray(samples))
+    interior = classifier("mobilenet").sample.interior(samples.column("pixels"))
     assert interior[:, 0, 0, 0].tolist() == ([0, 6, 12, 18] if own else [0, 3, 6, 9])
+
+
+def test_samples_alone_need_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "build", None)
+    config = replace(
+        config_of(tmp_path, folder_of(tmp_path, "val", 5), None), weights=None, artifact=None
+    )
+    assets = make(config, lambda stage, done, total: None, print)
+    assert (assets.samples.count, assets.samples.prepared, assets.samples.data.name) == (
+        5,
+        5,
+        "val",
+    )
+    assert (assets.weights, assets.calibration, assets.artifact) == (None, None, None)
+    assert Assets.from_json(assets.to_json()) == assets
+    assert make(config, lambda stage, done, total: None, print).samples.prepared == 0
+
+
+def test_weights_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Path] = []
+    real = unchanged.file_digest
+
+    def counting(file: Path) -> bytes:
+        hashed.append(file)
+        return real(file)
+
+    monkeypatch.setattr(unchanged, "file_digest", counting)
+    monkeypatch.setattr(unchanged, "SETTLED_NS", 0)
+    config = replace(
+        config_of(tmp_path, tmp_path, None),
+        samples=False,
+        artifact=ArtifactConfig("pytorch", "fp32", 1, 1, []),
+    )
+    weights = tmp_path / "weights.pth"
+    torch.save(classifier("mobilenet").network().state_dict(), weights)
+    assets = make(config, lambda stage, done, total: None, print)
+    assert hashed == [weights]
+    assert assets.weights is not None
+    assert assets.weights.sha256 == real(weights).hex()
+    (file,) = assets.files
+    assert file.built
+    assert assets.artifact == file.path
+    assert assets.served is None
+    again = make(config, lambda stage, done, total: None, print)
+    assert [f.built for f in again.files] == [False]
+    assert Assets.from_json(again.to_json()) == again
 
 
 @pytest.mark.parametrize("error", [InputError, EngineError, models.WeightsError])
@@ -93,20 +130,20 @@ def test_what_the_user_chose_is_refused_in_one_line(
     capsys: pytest.CaptureFixture[str],
     error: type[Exception],
 ) -> None:
-    def ensure_artifact(*arguments: object, **options: object) -> Path:
+    def build(engine: str, order: Order) -> Path:
         raise error("that will not do")
 
-    monkeypatch.setattr(netrun.build, "ensure_artifact", ensure_artifact)
+    monkeypatch.setattr(registry, "build", build)
     path = tmp_path / "config.json"
     path.write_text(json.dumps(asdict(config_of(tmp_path, folder_of(tmp_path, "val", 1), None))))
-    assert run(assets.build, [str(path)]) == 2
-    told = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]
-    assert told == ["error: that will not do"]
+    assert main([str(path), str(tmp_path / "result.json")]) == 2
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]
+    assert lines == ["error: that will not do"]
     assert not (tmp_path / "result.json").exists()
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected"),
     [
         (PermissionError(13, "Permission denied", "/cache/artifacts/.a.lock"), "/cache/artifacts/"),
         (OSError(30, "Read-only file system", "/x", None, "/cache/a"), "/cache/a: Read-only"),
@@ -115,16 +152,14 @@ def test_what_the_user_chose_is_refused_in_one_line(
         (OSError(5, "Input/output error"), None),
     ],
 )
-def test_what_is_wrong_with_the_cache_is_told_with_the_cure(
-    error: OSError, said: str | None
-) -> None:
-    told = cache_trouble(error, Path("/cache"))
-    if said is None:
-        assert told is None
+def test_an_error_of_the_cache_has_its_cure(error: OSError, expected: str | None) -> None:
+    trouble = cache_trouble(error, Path("/cache"))
+    if expected is None:
+        assert trouble is None
     else:
-        assert told is not None
-        assert told.startswith(said)
-        assert "LOADRUN_CACHE" in told
+        assert trouble is not None
+        assert trouble.startswith(expected)
+        assert "LOADRUN_CACHE" in trouble
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(
@@ -133,7 +168,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(
     (tmp_path / "cache").write_text("a file where the cache's directory belongs")
     path = tmp_path / "config.json"
     path.write_text(json.dumps(asdict(config_of(tmp_path, folder_of(tmp_path, "val", 1), None))))
-    assert run(assets.build, [str(path)]) == 2
-    (told,) = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]
-    assert told.startswith(f"error: {tmp_path / 'cache'}")
-    assert "LOADRUN_CACHE" in told
+    assert main([str(path), str(tmp_path / "result.json")]) == 2
+    (message,) = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]
+    assert message.startswith(f"error: {tmp_path / 'cache'}")
+    assert "LOADRUN_CACHE" in message

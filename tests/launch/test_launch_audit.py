@@ -1,4 +1,4 @@
-"""Compliance tests: the rules on logs made here, and engines that cheat, caught in real runs."""
+"""Compliance tests: the rules on logs written here, and engines that cheat, caught in real runs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import records
 from cli_process import environment
 from PIL import Image
+from records import run_json
 
 from launch.commands import run as run_command
 from launch.compliance.folder import LOGS
@@ -26,28 +28,26 @@ IMAGES = 300
 
 CACHES = """
 seen = set()
-honest = sim.SimulatedEngine.infer
+honest = sim.SimulatedEngine.answer
 
-def infer(self, samples, positions):
-    new = [position for position in positions if position not in seen]
-    seen.update(new)
-    if new:
-        honest(self, samples, new)
-    return self._null.infer(samples, positions)
+def answer(self, batch):
+    if not seen.issuperset(batch.positions):
+        honest(self, batch)
+    seen.update(batch.positions)
+    return self._null.answer(batch)
 """
 ANSWERS_AT_RANDOM_WHERE_NOBODY_CHECKS = """
 import json, random, sys
 from pathlib import Path
-from netrun.engines import Answer
-honest = sim.SimulatedEngine.infer
+honest = sim.SimulatedEngine.answer
 drawn = random.Random()
 
-def infer(self, samples, positions):
-    answer = honest(self, samples, positions)
+def answer(self, batch):
+    answers = honest(self, batch)
     test = json.loads((Path(sys.argv[1]).parent / "loadrun.config.json").read_text())
     if test["mode"] == "AccuracyOnly":
-        return answer
-    return Answer(drawn.randbytes(4 * len(positions)), 4)
+        return answers
+    return [drawn.randbytes(4) for _ in batch.positions]
 """
 
 
@@ -144,10 +144,10 @@ class Audits:
         (self.images / "val_map.txt").write_text("".join(lines))
 
     def run(self, test: str, cheat: str = "", batch_size: int = 2) -> tuple[int, str]:
-        """Return exit code and output; what is missing of references is run, and kept."""
+        """Return exit code and output; missing references are run, and kept."""
         site = self.directory / "site"
         site.mkdir(exist_ok=True)
-        patch = f"import netrun.engines.sim as sim\n{cheat}\nsim.SimulatedEngine.infer = infer\n"
+        patch = f"import netrun.engines.sim as sim\n{cheat}\nsim.SimulatedEngine.answer = answer\n"
         (site / "sitecustomize.py").write_text(patch if cheat else "")
         words = ["audit", "mobilenet", "--tests", test, "--engine", "sim"]
         words += ["--images", str(self.images), "--count", str(IMAGES)]
@@ -229,20 +229,22 @@ def test_a_compliance_test_has_the_load_of_its_performance_run(
     options = run_command.read_options(parser.parse_args(words))
     reference = place(options, PERFORMANCE)
     reference.mkdir(parents=True)
-    (reference / "run.json").write_text(json.dumps({"status": "COMPLETE", "settings": settings}))
+    (reference / "run.json").write_text(json.dumps(run_json(scenario=scenario, settings=settings)))
     loaded = at_same_load(replace(options, audit="TEST01"))
     assert (loaded.qps, loaded.reference_qps) == (None, qps)
 
 
-def test_runs_that_cannot_be_compared_are_named_before_any_is_made(audits: Audits) -> None:
+def test_runs_that_cannot_be_compared_are_named_before_any_starts(audits: Audits) -> None:
     references = audits.directory / "results" / "offline" / "mobilenet"
     if not references.exists():
         audits.run("TEST04")
     before = (references / "performance" / "run_1" / "run.json").read_text()
     code, output = audits.run("TEST04", batch_size=1)
     assert code == 2
-    said = "run_1/run.json: that run is of another batch size (2, now 1); make it anew: loadrun run"
-    assert said in output
+    message = (
+        "run_1/run.json: that run is of another batch size (2, now 1); make it anew: loadrun run"
+    )
+    assert message in output
     assert "--tests" not in output.splitlines()[-1]
     assert "warming up" not in output
     assert (references / "performance" / "run_1" / "run.json").read_text() == before
@@ -270,11 +272,11 @@ def test_a_run_that_no_audit_can_pass_against_is_no_reference(
     where.mkdir(parents=True)
     for name in LOGS[: 2 if log else 1]:
         (where / name).write_text("")
-    record = {
-        "status": "COMPLETE",
-        "result": {"valid": valid},
-        "settings": {"offline_expected_qps": 100.0},
-    }
+    record = run_json(
+        scenario="Offline",
+        result=records.result(valid=valid),
+        settings={"offline_expected_qps": 100.0},
+    )
     (where / "run.json").write_text(json.dumps(record))
     assert unusable(options, PERFORMANCE) == why
 
@@ -288,12 +290,14 @@ def test_a_reference_whose_accuracy_means_nothing_is_none(tmp_path: Path) -> Non
     where.mkdir(parents=True)
     for name in (*LOGS, ACCURACY_LOG):
         (where / name).write_text("")
-    record = {"status": "COMPLETE", "result": {"valid": None}}
     for doubts, why in (
         ([], ""),
         (["all 9 answers are 3"], "the accuracy of the one that is there means nothing"),
     ):
-        text = json.dumps({**record, "accuracy": {"doubts": doubts}})
+        record = run_json(
+            result=records.result(valid=None), accuracy=records.accuracy(doubts=doubts)
+        )
+        text = json.dumps(record)
         (where / "run.json").write_text(text)
         assert unusable(options, "AccuracyOnly") == why
 
@@ -311,7 +315,7 @@ def test_the_command_that_makes_a_reference_is_the_audits(tmp_path: Path) -> Non
     assert command(given, PERFORMANCE) == "loadrun run resnet50 --scenario=Offline"
 
 
-def test_an_invalid_reference_is_made_anew(audits: Audits) -> None:
+def test_an_invalid_reference_is_run_again(audits: Audits) -> None:
     place = audits.directory / "results" / "offline" / "mobilenet" / "performance" / "run_1"
     if not place.exists():
         audits.run("TEST04")

@@ -37,7 +37,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (["rnu"], "unknown command 'rnu' (nearest: run)"),
         (["run"], "MODEL"),
@@ -79,6 +79,9 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["calibrate", "mobilenet", "--images", "/no/such"], "--images /no/such: no such dir"),
         (["calibrate", "mobilenet", "--engine", "null"], "known: onednn, pytorch"),
         (["calibrate", "mobilenet", "--precision", "fp32"], "unknown option '--precision'"),
+        (["build", "mobilenet", "--engine", "sim"], "--engine sim: computes nothing"),
+        (["build", "mobilenet", "--precision", "fp64"], "known: int8, bf16, fp32"),
+        (["build", "mobilenet", "--labels", "setup.cfg"], "labels need --images DIR"),
         (["topology", "--instances", "999", "--strict"], "leave out --strict"),
     ],
 )
@@ -86,13 +89,13 @@ def test_wrong_words_get_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     words: list[str],
-    said: str,
+    expected: str,
 ) -> None:
     monkeypatch.chdir(PACKAGE_ROOT)
-    assert said in refused(capsys, *words)
+    assert expected in refused(capsys, *words)
 
 
-@pytest.mark.parametrize("command", ["run", "calibrate"])
+@pytest.mark.parametrize("command", ["run", "calibrate", "build"])
 @pytest.mark.parametrize(
     ("machine", "cure"),
     [
@@ -100,7 +103,7 @@ def test_wrong_words_get_one_line(
         ("aarch64", "exists for x86-64 only, and this is aarch64: choose --engine pytorch"),
     ],
 )
-def test_without_onednn_the_cure_is_told_before_anything_is_built(
+def test_without_onednn_the_cure_comes_before_anything_is_built(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     command: str,
@@ -141,7 +144,7 @@ def test_help_is_quick_and_light(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_says_all_that_a_page_of_a_manual_does(
+def test_help_has_the_sections_of_a_manual_page(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
@@ -159,7 +162,7 @@ def test_help_says_all_that_a_page_of_a_manual_does(
             assert action.help, action.option_strings
 
 
-def test_help_tells_models_and_what_the_latency_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_models_and_explains_the_latency(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
@@ -188,17 +191,30 @@ def test_sources_from_options_and_environment(tmp_path: Path) -> None:
     labels.touch()
     images.mkdir()
     environment = {"LOADRUN_WEIGHTS": str(weights), "LOADRUN_IMAGES": str(images)}
-    sources = find_sources(None, None, str(labels), None, environment)
-    assert (sources.weights, sources.images, sources.labels) == (weights, images, labels)
+    resnet50 = models.get("resnet50")
+    sources = find_sources(resnet50, {"labels": str(labels)}, environment)
+    assert (sources.weights, sources.images, sources.task["labels"]) == (weights, images, labels)
+    assert sources.served == images
     with pytest.raises(InputError, match="LOADRUN_WEIGHTS /gone: no such file"):
-        find_sources(None, None, None, None, {"LOADRUN_WEIGHTS": "/gone"})
+        find_sources(resnet50, {}, {"LOADRUN_WEIGHTS": "/gone"})
 
 
 def test_labels_of_the_environment_belong_to_its_images(tmp_path: Path) -> None:
     (tmp_path / "map.txt").touch()
     environment = {"LOADRUN_LABELS": str(tmp_path / "map.txt")}
-    sources = find_sources(None, str(tmp_path), None, None, environment)
-    assert (sources.images, sources.labels) == (tmp_path, None)
+    sources = find_sources(models.get("resnet50"), {"images": str(tmp_path)}, environment)
+    assert (sources.images, sources.task["labels"]) == (tmp_path, None)
+
+
+def test_data_go_by_two_names(tmp_path: Path) -> None:
+    task, file = models.get("resnet50"), tmp_path / "data.json"
+    file.touch()
+    environment = {"LOADRUN_DATA": str(file), "LOADRUN_IMAGES": "/gone"}
+    assert find_sources(task, {}, environment).served == file
+    assert find_sources(task, {"data": str(file)}, {"LOADRUN_IMAGES": "/gone"}).served == file
+    assert find_sources(task, {"images": str(tmp_path)}, environment).served == tmp_path
+    with pytest.raises(InputError, match=r"--data a and --images exclude each other"):
+        find_sources(task, {"data": "a", "images": "b"}, {})
 
 
 def test_the_user_conf_of_the_repository_sets_nothing() -> None:
@@ -218,12 +234,12 @@ def test_audits_are_read_by_loadgen(tmp_path: Path) -> None:
     import mlperf_loadgen as lg
 
     path = tmp_path / "audit.config"
-    path.write_text(audit_config("test04"))
+    path.write_text(audit_config("test04", models.benchmark("resnet50")))
     settings = lg.TestSettings()
     assert settings.FromConfig(str(path), "*", "Offline", 2) == 0
     assert settings.performance_issue_same
     assert settings.performance_issue_same_index == 3
-    path.write_text(audit_config("TEST01"))
+    path.write_text(audit_config("TEST01", models.benchmark("resnet50")))
     assert settings.FromConfig(str(path), "*", "Offline", 2) == 0
     assert settings.accuracy_log_sampling_target == 4096
 
@@ -254,7 +270,7 @@ def test_accuracy_of_a_log_of_another_harness(
     assert "val_map.txt:2: label 1000 is not in 0..999" in capsys.readouterr().err
 
 
-def test_an_accuracy_that_means_nothing_says_what_the_answers_look_like(
+def test_an_accuracy_that_means_nothing_describes_the_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answers = [(37 * n) % 1000 for n in range(60)]
@@ -290,7 +306,7 @@ def test_an_accuracy_that_means_nothing_says_what_the_answers_look_like(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_before_anything_is_made_is_one_line(number: signal.Signals) -> None:
+def test_a_signal_before_anything_is_built_is_one_line(number: signal.Signals) -> None:
     code = (
         "import os, sys; from launch import cli\n"
         "cli._run = lambda words: os.kill(os.getpid(), int(sys.argv[0]))\n"

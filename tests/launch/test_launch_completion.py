@@ -58,7 +58,7 @@ def commands() -> dict[str, Command]:
         ("loadrun ", {*COMMANDS, "--help", "--version"}),
         ("loadrun fi", {"find-qps"}),
         ("loadrun --ver", {"--version"}),
-        ("loadrun run ", {*models.names()}),
+        ("loadrun run ", {*models.choices()}),
         ("loadrun run mob", {"mobilenet"}),
         ("loadrun run resnet50 --scenario ", {*SCENARIOS}),
         ("loadrun run resnet50 --scenario S", {"SingleStream", "Server"}),

@@ -1,4 +1,4 @@
-"""What the end of an instance says of its batch, and what is said of it."""
+"""What the end of an instance says of its batch, and how it is reported."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from PIL import Image
 from launch.machine.oom import OomKills
 from launch.machine.recording import Recorded
 from launch.outcome.poison import Poison, read_poison
+from launch.outcome.record.run import Record
 from launch.outcome.summary import summary
 from launch.report.page import run_page
 from launch.screen.terminal import framed
 from launch.supervise.deaths import Cause, Death, alarm, end_of
+from loadrun.report import Report
 from shm.control import Blame
 
 POISON = 5
@@ -26,19 +28,28 @@ import os, signal, sys, time
 
 def patch():
     import pathlib
+    from netrun import worker
     from netrun.engines import sim
 
-    infer = sim.SimulatedEngine.infer
+    answer, measure_rate = sim.SimulatedEngine.answer, worker.measure_rate
+    warming_up = []
 
-    def harmed(self, samples, positions):
-        for position in positions:
-            sample = samples[position]
-            # Gray with its border, not noise; and not zeros, which warm-up finds.
-            if sample.any() and sample.max() - sample.min() < 64:
+    def unharmed(*arguments):
+        # The warm-up finds the image, too.
+        warming_up.append(True)
+        rate = measure_rate(*arguments)
+        warming_up.clear()
+        return rate
+
+    def harmed(self, batch):
+        for sample in batch.views("pixels") if not warming_up else ():
+            # Gray with its border, not noise.
+            if sample.max() - sample.min() < 64:
                 HARM
-        return infer(self, samples, positions)
+        return answer(self, batch)
 
-    sim.SimulatedEngine.infer = harmed
+    worker.measure_rate = unharmed
+    sim.SimulatedEngine.answer = harmed
 
 if "netrun" in sys.orig_argv:
     patch()
@@ -96,9 +107,9 @@ def death(instance: int, cause: Cause, words: str = "") -> Death:
     return Death(instance, 1.0, f"died ({instance})", cause, words)
 
 
-def test_poison_is_told_in_one_message() -> None:
+def test_poison_is_one_message() -> None:
     crashed = [death(i % 2, Cause.CRASHED, f"words {i}") for i in range(3)]
-    report = {"poison": {"samples": [7], "deaths": [[1, 0], [0, 1]]}}
+    report = Report("loadrun.json", poison={"samples": [7], "deaths": [[1, 0], [0, 1]]})
     one = read_poison(report, crashed, lambda samples: ["x.png"])
     assert one is not None
     assert one.deaths == [crashed[1], crashed[2]]
@@ -107,7 +118,7 @@ def test_poison_is_told_in_one_message() -> None:
         " died (0); last lines of instance 1:\nwords 1; last lines of instance 0:\nwords 2"
     )
     assert read_poison(None, crashed, lambda samples: []) is None
-    assert read_poison({"poison": None}, crashed, lambda samples: []) is None
+    assert read_poison(Report("loadrun.json"), crashed, lambda samples: []) is None
     several = str(Poison(list(range(10)), [None] * 10, [death(0, Cause.SILENT)]))
     assert several.startswith("one of samples 0, 1, 2, 3, 4, 5, 6, 7 and 2 more ends")
     assert several.endswith("; they printed nothing")
@@ -156,7 +167,7 @@ def test_a_poisoned_run_says_which_image(cli: Cli) -> None:
     assert f"loadrun: error: one of samples {named} ends every instance" in output
 
 
-def test_silence_is_told_above_the_result(cli: Cli) -> None:
+def test_silence_is_shown_above_the_result(cli: Cli) -> None:
     marker = cli.directory / "hung"
     harm(cli, f"m = pathlib.Path({str(marker)!r}); m.exists() or (m.touch(), time.sleep(600))")
     words = ("--mode", "AccuracyOnly", "--batch-size", "4", "--instances", "2", "--oversubscribe")
@@ -166,9 +177,9 @@ def test_silence_is_told_above_the_result(cli: Cli) -> None:
     assert record["deaths"][0]["cause"] == "gave no sign of life"
     assert "gave no sign of life, though nobody had stopped it" in record["alarm"]
     box = framed("SILENT INSTANCES", record["alarm"])
-    lines = summary(record)
+    lines = summary(Record.from_json(record))
     assert lines[: len(box)] == box
     assert output.index("\n".join(box)) < output.index("results: ")
-    page = run_page(record)
+    page = run_page(Record.from_json(record))
     alarm_line = record["alarm"].splitlines()[0]
     assert page.index(alarm_line) < page.index('class="headline"')

@@ -21,13 +21,13 @@ def cli(tmp_path: Path) -> Cli:
 def refused(cli: Cli, place: str, options: str) -> str:
     """What a run says, in one line, whose `place` is a file system mounted with `options`."""
     (cli.directory / place).mkdir(exist_ok=True)
-    said = cli.refused(in_private_shm(options, str(cli.directory / place)), 60)
+    error = cli.refused(in_private_shm(options, str(cli.directory / place)), 60)
     assert not list(cli.directory.glob("results/*"))
-    return said
+    return error
 
 
 @pytest.mark.parametrize(
-    ("place", "options", "said"),
+    ("place", "options", "expected"),
     [
         ("results", "size=1m", ["needs 8.0 MiB", "1.0 MiB free", "--results"]),
         ("results", "size=100m,nr_inodes=10", ["needs 64 files", "9 inodes free", "--results"]),
@@ -37,10 +37,10 @@ def refused(cli: Cli, place: str, options: str) -> str:
         ("cache", "size=100m,ro", ["Read-only file system", "LOADRUN_CACHE"]),
     ],
 )
-def test_a_disk_that_has_no_room(cli: Cli, place: str, options: str, said: list[str]) -> None:
+def test_a_disk_that_has_no_room(cli: Cli, place: str, options: str, expected: list[str]) -> None:
     line = refused(cli, place, options)
     assert str(cli.directory / place) in line
-    for words in said:
+    for words in expected:
         assert words in line
 
 

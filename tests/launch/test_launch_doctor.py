@@ -127,7 +127,7 @@ def write_counters(root: Path, user: int, idle: int, steal: int, throttled_us: i
 
 
 @pytest.mark.parametrize(
-    ("user", "idle", "steal", "throttled_us", "told"),
+    ("user", "idle", "steal", "throttled_us", "expected"),
     [
         (1000, 9000, 0, 0, ["other processes took 10.0%"]),
         (0, 9700, 300, 0, ["others (steal)"]),
@@ -136,7 +136,7 @@ def write_counters(root: Path, user: int, idle: int, steal: int, throttled_us: i
     ],
 )
 def test_others_are_noticed(
-    tmp_path: Path, user: int, idle: int, steal: int, throttled_us: int, told: list[str]
+    tmp_path: Path, user: int, idle: int, steal: int, throttled_us: int, expected: list[str]
 ) -> None:
     topology = Machine(cores=2, allowed=(0,)).topology(tmp_path)
     write_counters(tmp_path, 50, 50, 5)
@@ -144,10 +144,10 @@ def test_others_are_noticed(
     write_counters(tmp_path, 50 + user, 50 + idle, 5 + steal, throttled_us)
     seen = watch.disturbance()
     assert seen is not None
-    assert len(seen.notices) == len(told)
-    for notice, words in zip(seen.notices, told, strict=True):
+    assert len(seen.notices) == len(expected)
+    for notice, words in zip(seen.notices, expected, strict=True):
         assert words in notice
 
 
-def test_a_system_that_does_not_tell_is_not_judged(tmp_path: Path) -> None:
+def test_a_system_without_counters_is_not_judged(tmp_path: Path) -> None:
     assert Watch(VIRTUAL.topology(tmp_path), tmp_path).disturbance() is None

@@ -25,7 +25,8 @@ from launch.build.download import download
 from launch.supervise.environment import PACKAGE_ROOT
 from models.published import PublishedFile
 
-CONTENT = bytes(range(256)) * 8000  # 2 MB
+CONTENT = bytes(range(256)) * 8000
+"""2 MB."""
 MD5 = "md5:" + hashlib.md5(CONTENT).hexdigest()
 
 
@@ -129,7 +130,7 @@ def test_a_rest_of_another_file_is_given_up(server: Server, tmp_path: Path, size
     assert (tmp_path / "w.onnx").read_bytes() == CONTENT
 
 
-def test_the_record_tells_the_checksum(server: Server, tmp_path: Path) -> None:
+def test_the_record_has_the_checksum(server: Server, tmp_path: Path) -> None:
     assert fetch(server, tmp_path, checksum=None)
 
 
@@ -158,7 +159,7 @@ def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:
     assert fetch(server, tmp_path)
 
 
-def test_offline_the_address_and_the_place_are_told(tmp_path: Path) -> None:
+def test_offline_the_error_names_the_address_and_the_place(tmp_path: Path) -> None:
     gone = Server()
     gone.server_close()
     with pytest.raises(
@@ -205,7 +206,7 @@ def test_no_space_leaves_nothing(server: Server, tmp_path: Path) -> None:
     ],
     ids=["certificate", "no proxy", "a proxy", "404", "407", "no room"],
 )
-def test_the_cure_is_for_what_is_the_matter(
+def test_the_cure_fits_the_cause(
     server: Server,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -221,10 +222,10 @@ def test_the_cure_is_for_what_is_the_matter(
     if proxy:
         monkeypatch.setenv("http_proxy", proxy)
     monkeypatch.setattr("urllib.request.urlopen", fail)
-    with pytest.raises(InputError, match=cure) as told:
+    with pytest.raises(InputError, match=cure) as caught:
         fetch(server, tmp_path, attempts=1)
-    assert "secret" not in str(told.value)
-    assert ("proxy" in str(told.value)) == ("proxy" in cure)
+    assert "secret" not in str(caught.value)
+    assert ("proxy" in str(caught.value)) == ("proxy" in cure)
 
 
 def test_the_command_offline_is_one_line_and_code_2(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the processor offers int8, and what the user is told of it."""
+"""What the processor offers int8, and the notice for the user."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_highest_instruction_set_that_is_there_and_allowed(
     assert (found.notice is None) == vnni
 
 
-def test_the_notice_names_what_is_missing_the_effect_and_the_cure(tmp_path: Path) -> None:
+def test_the_notice_names_the_missing_feature_its_effect_and_the_cure(tmp_path: Path) -> None:
     found = read(tmp_path, SKYLAKE)
     assert found is not None
     assert found.notice == (
@@ -80,7 +80,7 @@ def test_a_processor_that_is_no_x86_has_none(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="oneDNN's library is for x86-64")
 @pytest.mark.parametrize("bound", ["", "SSE41", "AVX2", "AVX512_CORE"])
-def test_onednn_itself_says_the_same(bound: str) -> None:
+def test_onednn_itself_agrees(bound: str) -> None:
     code = (
         "from launch.machine.instructions import read_instruction_set\n"
         "from netrun.engines.onednn.library import ISA_NAMES, load\n"

@@ -135,8 +135,8 @@ def test_doctor_shows_what_the_container_leaves(tmp_path: Path) -> None:
 
 def test_a_run_that_the_kernel_killed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "kills_for_memory", lambda: 3)
-    told = with_memory_named(RunError("netrun was killed by SIGKILL"), 2)
-    assert "the memory limit" in str(told)
+    error = with_memory_named(RunError("netrun was killed by SIGKILL"), 2)
+    assert "the memory limit" in str(error)
     assert str(with_memory_named(RunError("x"), 3)) == "x"
     wrong = InputError("y")
     assert with_memory_named(wrong, 2) is wrong
@@ -151,14 +151,14 @@ def test_a_run_that_the_kernel_killed_says_so(monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_no_memory_is_named(error: Exception) -> None:
-    said = limits.no_memory(error)
-    assert said is not None
-    assert "cure" in said
+    message = limits.no_memory(error)
+    assert message is not None
+    assert "cure" in message
     assert limits.no_memory(OSError(errno.ENOENT, "other")) is None
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected"),
     [
         (
             OSError("libtorch_cpu.so: cannot open shared object file: No such file"),
@@ -179,11 +179,11 @@ def test_no_memory_is_named(error: Exception) -> None:
         (ModuleNotFoundError("No module named 'PIL'", name="PIL"), ["pillow cannot be loaded"]),
     ],
 )
-def test_a_package_that_cannot_be_loaded(error: Exception, said: list[str]) -> None:
+def test_a_package_that_cannot_be_loaded(error: Exception, expected: list[str]) -> None:
     line = cannot_load(error)
     assert line is not None
     assert "\n" not in line
-    for words in said:
+    for words in expected:
         assert words in line
     assert cannot_load(OSError(errno.ENOENT, "no such file x.so")) is None
 

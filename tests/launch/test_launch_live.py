@@ -1,4 +1,4 @@
-"""The live view: what is read of the instances, which share a row, and what is drawn."""
+"""The live view: the readings of the instances, which share a row, and the drawing."""
 
 from __future__ import annotations
 
@@ -81,16 +81,16 @@ def test_nodes_that_are_more_than_rows_are_mixed() -> None:
 
 def test_a_row_sums_up_and_names_who_stands_out() -> None:
     members = [reading(0, 0.95), reading(1, 0.6, in_flight=0), reading(2, None, serving=False)]
-    made = row(Group("all", (0, 1, 2)), members)
-    assert made.busy == pytest.approx(0.775)
-    assert (made.in_flight, made.rate, made.absent) == (4, 30.0, 1)
-    assert made.least == (1, 0.6)
+    summed = row(Group("all", (0, 1, 2)), members)
+    assert summed.busy == pytest.approx(0.775)
+    assert (summed.in_flight, summed.rate, summed.absent) == (4, 30.0, 1)
+    assert summed.least == (1, 0.6)
     assert row(Group("one", (1,)), members).least is None
     assert row(Group("none", (2,)), members).busy is None
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected"),
     [
         (0.4, "0 s"),
         (59.4, "59 s"),
@@ -100,8 +100,8 @@ def test_a_row_sums_up_and_names_who_stands_out() -> None:
         (4800, "1 h 20 min"),
     ],
 )
-def test_durations_as_a_person_says_them(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+def test_durations_in_words(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
 
 
 def test_time_left_follows_the_rate_where_samples_are_counted() -> None:
@@ -137,7 +137,7 @@ def test_a_bar_fills_its_columns_and_no_more(share: float, full: int) -> None:
     assert bar(share, 10, ASCII) == ("#" * full, "-" * (10 - full))
 
 
-def test_the_view_tells_progress_instances_and_warnings() -> None:
+def test_the_view_shows_progress_instances_and_warnings() -> None:
     rows = [Row("instance 0", 0.98, 2, 49.2, 0, None), Row("instance 1", None, 0, 0.0, 1, None)]
     progress = Progress(gone_s=24, expected_s=66, done=3456, expected=7260)
     drawn = text(view("testing resnet50 Offline", progress, 98.4, rows, ["look out"], 100))
@@ -151,14 +151,14 @@ def test_the_view_tells_progress_instances_and_warnings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit_ns", "told", "style"),
+    ("limit_ns", "limit", "style"),
     [(0, "", PLAIN), (15_000_000, "   of 15 ms", PLAIN), (12_000_000, "   of 12 ms", WARNING)],
 )
-def test_the_view_tells_latencies_against_the_limit(limit_ns: int, told: str, style: str) -> None:
+def test_the_view_shows_latencies_against_the_limit(limit_ns: int, limit: str, style: str) -> None:
     latencies = Latencies((3_500_000, 8_000_000, 12_500_000), limit_ns)
     progress = Progress(gone_s=24, expected_s=66, done=3456, expected=7260)
     drawn = view("testing", progress, 98.4, [], [], 100, LINES, latencies)
-    line = f"  latency so far p50 3.5 ms   p90 8 ms   p99 12.5 ms{told}"
+    line = f"  latency so far p50 3.5 ms   p90 8 ms   p99 12.5 ms{limit}"
     assert drawn[2] == [(line, style)]
 
 
@@ -170,13 +170,13 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     assert max(map(len, text(drawn))) <= width
 
 
-def test_rows_leave_room_for_what_was_said() -> None:
+def test_rows_leave_room_for_earlier_lines() -> None:
     assert rows_that_fit(5) == 1
     assert rows_that_fit(24) == 14
     assert rows_that_fit(500) == MOST_ROWS
 
 
-def test_attention_waits_until_rates_tell_something() -> None:
+def test_attention_waits_until_rates_are_stable() -> None:
     assert attention("Offline", Progress(5, 60, 10, 1000), 100.0, None) == []
     assert attention("Offline", Progress(20, 60, 1900, 6000), 100.0, None) == []
     (slow,) = attention("Offline", Progress(20, 60, 1000, 6000), 100.0, None)
@@ -187,12 +187,21 @@ def test_attention_waits_until_rates_tell_something() -> None:
     assert "--qps 67.5" in piled
 
 
+def test_longest_first_is_watched_by_the_clock() -> None:
+    """Few samples are answered at first: neither their number nor their rate foretells the end."""
+    progress = Progress(20, 60, 100, 6000, even=False)
+    assert progress.share == pytest.approx(1 / 3)
+    assert progress.left_s == 40
+    assert attention("Offline", progress, 100.0, None) == []
+    assert Progress(20, None, 100, 6000, even=False).share == pytest.approx(1 / 60)
+
+
 @pytest.fixture
 def control() -> Iterator[ControlBlock]:
     run_id = f"live{os.getpid()}"
-    with ControlBlock.create(run_id, 2) as made:
-        yield made
-        made.unlink()
+    with ControlBlock.create(run_id, 2) as block:
+        yield block
+        block.unlink()
     reclaim(run_id)
 
 
@@ -286,7 +295,7 @@ def test_a_run_on_a_terminal_shows_what_instances_do(cli: Cli) -> None:
     assert re.search(r"[\d,]+ of [\d,]+ samples", shown)
     lines = [line for line in shown.splitlines() if line.strip()]
     assert lines[-1] == "Completed"
-    # The view is gone; what it said is not repeated below.
+    # The view is gone; its lines are not repeated below.
     assert "in flight" not in shown[shown.index("results: ") :]
 
 
@@ -311,7 +320,7 @@ def test_quiet_writes_only_the_result(cli: Cli) -> None:
         assert word not in output
 
 
-def test_quiet_still_tells_what_went_wrong(cli: Cli) -> None:
+def test_quiet_still_reports_what_went_wrong(cli: Cli) -> None:
     words = [sys.executable, "-m", "launch.cli", "run", "resnet50", "--quiet", "--instances", "999"]
     done = subprocess.run(
         [*words, "--strict"], env=cli.environment, cwd=cli.directory, capture_output=True, text=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import json
 import re
 import sys
@@ -16,7 +17,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from toys import Toy
 
+import models
 import models.options
 from base.errors import InputError
 from base.options import Goes, Option, count, one_line, positive, whole
@@ -28,7 +31,9 @@ from launch.options.run import TunedUse
 from launch.options.sources import sources_of
 from launch.supervise.environment import PACKAGE_ROOT
 from launch.tune.options import TuneOptions
+from launch.tune.tuned import tuned_path
 from loadrun.config import LoadrunConfig
+from models.imagenet.classifier import classifiers
 from netrun.config import NetrunConfig
 
 DECLARED = [
@@ -41,8 +46,9 @@ FOREIGN = {
     *("--cap-add", "--cpus", "--cpuset-cpus", "--memory", "--pids-limit", "--security-opt"),
     *("--shm-size", "--upgrade", "--force-reinstall", "--input", "--csv", "--no-", "--option"),
     "--annotations",
+    "--use-inv-map",
 }
-"""Flags of docker, pip and the submission checker, and those of examples."""
+"""Flags of docker, pip, the submission checker and accuracy scripts, and those of examples."""
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -74,7 +80,7 @@ GIVEN = st.fixed_dictionaries({n: values_of(option) for n, option in RunOptions.
 
 
 @pytest.mark.parametrize(("command", "name", "option"), DECLARED)
-def test_what_is_declared_is_in_parser_help_and_completion(
+def test_declared_options_are_in_parser_help_and_completion(
     command: str, name: str, option: Option
 ) -> None:
     parser = parsers()[1][command]
@@ -84,7 +90,7 @@ def test_what_is_declared_is_in_parser_help_and_completion(
     words = read(command, "", parser)
     (offered,) = [
         argument
-        for argument in (*words.options, *words.positions)
+        for argument in (words.options if option.flag else words.positions)
         if (option.flag in argument.names if option.flag else argument.metavar == option.metavar)
     ]
     if option.switch:
@@ -96,7 +102,7 @@ def test_what_is_declared_is_in_parser_help_and_completion(
 
 
 @given(values=GIVEN)
-def test_words_give_back_the_values_they_were_made_of(values: dict[str, Any]) -> None:
+def test_words_give_back_the_values_they_came_from(values: dict[str, Any]) -> None:
     found = vars(parse(RunOptions.asking(**values)))
     assert found.keys() == values.keys()
     for name, option in RunOptions.options().items():
@@ -120,10 +126,18 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_checked_options_come_back_from_words_and_from_json(
     paths: dict[str, str], values: dict[str, Any], with_data: bool
 ) -> None:
+    with_data &= values["model"] in classifiers()
     there = {name: path if with_data else None for name, path in paths.items()}
+    # Data go by two names, and an option of another task is refused.
+    own = models.options.of_task(models.get(values["model"]))
+    strange = {option.name for option in models.options.declared()} - own
+    there |= dict.fromkeys(("data", *strange), None)
+    values |= {option.name: None for option in models.options.declared() if not option.path}
     if values["strict"]:
         values["oversubscribe"] = False
     values |= {**there, "user_conf": paths["user_conf"], "tuned": False}
+    # They are part of the name of an ONNX file.
+    values |= {"task": None, "like": None}
     # Most that exclude each other are of these.
     values |= {"audit": None} if values["mode"] != "PerformanceOnly" else {}
     try:
@@ -137,7 +151,7 @@ def test_checked_options_come_back_from_words_and_from_json(
     assert RunOptions.from_json(as_json) == options
 
 
-def test_what_run_json_holds_is_what_says_so() -> None:
+def test_run_json_holds_the_options_declared_for_it() -> None:
     options = read_options(parse(["resnet50", "--engine=sim", "--no-tuned"]))
     recorded = options.recorded()
     assert recorded.keys() - {"in_process", "tuned"} == {*RunOptions.going(Goes.RECORD)}
@@ -162,14 +176,22 @@ def test_processes_have_a_field_for_what_goes_to_them(where: Goes, config: type)
     assert {*RunOptions.going(where)} <= {item.name for item in fields(config)}
 
 
-def test_what_is_no_option_cannot_be_asked_for() -> None:
+def test_an_unknown_option_cannot_be_asked_for() -> None:
     with pytest.raises(KeyError):
         RunOptions.asking(batchsize=3)
+
+
+class Foldered(Toy):
+    __module__ = "models.toy"
 
 
 @pytest.fixture
 def task(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """A task in a folder of models/ that declares three options."""
+    folder = types.ModuleType("models.toy")
+    folder.TOY = Foldered()  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "models.toy", folder)
+    monkeypatch.setitem(models.TASKS, "toy", "models.toy:TOY")
     module = types.ModuleType("models.toy.options")
     module.OPTIONS = (  # type: ignore[attr-defined]
         Option("--annotations FILE", "JSON of the images", path="file", variable="TOY_JSON"),
@@ -177,7 +199,7 @@ def task(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
         Option("--bin-loader", "read the binary file"),
     )
     monkeypatch.setitem(sys.modules, "models.toy.options", module)
-    monkeypatch.setattr(models.options, "FOLDERS", ("toy",))
+    monkeypatch.setattr(models.options, "FOLDERS", ("imagenet", "toy"))
     return module
 
 
@@ -186,14 +208,54 @@ def test_a_task_declares_options_in_its_folder(
 ) -> None:
     file = tmp_path / "a.json"
     file.touch()
-    words = ["resnet50", "--no-tuned", f"--annotations={file}", "--most-pairs=7", "--bin-loader"]
+    words = ["toy", "--no-tuned", f"--annotations={file}", "--most-pairs=7", "--bin-loader"]
     options = read_options(parse(words))
-    assert options.sources.task == {"annotations": file, "most_pairs": 7, "bin_loader": True}
+    given = {"annotations": file, "most_pairs": 7, "bin_loader": True}
+    assert options.sources.task == {"labels": None, **given}
     assert {*words[2:]} <= {*options.words()}
     assert read_options(parse(options.words())) == options
     assert RunOptions.from_json(json.loads(json.dumps(options.as_json()))) == options
     monkeypatch.setenv("TOY_JSON", str(file))
-    assert sources_of(parse(["resnet50"])).task["annotations"] == file
+    assert sources_of(parse(["toy"]), models.get("toy")).task["annotations"] == file
+    # What a variable says is for those who ask for it.
+    assert sources_of(parse(["mobilenet"]), models.get("mobilenet")).task["annotations"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["resnet50", "--most-pairs=7"], "--most-pairs 7: an option of toy, not of resnet50"),
+        (["mobilenet", "--bin-loader"], "--bin-loader: an option of toy, not of mobilenet"),
+        (["toy", "--labels=a"], "--labels a: an option of resnet50 and mobilenet, not of toy"),
+    ],
+)
+def test_an_option_of_another_task_is_refused(
+    task: types.ModuleType, words: list[str], said: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        read_options(parse([*words, "--no-tuned"]))
+    assert str(error.value) == said
+
+
+@pytest.mark.parametrize(
+    ("given", "model", "title"),
+    [
+        ("toy", "toy-99", "Sequences, toy-99"),
+        ("TOY_99.9", "toy-99.9", "Sequences, toy-99.9"),
+        ("resnet", "resnet50", "ResNet-50 v1.5"),
+        ("ResNet50", "resnet50", "ResNet-50 v1.5"),
+    ],
+)
+def test_a_run_is_of_a_benchmark(
+    task: types.ModuleType, given: str, model: str, title: str
+) -> None:
+    options = read_options(parse([given, "--engine=sim", "--no-tuned"]))
+    assert options.model == model
+    assert models.title(options.model) == title
+    assert read_options(parse(options.words())) == options
+    assert tuned_path(model, "Offline", "sim", "int8") == tuned_path(
+        models.get(given).name, "Offline", "sim", "int8"
+    )
 
 
 @pytest.mark.parametrize("command", ["run", "single-stream", "audit", "tune", "find-qps", "submit"])
@@ -208,7 +270,7 @@ def test_a_tasks_options_are_those_of_every_command_with_data(
 
 def test_a_path_of_a_task_that_is_not_there_is_one_line(task: types.ModuleType) -> None:
     with pytest.raises(InputError, match=r"^--annotations /none: no such file$"):
-        find_sources(None, None, None, None, {}, annotations="/none")
+        find_sources(models.get("toy"), {"annotations": "/none"}, {})
 
 
 def test_two_tasks_share_an_option_only_where_it_is_the_same(
@@ -217,8 +279,8 @@ def test_two_tasks_share_an_option_only_where_it_is_the_same(
     other = types.ModuleType("models.other.options")
     other.OPTIONS = task.OPTIONS[:1]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "models.other.options", other)
-    monkeypatch.setattr(models.options, "FOLDERS", ("toy", "other"))
-    assert models.options.declared() == task.OPTIONS
+    monkeypatch.setattr(models.options, "FOLDERS", ("imagenet", "toy", "other"))
+    assert models.options.declared()[1:] == task.OPTIONS
     other.OPTIONS = (Option("--bin-loader", "something else"),)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="two tasks declare --bin-loader"):
         models.options.declared()
@@ -232,6 +294,10 @@ def test_every_flag_in_a_message_is_one_that_a_command_has() -> None:
         for action in found._actions
         for flag in action.option_strings
     }
+    # Those of every task's folder, whether it is in the registry or not.
+    for file in (PACKAGE_ROOT / "models").glob("*/options.py"):
+        module = importlib.import_module(f"models.{file.parent.name}.options")
+        known |= {option.flag for option in module.OPTIONS}
     sources = [file for name in PRODUCT for file in (PACKAGE_ROOT / name).rglob("*.py")]
     strange = {
         f"{file.relative_to(PACKAGE_ROOT)}: {flag}"
@@ -246,7 +312,7 @@ def test_every_flag_in_a_message_is_one_that_a_command_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason"),
     [
         ("a\nb", r"'a\nb' holds control characters: leave them out"),
         ("\x1b[31mred", r"'\x1b[31mred' holds control characters: leave them out"),
@@ -257,14 +323,22 @@ def test_every_flag_in_a_message_is_one_that_a_command_has() -> None:
     ],
 )
 def test_a_label_that_is_not_one_line_is_refused(
-    capsys: pytest.CaptureFixture[str], text: str, said: str
+    capsys: pytest.CaptureFixture[str], text: str, reason: str
 ) -> None:
     with pytest.raises(SystemExit):
         main(["run", "resnet50", f"--label={text}"])
-    told = f"loadrun: error: --label: {said}. Try 'loadrun run --help'\n"
-    assert capsys.readouterr().err == told
+    line = f"loadrun: error: --label: {reason}. Try 'loadrun run --help'\n"
+    assert capsys.readouterr().err == line
 
 
 def test_a_label_of_spaces_is_none() -> None:
     assert parse(["resnet50", "--label", " "]).label is None
     assert parse(["resnet50", "--label", " größer: 2 µs "]).label == "größer: 2 µs"
+
+
+def test_what_an_onnx_file_is_for_becomes_part_of_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    file.touch()
+    options = read_options(parse([str(file), "--task", "imagenet", "--like", "mobilenet"]))
+    assert options.model == f"{file}:mobilenet"
+    assert read_options(parse(options.words())).model == options.model

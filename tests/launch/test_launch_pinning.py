@@ -71,7 +71,7 @@ def test_the_binding_is_read_back_from_the_kernel(tmp_path: Path) -> None:
     assert read_binding(child.pid) is None
 
 
-def test_what_is_found_here_binds_as_it_says(tmp_path: Path) -> None:
+def test_the_method_found_here_binds(tmp_path: Path) -> None:
     topology = read_topology()
     pinning = find_pinning(topology)
     last = topology.allowed[-1]
@@ -106,7 +106,7 @@ def test_the_words_of_numactl() -> None:
     assert WITHOUT_NUMACTL.prefix([3], 0) == []
 
 
-def test_missing_numactl_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_numactl_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     pinning = find_pinning(read_topology())
     assert pinning.method == "sched_setaffinity"

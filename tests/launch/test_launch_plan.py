@@ -97,7 +97,7 @@ def test_instances_stay_within_l3_domains(tmp_path: Path) -> None:
     assert (len(plan.instances), plan.cores_per_instance) == (16, 4)
     for instance in plan.instances:
         assert len({domain[p] for p in instance.processors}) == 1
-    # 3 cores each: two instances to a domain of 8, and what is left over is used only by need.
+    # 3 cores each: two instances to a domain of 8, and the rest is used only by need.
     plan = make_plan(topology, 16, 48)
     for instance in plan.instances:
         assert len({domain[p] for p in instance.processors}) == 1
@@ -158,13 +158,13 @@ def test_left_over_processors_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("instances", "cores", "said"),
+    ("instances", "cores", "expected"),
     [(0, None, "--instances 0"), (None, -1, "--cores -1"), (4, 2, "--cores 4 or more")],
 )
 def test_impossible_requests(
-    tmp_path: Path, instances: int | None, cores: int | None, said: str
+    tmp_path: Path, instances: int | None, cores: int | None, expected: str
 ) -> None:
-    with pytest.raises(PlanError, match=said):
+    with pytest.raises(PlanError, match=expected):
         make_plan(VIRTUAL.topology(tmp_path), instances, cores)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from records import record, result
 
 from base.errors import InputError
 from launch.cli import main
+from launch.outcome.record.run import Record
 from launch.qps.search import Stopped, search_peak
 from launch.qps.section import BEGIN, END, overridden, with_setting, write_setting
 from loadrun.user_conf import parse_user_conf
@@ -143,13 +144,13 @@ def test_links_and_permissions_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [(f"{BEGIN}\n{KEY} = 1\n", "end of tuned"), ("resnet50.Server.target_qp = 1\n", "user.conf:1")],
 )
-def test_a_file_that_cannot_be_changed_stays(tmp_path: Path, text: str, said: str) -> None:
+def test_a_file_that_cannot_be_changed_stays(tmp_path: Path, text: str, expected: str) -> None:
     path = tmp_path / "user.conf"
     path.write_text(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=expected):
         write_setting(path, KEY, "5", "a")
     assert path.read_text() == text
 
@@ -169,21 +170,21 @@ class Sut:
         directory: Path,
         signals: object,
         mode: str = "PerformanceOnly",
-    ) -> dict[str, Any]:
+    ) -> Record:
         self.words.append(list(words))
         given = {w.split("=")[0]: w.split("=")[-1] for w in words}
         qps = float(given.get("--qps", 80.0))
         within = qps <= (self.limit if float(given["--time"]) < 60 else 0.9 * self.limit)
-        return {
-            "settings": {"server_target_qps": qps},
-            "result": {
+        return record(
+            settings={"server_target_qps": qps},
+            result=result(
                 # Short tests are never VALID: too few queries for early stopping.
-                "valid": within and float(given["--time"]) >= 60,
-                "fields": {"result_perf_constraints_met": within},
-                "latencies_ns": {"p99": 1e6},
-                "metric": {"value": 97.0},
-            },
-        }
+                valid=within and float(given["--time"]) >= 60,
+                fields={"result_perf_constraints_met": within},
+                latencies_ns={"p99": 1e6},
+                metric={"name": "completed samples", "value": 97.0, "unit": "samples/s"},
+            ),
+        )
 
 
 @pytest.fixture

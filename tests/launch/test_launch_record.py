@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from records import record, result
 
 import models
 from base.errors import RunError
 from launch import trial
-from launch.build.assets import Assets, DataFacts
+from launch.build.assets import Assets, DataFacts, SampleFacts
 from launch.cli import Parser
 from launch.commands.run import add_arguments, read_options
 from launch.machine.host import host
 from launch.machine.pinning import find_pinning
 from launch.machine.topology import read_topology
-from launch.outcome.record import Record
+from launch.outcome.recorder import Recorder
 from launch.run import plan_for
 from launch.screen.announcement import user_conf_settings
 from launch.supervise.environment import preloaded, recorded_environment
@@ -32,38 +32,36 @@ def test_the_bound_on_the_instruction_set_is_recorded(
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     if bound is not None:
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", bound)
-    assert host(read_topology())["max_cpu_isa"] == bound
+    assert host(read_topology()).max_cpu_isa == bound
 
 
-def record_of(*words: str) -> Record:
+def recorder_of(*words: str) -> Recorder:
     parser = Parser()
     add_arguments(parser)
     options = read_options(parser.parse_args(["resnet50", *words]))
     topology = read_topology()
     plan = plan_for(options, topology)
-    return Record(options, plan, find_pinning(topology), topology, "abcd")
+    return Recorder(options, plan, find_pinning(topology), topology, "abcd")
 
 
-def test_what_was_told_while_building_stays_beside_what_loadrun_notes() -> None:
-    record = record_of()
-    data = DataFacts("synthetic", "0", True)
-    built = Assets(
-        *("resnet50", "s.npy", 3, None, "no labels", data, None, None, None),
-        ["only slow kernels"],
-    )
-    record.assets(built)
-    assert record.values["notes"] == ["only slow kernels"]
-    record.report(asdict(Report("loadrun.json", notes=["coalesced"])))
-    assert record.values["notes"] == ["only slow kernels", "coalesced"]
+def test_notices_of_building_stay_beside_loadruns_notes() -> None:
+    recorder = recorder_of()
+    samples = SampleFacts("s.npy", 3, 0, DataFacts("synthetic", "0", True))
+    notices = ["only slow kernels"]
+    built = Assets("resnet50", samples, None, None, [], None, "no labels", notices)
+    recorder.prepared(built)
+    assert recorder.record.as_json()["notes"] == ["only slow kernels"]
+    recorder.report(Report("loadrun.json", notes=["coalesced"]))
+    assert recorder.record.as_json()["notes"] == ["only slow kernels", "coalesced"]
 
 
 @pytest.mark.parametrize(("engine", "expected"), [("null", None), ("sim", 0.5)])
 def test_an_engine_without_work_has_no_harness_efficiency(
     engine: str, expected: float | None
 ) -> None:
-    record = record_of("--engine", engine)
-    record.report(asdict(Report("loadrun.json", harness_efficiency=0.5)))
-    assert record.values["harness_efficiency"] == expected
+    recorder = recorder_of("--engine", engine)
+    recorder.report(Report("loadrun.json", harness_efficiency=0.5))
+    assert recorder.record.measured.harness_efficiency == expected
 
 
 def test_what_was_preloaded_is_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -77,13 +75,9 @@ def test_what_was_preloaded_is_recorded(monkeypatch: pytest.MonkeyPatch, tmp_pat
         "MALLOC_ARENA_MAX": "1",
     }
     monkeypatch.setenv("LD_PRELOAD", "/lib/a.so")
-    parser = Parser()
-    add_arguments(parser)
-    options = read_options(parser.parse_args(["resnet50", "--engine", "sim"]))
-    topology = read_topology()
-    record = Record(options, plan_for(options, topology), find_pinning(topology), topology, "abcd")
-    assert record.values["environment"]["LD_PRELOAD"] == "/lib/a.so"
-    assert "/lib/a.so" in record.values["preloaded"]
+    values = recorder_of("--engine", "sim").record.as_json()
+    assert values["environment"]["LD_PRELOAD"] == "/lib/a.so"
+    assert "/lib/a.so" in values["preloaded"]
 
 
 def test_a_user_conf_that_takes_effect_is_named(tmp_path: Path) -> None:
@@ -92,7 +86,7 @@ def test_a_user_conf_that_takes_effect_is_named(tmp_path: Path) -> None:
     add_arguments(parser)
     words = ["resnet50", "--engine", "sim", "--no-tuned", "--user-conf", str(path)]
     path.write_text("# nothing\nresnet50.Server.target_qps = 7\n")
-    options, model = read_options(parser.parse_args(words)), models.get("resnet50")
+    options, model = read_options(parser.parse_args(words)), models.benchmark("resnet50")
     assert user_conf_settings(options, model) == []
     path.write_text("*.Offline.target_qps = 26000\nresnet50.*.min_duration = 1000\n")
     (line,) = user_conf_settings(options, model)
@@ -116,17 +110,18 @@ def test_trials_expect_no_rate(tmp_path: Path) -> None:
     assert without_targets(tmp_path / "none", "resnet50", "Server", copies) is None
 
 
-def test_a_trial_whose_times_do_not_count_is_made_again(
+def test_a_trial_whose_times_do_not_count_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spoiled = {
-        "times_count": False,
-        "result": {"invalid": [{"reason": "the clock was set", "cure": "run again"}]},
-    }
-    answers = [spoiled, {"times_count": True}]
+    spoiled = record(
+        times_count=False,
+        result=result(invalid=[{"reason": "the clock was set", "cure": "run again"}]),
+    )
+    answers = [spoiled, record(times_count=True)]
     monkeypatch.setattr(trial, "_run", lambda *_: answers.pop(0))
+    words: tuple[str, str, list[str]] = ("resnet50", "Server", [])
     with Signals() as signals:
-        assert trial.run_once("resnet50", "Server", [], tmp_path, signals) == {"times_count": True}
+        assert trial.run_once(*words, tmp_path, signals) == record(times_count=True)
         answers += [spoiled] * trial.TRIES
         with pytest.raises(RunError, match="the clock was set"):
-            trial.run_once("resnet50", "Server", [], tmp_path, signals)
+            trial.run_once(*words, tmp_path, signals)

@@ -1,4 +1,4 @@
-"""Recorded machines: what is read from them, the plans that follow, the drawings."""
+"""Recorded machines: their topologies, the plans that follow, the drawings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def held(plan: Plan) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["desktop", "snc2", "container", "hybrid", "arm"])
-def test_a_recording_tells_what_the_machine_tells(name: str, tmp_path: Path) -> None:
+def test_a_recording_equals_the_machine(name: str, tmp_path: Path) -> None:
     assert recorded(name) == MACHINES[name].topology(tmp_path)
 
 
@@ -65,9 +65,9 @@ def test_recordings_of_this_machine_hold_nothing_but_processors(tmp_path: Path) 
     ],
 )
 def test_default_plans(name: str, plan: str, loadrun: str, shared: bool) -> None:
-    made = make_plan(recorded(name))
-    assert (str(made), format_list(made.loadrun), made.shared) == (plan, loadrun, shared)
-    assert not made.fitted
+    found = make_plan(recorded(name))
+    assert (str(found), format_list(found.loadrun), found.shared) == (plan, loadrun, shared)
+    assert not found.fitted
 
 
 def test_performance_cores_serve_and_efficiency_cores_are_loadruns() -> None:
@@ -86,7 +86,7 @@ def test_more_cores_than_performance_cores_take_efficient_ones_and_say_so() -> N
     assert "efficiency cores" in plan.notices[0]
 
 
-def test_capacities_tell_efficiency_cores_where_no_list_does() -> None:
+def test_capacities_mark_efficiency_cores_where_no_list_does() -> None:
     base = "sys/devices/system/cpu"
     files = {f"{base}/online": "0-3"}
     capacities = {0: "446", 1: "446", 2: "1024", 3: "990"}
@@ -178,7 +178,7 @@ def test_topology_command_records(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         (None, "No such file"),
         ("{", "not a recording"),
@@ -189,13 +189,13 @@ def test_topology_command_records(tmp_path: Path, capsys: pytest.CaptureFixture[
     ],
 )
 def test_bad_recordings_get_one_line(
-    text: str | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str | None, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "here.json"
     if text is not None:
         path.write_text(text)
     assert main(["topology", "--from", str(path)]) == 2
-    assert said in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
 def test_record_and_from_exclude_each_other() -> None:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+import records
 from cli_process import Cli
+from records import record, run_json
 
-from launch.charts.axes import Linear, Logarithmic, Nines, duration, number, percent
+from launch.charts.axes import Linear, Logarithmic, Nines, nanoseconds, number, percent
 from launch.charts.chart import PAGE, Chart
 from launch.charts.markup import Markup, join, tag
 from launch.cli import main
 from launch.machine.topology import Processor, Topology
+from launch.outcome.record.history import KEPT, facts, history_after, same_kind
+from launch.outcome.record.machine import Row, as_rows, from_rows
+from launch.outcome.record.run import Record
+from launch.outcome.record.timeline import HistogramRecord, TimelineRecord
 from launch.report.comparison import comparison_page
-from launch.report.history import KEPT, facts, history_after, same_kind
 from launch.report.index import COLUMNS, cells, index_page, without_copies
-from launch.report.machine import as_rows, from_rows
 from launch.report.page import run_page
 from launch.report.series import Histogram, windows
 from launch.report.sources import Source, write_report
@@ -27,6 +32,7 @@ from launch.screen.terminal import Terminal
 from loadrun.report import as_text
 
 HOSTILE = "<script>alert(1)</script>&\"'"
+LATER_RUN = {"run_id": "run2", "started": "2026-02-02T03:04:05+00:00"}
 VOID = {"meta", "br"}
 
 
@@ -74,104 +80,10 @@ def assert_nothing_external(page: str) -> None:
     assert "@import" not in style
 
 
-def record(**changes: Any) -> dict[str, Any]:
-    """What run.json holds of a Server test on two sockets."""
-    value: dict[str, Any] = {
-        "run_id": "run1",
-        "status": "COMPLETE",
-        "error": None,
-        "command": ["loadrun", "run", "resnet50"],
-        "started": "2026-01-02T03:04:05+00:00",
-        "model": "resnet50",
-        "scenario": "Server",
-        "mode": "PerformanceOnly",
-        "audit": None,
-        "engine": "onednn",
-        "precision": "int8",
-        "batch_size": 4,
-        "in_flight": 2,
-        "policy": "pull",
-        "in_process": False,
-        "tuned": None,
-        "plan": {
-            "loadrun": [3],
-            "instances": [
-                {"index": 0, "processors": [0], "memory_node": 0},
-                {"index": 1, "processors": [2], "memory_node": 1},
-            ],
-            "requested": [2, None],
-            "fitted": False,
-            "oversubscribed": False,
-            "shared": False,
-            "notices": [],
-        },
-        "pinning": {"method": "numactl", "memory": True},
-        "host": {
-            "name": "host",
-            "processor": "A processor",
-            "sockets": 2,
-            "nodes": 2,
-            "cores": 4,
-            "processors": 4,
-            "memory_bytes": 2**34,
-            "isa": "AVX512_CORE_VNNI",
-            "vnni": True,
-            "quota": None,
-            "load_average": [0.1, 0.2, 0.3],
-        },
-        "versions": {"python": "3.11.7", "loadrun": "0.1.0", "torch": "2.13.0"},
-        "topology": [[p, p, p // 2, p // 2, p - p % 2, 0, 1, 0] for p in range(4)],
-        "timings_s": {"prepared": 1.0, "phases": {"running": 2.0}, "loadrun": {"test": 4}},
-        "checks": [],
-        "disturbance": None,
-        "not_quiet": [],
-        "deaths": [],
-        "data": {"name": "synthetic", "sha256": "ab" * 32, "synthetic": True},
-        "weights": {"name": "synthetic", "sha256": None, "synthetic": True},
-        "calibration": None,
-        "synthetic": True,
-        "settings": {
-            "server_target_qps": 200.0,
-            "server_target_latency_ns": 15_000_000,
-            "server_target_latency_percentile": 0.99,
-            "min_duration_ms": 4000,
-            "min_query_count": 1,
-        },
-        "target_source": "option",
-        "expected_duration_s": 4.0,
-        "duration_s": 4.2,
-        "instances": [
-            {"instance": 0, "samples": 500, "batches": 250, "busy_s": 3.5, "rate": 150.0},
-            {"instance": 1, "samples": 300, "batches": 150, "busy_s": 2.1, "rate": 140.0},
-        ],
-        "standalone_rate": 290.0,
-        "harness_efficiency": None,
-        "redispatched_samples": 0,
-        "notes": [],
-        "timeline": {
-            "at_s": [0.0, 1.0, 2.0, 3.0, 4.0],
-            "answered": [0, 190, 400, 610, 800],
-            "outstanding": [0, 5, 3, 4, 0],
-            "outstanding_max": [0, 9, 7, 8, 5],
-            "latency_mean_us": [None, 5000.0, 6000.0, 5500.0, 5000.0],
-            "latency_max_us": [None, 9000.0, 21000.0, 12000.0, 9000.0],
-            "histogram": {"first": 192, "per_octave": 16, "counts": [100, 300, 350, 49, 0, 1]},
-            "batch_sizes": [{"1": 50, "2": 150, "3": 50}, {"2": 150}],
-        },
-        "result": {
-            "valid": False,
-            "metric": {"name": "completed samples", "value": 199.4, "unit": "samples/s"},
-            "latencies_ns": {"p50": 5_000_000, "p90": 8_000_000, "p99": 17_000_000},
-            "invalid": [{"reason": "the 99th percentile is late", "cure": "lower --qps"}],
-            "errors": [],
-            "warnings": [],
-            "fields": {},
-        },
-        "official": False,
-        "unofficial_reasons": ["--fast"],
-        "history": [],
-    }
-    return {**value, **changes}
+def read_timeline(**changes: Any) -> TimelineRecord:
+    timeline = record().measured.timeline
+    assert timeline is not None
+    return replace(timeline, **changes)
 
 
 def simple_chart() -> Chart:
@@ -204,7 +116,13 @@ def test_numbers_are_short_and_never_in_powers_of_ten() -> None:
         "123",
         "1,234,567",
     ]
-    assert [duration(v) for v in (12, 1_500, 15e6, 2.5e9)] == ["12 ns", "1.5 µs", "15 ms", "2.5 s"]
+    times = (12, 1_500, 15e6, 2.5e9)
+    assert [nanoseconds(time) for time in times] == [
+        "12 ns",
+        "1.5 µs",
+        "15 ms",
+        "2.5 s",
+    ]
     assert percent(0.123) == "12.3%"
 
 
@@ -253,7 +171,7 @@ def test_labels_of_marks_do_not_lie_on_each_other() -> None:
         assert PAGE.letter * len(text) / 2 <= float(x) <= PAGE.width - PAGE.letter * len(text) / 2
 
 
-def test_a_histogram_tells_shares_and_percentiles() -> None:
+def test_a_histogram_has_shares_and_percentiles() -> None:
     found = Histogram([10.0, 20.0, 40.0, 80.0], [1, 2, 1])
     assert [found.share_below(v) for v in (0, 10, 20, 30, 40, 80, 99)] == [
         0,
@@ -271,29 +189,27 @@ def test_a_histogram_tells_shares_and_percentiles() -> None:
     assert sum(even.counts) == pytest.approx(4)
     assert found.coarser(2).counts == [3, 1]
     assert found.coarser(2).edges[:2] == [10, 40]
-    assert Histogram.of({"histogram": {"first": 0, "per_octave": 16, "counts": []}}) is None
+    assert Histogram.of(read_timeline(histogram=HistogramRecord(0, 16, ()))) is None
 
 
 def test_windows_keep_every_sample() -> None:
-    timeline = record()["timeline"]
-    many = [float(at) for at in range(1001)]
-    timeline |= {
-        "at_s": many,
-        "answered": [7 * at for at in range(1001)],
-        "batch_sizes": [{"7": 1000}],
-        **{
-            key: [1] * 1001
-            for key in ("outstanding", "outstanding_max", "latency_mean_us", "latency_max_us")
-        },
-    }
+    timeline = read_timeline(
+        at_s=tuple(float(at) for at in range(1001)),
+        answered=tuple(7 * at for at in range(1001)),
+        outstanding=(1,) * 1001,
+        outstanding_max=(1,) * 1001,
+        latency_mean_us=(1.0,) * 1001,
+        latency_max_us=(1.0,) * 1001,
+        batch_sizes=({"7": 1000},),
+    )
     found = windows(timeline)
     assert 8 <= len(found) <= 50
     assert sum(w.rate * (w.end_s - w.start_s) for w in found) == pytest.approx(7000)
     assert [w.start_s for w in found[1:]] == [w.end_s for w in found[:-1]]
-    assert windows(timeline | {"at_s": [0.0], "answered": [0]}) == []
+    assert windows(replace(timeline, at_s=(0.0,), answered=(0,))) == []
 
 
-def test_the_page_of_a_run_says_what_run_json_says() -> None:
+def test_the_page_of_a_run_shows_its_run_json() -> None:
     page = run_page(record())
     assert_nothing_external(page)
     text = " ".join(read(page).text.split())
@@ -326,10 +242,11 @@ def test_the_page_of_a_run_says_what_run_json_says() -> None:
         {"scenario": "MultiStream"},
         {"status": "FAILED", "error": "instance 0 ended", "result": None},
         {"deaths": [{"instance": 1, "at_s": 3.0, "end": "SIGKILL", "last_words": "", "x": 1}]},
+        {"plan": records.plan(fitted=True, notices=["cut down"])},
     ],
     ids=lambda changes: "-".join(map(str, list(changes.values())[:1])),
 )
-def test_a_page_is_made_of_any_run(changes: dict[str, Any]) -> None:
+def test_any_run_has_a_page(changes: dict[str, Any]) -> None:
     assert_nothing_external(run_page(record(**changes)))
 
 
@@ -347,16 +264,18 @@ def test_the_page_shows_times_by_batch_size_where_the_run_kept_them() -> None:
         assert "by batch size" not in read(run_page(record(engines=engines))).text
 
 
-def test_a_page_is_made_of_an_accuracy_run() -> None:
-    value = record(mode="AccuracyOnly")
-    value["result"] |= {"valid": None, "metric": None, "latencies_ns": {}, "invalid": []}
-    value["accuracy"] = {"text": "", "value": 0.7646, "good": 38, "total": 50, "target": 0.757}
+def test_an_accuracy_run_has_a_page() -> None:
+    value = record(
+        mode="AccuracyOnly",
+        result=records.result(valid=None, metric=None, latencies_ns={}, invalid=[]),
+        accuracy=records.accuracy(value=0.7646, good=38, total=50, target=0.757),
+    )
     text = read(run_page(value)).text
     assert "76.460%" in text
     assert "COMPLETE" in text
 
 
-def test_whatever_a_run_says_of_itself_is_escaped() -> None:
+def test_text_from_a_run_is_escaped() -> None:
     def hostile(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: hostile(found) for key, found in value.items()}
@@ -364,16 +283,17 @@ def test_whatever_a_run_says_of_itself_is_escaped() -> None:
             return [hostile(found) for found in value]
         return HOSTILE + value if isinstance(value, str) else value
 
-    value = hostile(record())
-    value["history"] = [hostile(facts(record()))]
+    value = hostile(run_json())
+    value["history"] = [hostile(asdict(facts(record())))]
     value["label"] = HOSTILE
-    value["checks"] = [dict.fromkeys(("check", "level", "found", "effect", "cure"), HOSTILE)]
+    value["checks"] = [dict.fromkeys(("check", "found", "effect", "cure"), HOSTILE)]
+    value["checks"][0]["level"] = "note"
     for status, scenario in (("COMPLETE", "Server"), ("COMPLETE", HOSTILE), (HOSTILE, HOSTILE)):
         value |= {"status": status, "scenario": scenario}
-        page = run_page(value)
+        page = run_page(Record.from_json(value))
         assert "<script>alert" not in page
         assert "<script>alert(1)</script>" in read(page).text
-    source = Source(Path("/results/run.json"), value)
+    source = Source(Path("/results/run.json"), Record.from_json(value))
     for page in (
         index_page([source], Path("/results/index.html")),
         comparison_page([source, source], Path("/results/c.html")),
@@ -383,10 +303,9 @@ def test_whatever_a_run_says_of_itself_is_escaped() -> None:
 
 def test_the_run_before_is_compared() -> None:
     now = record(run_id="run2")
-    before = facts(record(batch_size=8))
-    before["figure"] = 99.7
-    other = before | {"mode": "AccuracyOnly", "figure": None}
-    now["history"] = [other, before]
+    before = replace(facts(record(batch_size=8)), figure=99.7)
+    other = replace(before, mode="AccuracyOnly", figure=None)
+    now.history = (other, before)
     assert same_kind(now) == [before]
     text = " ".join(read(run_page(now)).text.split())
     assert "2.000 better" in text
@@ -395,22 +314,25 @@ def test_the_run_before_is_compared() -> None:
 
 
 def test_history_is_handed_on_and_bounded() -> None:
-    assert history_after(None) == []
-    assert history_after({"run_id": "x", "plan": 5}) == []
+    assert history_after(None) == ()
     value = record()
     for turn in range(2 * KEPT):
-        value = record(run_id=f"run{turn}", history=history_after(value))
-    assert len(value["history"]) == KEPT
-    assert value["history"][0]["run_id"] == f"run{2 * KEPT - 2}"
-    assert "history" not in value["history"][0]
-    assert len(as_text(value["history"])) < 40_000
+        earlier = history_after(value)
+        value = record(run_id=f"run{turn}")
+        value.history = earlier
+    history = value.as_json()["history"]
+    assert len(history) == KEPT
+    assert history[0]["run_id"] == f"run{2 * KEPT - 2}"
+    assert "history" not in history[0]
+    assert len(as_text(history)) < 40_000
+    assert Record.from_json(json.loads(as_text(value.as_json()))) == value
 
 
 def test_the_topology_of_a_record_is_the_machines() -> None:
     processors = tuple(
         Processor(p, p % 4, p % 2, p % 2, p % 2, p // 4, p != 3, p > 5) for p in range(8)
     )
-    rows = json.loads(json.dumps(as_rows(Topology(processors))))
+    rows: list[Row] = json.loads(json.dumps(as_rows(Topology(processors))))
     assert tuple(from_rows(rows)) == processors
 
 
@@ -428,7 +350,8 @@ def test_lists_of_numbers_stand_on_one_line() -> None:
 def test_the_index_has_each_run_once_and_keys_to_sort_by(tmp_path: Path) -> None:
     place = tmp_path / "server/resnet50/performance/run_1/run.json"
     copied = tmp_path / "server/resnet50/run.json"
-    later = record(run_id="run2", started="2026-02-02T03:04:05+00:00", history=[facts(record())])
+    earlier = asdict(facts(record()))
+    later = record(**LATER_RUN, history=[earlier])
     sources = [
         Source(copied, record()),
         Source(place, record()),
@@ -445,7 +368,8 @@ def test_the_index_has_each_run_once_and_keys_to_sort_by(tmp_path: Path) -> None
     assert row["label"] == (None, None)
     page = index_page(kept, tmp_path / "index.html")
     assert "label" not in read(page).text.split()
-    sources[2].record["label"] = "new cooler"
+    labelled = record(**LATER_RUN, history=[earlier], label="new cooler")
+    kept = [Source(sources[2].path, labelled), kept[1]]
     page = index_page(kept, tmp_path / "index.html")
     assert "label" in read(page).text.split()
     assert '<td data-key="new cooler">new cooler</td>' in page
@@ -457,7 +381,7 @@ def test_the_index_has_each_run_once_and_keys_to_sort_by(tmp_path: Path) -> None
 def test_several_runs_are_compared(tmp_path: Path) -> None:
     for name, batch_size, label in (("one", 4, None), ("two", 8, "larger")):
         (tmp_path / name).mkdir()
-        found = record(batch_size=batch_size, label=label)
+        found = run_json(batch_size=batch_size, label=label)
         (tmp_path / name / "run.json").write_text(as_text(found))
     out = tmp_path / "page.html"
     words = ["report", str(tmp_path / "one"), str(tmp_path / "two/run.json"), "--out", str(out)]
@@ -473,7 +397,7 @@ def test_several_runs_are_compared(tmp_path: Path) -> None:
 
 
 def test_one_run_is_built_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "run.json").write_text(as_text(record()))
+    (tmp_path / "run.json").write_text(as_text(run_json()))
     assert main(["report", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'report.html'}\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "run.json"]
@@ -490,15 +414,15 @@ def test_a_file_that_is_no_run_is_named_with_the_cure(
     path = tmp_path / "bad" / "run.json"
     path.parent.mkdir()
     good = tmp_path / "good.json"
-    good.write_text(as_text(record()))
+    good.write_text(as_text(run_json()))
     if text is not None:
         path.write_bytes(text.encode("latin-1"))
     words = ["report", str(path), *([str(good)] if several else [])]
     assert main([*words, "--out", str(tmp_path / "out.html")]) == 2
-    told = capsys.readouterr().err
-    assert str(path) in told
-    assert "give the directory of a run" in told
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert str(path) in error
+    assert "give the directory of a run" in error
+    assert error.count("\n") == 1
     assert not (tmp_path / "out.html").exists()
     assert not (tmp_path / "report.html").exists()
 
@@ -507,28 +431,29 @@ def test_a_file_that_is_no_run_is_named_with_the_cure(
 def test_a_record_of_another_shape_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: str
 ) -> None:
-    (tmp_path / "run.json").write_text(as_text(record(**{broken: {"a": "b"}})))
+    (tmp_path / "run.json").write_text(as_text(run_json(**{broken: {"a": "b"}})))
     code = main(["report", str(tmp_path)])
-    told = capsys.readouterr().err
-    assert (code, told.count("\n")) in ((2, 1), (0, 0))
-    assert code == 0 or str(tmp_path / "run.json") in told
+    error = capsys.readouterr().err
+    assert (code, error.count("\n")) in ((2, 1), (0, 0))
+    assert code == 0 or str(tmp_path / "run.json") in error
+    assert code == 0 or broken in error
 
 
 def test_a_place_that_cannot_be_written_to_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "run.json").write_text(as_text(record()))
+    (tmp_path / "run.json").write_text(as_text(run_json()))
     out = tmp_path / "missing" / "page.html"
     assert main(["report", str(tmp_path), "--out", str(out)]) == 2
     assert str(out) in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("made", [False, True])
+@pytest.mark.parametrize("exists", [False, True])
 def test_results_without_runs_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], made: bool
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], exists: bool
 ) -> None:
     results = tmp_path / "results"
-    if made:
+    if exists:
         results.mkdir()
     assert main(["report", "--results", str(results)]) == 2
     assert "--results" in capsys.readouterr().err
@@ -537,7 +462,7 @@ def test_results_without_runs_are_refused(
 def test_a_bad_run_among_results_leaves_the_others_their_pages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, text in (("good", as_text(record())), ("bad", "{"), (".staging-x", "{")):
+    for name, text in (("good", as_text(run_json())), ("bad", "{"), (".staging-x", "{")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(text)
     assert main(["report", "--results", str(tmp_path)]) == 2
@@ -560,8 +485,8 @@ def test_a_run_leaves_its_page(tmp_path: Path) -> None:
     timeline = found["timeline"]
     answered = sum(instance["samples"] for instance in found["instances"])
     assert timeline["answered"][-1] == answered == sum(timeline["histogram"]["counts"])
-    told = sum(int(n) * k for sizes in timeline["batch_sizes"] for n, k in sizes.items())
-    assert told == answered
+    batched = sum(int(n) * k for sizes in timeline["batch_sizes"] for n, k in sizes.items())
+    assert batched == answered
     assert len(found["history"]) == 1
     assert found["history"][0]["run_id"] != found["run_id"]
     page = (place / "performance/run_1/report.html").read_text()
@@ -577,7 +502,7 @@ def test_a_run_leaves_its_page(tmp_path: Path) -> None:
     assert "What differs" in text or "All settings were the same" in text
 
 
-def test_a_page_that_cannot_be_made_does_not_cost_the_run(
+def test_a_page_that_cannot_be_written_does_not_cost_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A directory in its place: the page cannot be renamed onto it.
@@ -590,6 +515,6 @@ def test_a_page_that_cannot_be_made_does_not_cost_the_run(
 
     monkeypatch.setattr("launch.report.page.run_page", fail)
     write_report(tmp_path, record(), Terminal())
-    told = capsys.readouterr().out.splitlines()
-    assert len(told) == 2
-    assert all(line.startswith("  note: no report.html: ") for line in told)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("  note: no report.html: ") for line in lines)

@@ -11,38 +11,33 @@ from pathlib import Path
 import pytest
 from drawings import Drawing
 
+from base.checked import read, written
 from launch.machine.instructions import features
-from launch.roofline.figures import Layer, Roofline, from_measurement
+from launch.roofline.figures import Roofline, from_measurement
 from launch.roofline.picture import draw as draw_picture
 from launch.roofline.table import draw, limits, rows, slowest, totals, widest_gaps
 from launch.screen.terminal import Terminal
+from netrun.roofline.measurement import Layer, Limits, Measurement, Rate
 
-# 100 GMAC/s and 10 GB/s: the roof's ridge is at 10 MAC a byte.
 WIDE = Layer("wide", (56, 56, 64), (56, 56, 64), "jit_int8:avx2", 40_000_000, 400_000, 800e-6)
 THIN = Layer("thin", (56, 56, 64), (56, 56, 64), "jit_int8:avx2", 2_000_000, 500_000, 125e-6)
 POOL = Layer("pool", (112, 112, 64), (56, 56, 64), "jit:avx2", 0, 1_000_000, 75e-6)
 FOUND = Roofline((WIDE, POOL, THIN), 100e9, 10e9, batch_size=2, whole_s=1250e-6)
-MEASURED = {
-    "probes": [
-        {"name": "3x3", "kernel": "jit_int8:avx2", "macs_per_s": 100e9},
-        {"name": "matrix", "kernel": "gemm", "macs_per_s": 80e9},
-    ],
-    "read_bytes_per_s": 8e9,
-    "copy_bytes_per_s": 10e9,
-    "array_bytes": 128 << 20,
-    "whole_s": 1250e-6,
-    "layers": [
-        {
-            "name": "wide",
-            "source": [56, 56, 64],
-            "output": [56, 56, 64],
-            "kernel": "jit_int8:avx2",
-            "macs": 40_000_000,
-            "bytes": 400_000,
-            "seconds": 800e-6,
-        }
-    ],
-}
+"""100 GMAC/s and 10 GB/s: the roof's ridge is at 10 MAC a byte."""
+MEASURED = Measurement(
+    library="3.2",
+    limits=Limits(
+        rounds=3,
+        passes=9,
+        probes=(Rate("3x3", "jit_int8:avx2", 100e9), Rate("matrix", "gemm", 80e9)),
+        read_bytes_per_s=8e9,
+        copy_bytes_per_s=10e9,
+        array_bytes=128 << 20,
+        macs_with_padding=41_000_000,
+    ),
+    whole_s=1250e-6,
+    layers=(WIDE,),
+)
 
 
 def test_a_layer_right_of_the_ridge_is_bound_by_the_peak() -> None:
@@ -82,10 +77,10 @@ def test_totals_by_hand() -> None:
 
 
 def test_the_roof_is_the_best_of_what_was_measured() -> None:
-    found = from_measurement(MEASURED, 2)
+    found = from_measurement(read(Measurement, json.loads(json.dumps(written(MEASURED)))), 2)
     assert (found.peak, found.bandwidth) == (100e9, 10e9)
     assert found.layers == (WIDE,)
-    assert limits(MEASURED) == [
+    assert limits(MEASURED.limits) == [
         "int8 peak: 100.0 GMAC/s, the best of 2 layers that suit the kernels (3x3, jit_int8:avx2)",
         "memory: 10.0 GB/s, the better of reading (8.0) and copying (10.0 read and written)"
         " 128 MiB",

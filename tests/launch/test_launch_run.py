@@ -20,6 +20,7 @@ from cli_process import IMAGES, Cli, arguments_of, wait_for
 from private_shm import in_private_shm
 
 from launch.machine.topology import read_topology
+from shm.arena import ArenaField, ArenaLayout
 from shm.control import ControlBlock
 from shm.reclaim import find_runs
 
@@ -118,25 +119,25 @@ def test_a_count_alone_sets_the_length_of_a_test(cli: Cli, scenario: str) -> Non
 
 def refused_in_private_shm(cli: Cli, options: str, *before: str) -> str:
     """A run whose /dev/shm is a tmpfs with `options` must end before LoadGen starts."""
-    said = cli.refused([*in_private_shm(options), *before], 120)
+    error = cli.refused([*in_private_shm(options), *before], 120)
     assert not (cli.directory / "results").exists()
-    return said
+    return error
 
 
 def test_a_dev_shm_too_small_is_one_line(cli: Cli) -> None:
-    said = refused_in_private_shm(cli, "size=1m")
-    needed = 4096 + IMAGES * 230 * 230 * 3
-    assert f"needs 3.6 MiB ({needed} bytes) of shared memory" in said
-    assert "has 1.0 MiB (1048576 bytes) free" in said
-    assert "--shm-size" in said
+    error = refused_in_private_shm(cli, "size=1m")
+    needed = ArenaLayout(IMAGES, (ArenaField("pixels", "|u1", (230, 230, 3)),)).size
+    assert f"needs 3.6 MiB ({needed} bytes) of shared memory" in error
+    assert "has 1.0 MiB (1048576 bytes) free" in error
+    assert "--shm-size" in error
 
 
 def test_a_full_dev_shm_is_one_line(cli: Cli) -> None:
     shutil.rmtree(cli.directory / "cache")  # the semaphores of those who preprocess need room
     fill = 'head -c 4096 /dev/zero >/dev/shm/full; exec "$@"'
-    said = refused_in_private_shm(cli, "size=4k", "sh", "-c", fill, "sh")
-    assert "No space left on device" in said
-    assert "/dev/shm" in said
+    error = refused_in_private_shm(cli, "size=4k", "sh", "-c", fill, "sh")
+    assert "No space left on device" in error
+    assert "/dev/shm" in error
 
 
 def test_a_submission_run_fills_both_places(cli: Cli) -> None:
@@ -193,10 +194,10 @@ def test_weights_that_do_not_fit(cli: Cli) -> None:
 def test_a_test_of_hours_is_refused_where_nobody_can_be_asked(cli: Cli) -> None:
     code, output = cli.run("run", "resnet50", "--fast", "--qps", "26000")
     assert code == 2, output
-    said = output.splitlines()[-1]
-    assert said.startswith("loadrun: error: expected duration ")
-    assert "times the 1 min asked for: --qps 26000 asks for 1,716,000 samples" in said
-    assert said.endswith("or give --yes to run it all the same")
+    error = output.splitlines()[-1]
+    assert error.startswith("loadrun: error: expected duration ")
+    assert "times the 1 min asked for: --qps 26000 asks for 1,716,000 samples" in error
+    assert error.endswith("or give --yes to run it all the same")
     assert not (cli.directory / "results").exists()
 
 
@@ -239,7 +240,7 @@ def test_an_ignored_sigterm_still_ends_the_children(cli: Cli) -> None:
     wait_for(lambda: list(home.glob(".staging-*/netrun_0.json")))
     children = psutil.Process(process.pid).children()
     process.send_signal(signal.SIGTERM)
-    # Ignored: only the interrupt that follows is told.
+    # Ignored: only the interrupt that follows is reported.
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert (process.returncode, "interrupted by SIGINT" in output) == (130, True)
@@ -263,7 +264,7 @@ def test_a_run_that_stood_still_is_invalid(cli: Cli) -> None:
     family = [launch, *launch.children(recursive=True)]
     for member in family:
         member.suspend()
-    # As a paused container is: the time that passes is what is tested.
+    # As a paused container is: the test is of the time that passes.
     time.sleep(2.5)
     for member in family:
         member.resume()

@@ -244,7 +244,7 @@ def pip_call(checkout: Checkout) -> str:
 
 
 @pytest.mark.parametrize("gone", ["dangling", "broken", "no loadrun"])
-def test_an_environment_that_cannot_start_is_made_anew(checkout: Checkout, gone: str) -> None:
+def test_an_environment_that_cannot_start_is_rebuilt(checkout: Checkout, gone: str) -> None:
     checkout.run("run_loadrun.sh", *RUN)
     python = checkout.root / ".venv/bin/python"
     if gone == "no loadrun":
@@ -307,7 +307,7 @@ def test_what_leads_pip_elsewhere_is_left_out(checkout: Checkout) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "answers", "used"),
+    ("configured", "answers", "used"),
     [
         ("", "0", True),
         ("global.timeout='60'\n", "0", True),
@@ -318,11 +318,11 @@ def test_what_leads_pip_elsewhere_is_left_out(checkout: Checkout) -> None:
     ],
 )
 def test_wheels_without_cuda_unless_the_user_set_an_index(
-    checkout: Checkout, said: str, answers: str, used: bool
+    checkout: Checkout, configured: str, answers: str, used: bool
 ) -> None:
-    says = checkout.calls.with_name("says")
-    says.write_text(said)
-    code, _, _ = checkout.run("run_loadrun.sh", *RUN, PIP_SAYS=str(says), ANSWERS=answers)
+    config = checkout.calls.with_name("config")
+    config.write_text(configured)
+    code, _, _ = checkout.run("run_loadrun.sh", *RUN, PIP_SAYS=str(config), ANSWERS=answers)
     assert code == 3
     index = "--extra-index-url https://download.pytorch.org/whl/cpu"
     assert (index in pip_call(checkout)) is used

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from drawings import Drawing
 from netrun_facts import SLOW_FOUR, facts_of
+from records import record
 
 from launch.cli import Parser
 from launch.commands.roofline import add_arguments, read_options
 from launch.machine.doctor.artifacts import check_artifacts
 from launch.machine.doctor.finding import Level
+from launch.outcome.record.run import Record
 from launch.roofline.options import RooflineOptions
 from launch.roofline.sizes import draw as draw_picture
 from launch.screen.terminal import Terminal
@@ -26,8 +28,8 @@ from netrun.engines.onednn import pack
 from netrun.engines.onednn.pack import KIND
 
 
-def detailed(**details: Any) -> dict[str, Any]:
-    return {"engines": {"0": {"details": details}, "1": {"details": {}}}}
+def detailed(**details: Any) -> Record:
+    return record(engines={"0": {"details": details}, "1": {"details": {}}})
 
 
 def test_sizes_are_those_of_the_artifact() -> None:
@@ -59,13 +61,17 @@ def test_sizes_of_a_run_are_those_of_its_first_instance() -> None:
 
 
 @pytest.mark.parametrize(
-    "record", [{}, {"engines": {}}, {"engines": None}, {"engines": {"0": {}}}, detailed(isa="AVX2")]
+    "run",
+    [
+        *(record(), record(engines={}), record(engines=None), record(engines={"0": {}})),
+        detailed(isa="AVX2"),
+    ],
 )
-def test_a_run_of_another_version_or_engine_has_none(record: dict[str, Any]) -> None:
-    assert from_record(record) == []
+def test_a_run_of_another_version_or_engine_has_none(run: Record) -> None:
+    assert from_record(run) == []
 
 
-def test_only_what_was_measured_is_shown_and_what_is_not_run_as_it_is() -> None:
+def test_only_measured_sizes_are_shown_and_those_run_otherwise() -> None:
     batches = [[n] for n in range(1, 41)]
     batches[30] = [32]
     found = from_facts(facts_of([float(n) for n in range(1, 41)], batches))
@@ -76,7 +82,7 @@ def test_only_what_was_measured_is_shown_and_what_is_not_run_as_it_is() -> None:
     assert measured([]) == []
 
 
-def test_the_table_says_how_each_size_is_run() -> None:
+def test_the_table_shows_how_each_size_is_run() -> None:
     found = from_facts(SLOW_FOUR)
     assert rows(found)[2:] == [
         ("3", "25.00", "12.00", "4.000", "250.0", "in parts 2 + 2, filled up"),
@@ -106,7 +112,7 @@ def test_sentences_name_the_best_size_the_slow_ones_and_the_cut() -> None:
     assert cut(facts_of([2.0])).startswith("cut of a lone sample (half the cache): ")
 
 
-def test_a_second_line_shows_what_is_not_run_as_it_is() -> None:
+def test_a_second_line_shows_sizes_that_are_run_otherwise() -> None:
     own, run = series(from_facts(SLOW_FOUR))
     assert [y for _, y in own.points] == [4.0, 3.0, 25 / 3, 10.0, 2.2]
     assert [y for _, y in run.points] == [4.0, 3.0, 4.0, 2.75, 2.2]
@@ -117,7 +123,7 @@ def test_a_second_line_shows_what_is_not_run_as_it_is() -> None:
 
 
 def test_a_cliff_does_not_hide_the_rest() -> None:
-    """Of a size that takes a thousand times longer the others are still told apart."""
+    """Beside a size that takes a thousand times longer the others still differ visibly."""
     lines = series(from_facts(facts_of([6.0, 9.0, 15_000.0], [[1], [2], [1, 2]])))
     drawn = chart(lines)
     one, two, three = (drawn.y(y) for _, y in lines[0].points)
@@ -164,7 +170,7 @@ def test_sizes_have_files_and_a_default_batch_size_of_their_own(tmp_path: Path) 
 
 
 def compiled(cache: Path, name: str, references: dict[str, list[int]], **machine: Any) -> None:
-    """An artifact for this machine, but for what is given, with data that are broken."""
+    """An artifact for this machine, but for the given fields, with data that are broken."""
     facts = {"references": references, "machine": {"batch_size": 8, "threads": 1, **machine}}
     path = cache / "artifacts" / name
     artifact.write(path, KIND, facts, {"a": np.arange(99)})

@@ -1,4 +1,4 @@
-"""Submissions: what is missing, the tree of each round, the checker's complaints, real runs."""
+"""Submissions: missing runs, the tree of each round, the checker's complaints, real runs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import records
 from cli_process import Cli
 
+import models
 from base.errors import InputError, RunError
 from launch.cli import main
 from launch.commands import run as run_command
@@ -26,13 +28,15 @@ from launch.submission import rules
 from launch.submission.accuracy_log import truncate
 from launch.submission.checker import check, complaints, find_checker
 from launch.submission.layout import Layout
-from launch.submission.steps import estimate_s, find_steps
+from launch.submission.steps import estimate_s, find_steps, known_rate
 from launch.submission.system import describe, read_system, unfilled, unlike_here
 from launch.submission.tree import write_tree
 from models.imagenet.content import content_of
 from models.imagenet.dataset import image_folder
 
 ROUND = "v5.0"
+RESNET50 = models.benchmark("resnet50")
+TESTS = RESNET50.audits
 TARGETS = {
     "single_stream_expected_latency_ns": 12.5e6,
     "multi_stream_expected_latency_ns": 80e6,
@@ -52,15 +56,14 @@ def options(results: Path, scenario: str = "Offline", *words: str) -> RunOptions
 
 @functools.cache
 def planned(scenario: str) -> dict[str, Any]:
-    return planned_record(options(Path("results"), scenario))
+    return planned_record(options(Path("results"), scenario)).as_json()
 
 
 def record(scenario: str, mode: str, audit: str | None, **changes: Any) -> dict[str, Any]:
-    """A run.json as far as a submission reads it."""
-    text = "accuracy=76.000%, good=38000, total=50000"
-    measured = {"text": text, "value": 0.76, "good": 38_000, "total": 50_000}
+    """A run.json of this machine."""
+    accurate = mode == "AccuracyOnly"
     return {
-        **planned(scenario),
+        **records.run_json(**planned(scenario)),
         "status": "COMPLETE",
         "command": ["loadrun", "run", "resnet50", "--images", "my val"],
         "started": "2026-01-01T00:00:00+00:00",
@@ -72,8 +75,8 @@ def record(scenario: str, mode: str, audit: str | None, **changes: Any) -> dict[
         "calibration": "synthetic",
         "versions": {"loadrun": "0.1.0", "python": "3.11"},
         "settings": TARGETS,
-        "result": {"valid": None if mode == "AccuracyOnly" else True},
-        "accuracy": measured if mode == "AccuracyOnly" else None,
+        "result": records.result(valid=None if accurate else True, invalid=[]),
+        "accuracy": records.accuracy() if accurate else None,
         "standalone_rate": 100.0,
         "unofficial_reasons": [f"audit {audit}"] if audit else [],
         **changes,
@@ -115,7 +118,7 @@ class Results:
         for scenario in scenarios:
             self.run(scenario)
             self.run(scenario, "AccuracyOnly")
-            for test in rules.TESTS:
+            for test in TESTS:
                 self.run(scenario, audit=test)
                 self.folder(scenario, test)
 
@@ -123,7 +126,7 @@ class Results:
         """Write a tree of them beside, and what speaks against submitting it."""
         layout = Layout(self.directory.with_name("out"), round, "closed", "Acme", "box")
         runs = list(asked) or [options(self.directory)]
-        return layout, write_tree(layout, {"submitter": "Acme"}, runs, rules.TESTS)
+        return layout, write_tree(layout, {"submitter": "Acme"}, runs)
 
 
 @pytest.fixture
@@ -133,12 +136,12 @@ def results(tmp_path: Path) -> Results:
 
 def missing(results: Results, *words: str) -> dict[str, str]:
     asked = options(results.directory, "Offline", *words)
-    return {step.name: step.missing for step in find_steps(asked, rules.TESTS) if step.missing}
+    return {step.name: step.missing for step in find_steps(asked, TESTS) if step.missing}
 
 
 def test_everything_is_missing_at_first_and_nothing_at_last(results: Results) -> None:
     assert missing(results) == dict.fromkeys(
-        ("PerformanceOnly", "AccuracyOnly", *rules.TESTS), "not there"
+        ("PerformanceOnly", "AccuracyOnly", *TESTS), "not there"
     )
     results.complete("Offline")
     assert missing(results) == {}
@@ -152,28 +155,29 @@ def test_everything_is_missing_at_first_and_nothing_at_last(results: Results) ->
         ({"engine": "pytorch"}, "of engine pytorch"),
         ({"precision": "bf16"}, "of precision bf16"),
         ({"status": "FAILED"}, "not there"),
-        ({"result": {"valid": False}}, "INVALID"),
+        ({"result": records.result(valid=False)}, "INVALID"),
         ({"unofficial_reasons": ["minimum duration 60 s, below 600 s"]}, "minimum duration 60 s"),
         (
             {"weights": {"name": "a.pth", "sha256": "ef", "synthetic": False}},
             "of other weights",
         ),
-        ({"host": {"architecture": "Z80"}}, "of another machine, architecture Z80"),
+        ({"host": records.host(architecture="Z80")}, "of another machine, architecture Z80"),
         ({"data": {"name": "val", "sha256": "ef", "synthetic": False}}, "of other images"),
         ({"batch_size": 77}, "of another batch size (77, now 8)"),
-        ({"plan": {"instances": []}}, "of another plan (0 instances on 0 processors, now "),
-        ({"result": {"valid": True, "errors": ["clock"]}}, "LoadGen logged an error"),
+        (
+            {"plan": records.plan(instances=[])},
+            "of another plan (0 instances on 0 processors, now ",
+        ),
+        ({"result": records.result(valid=True, errors=["clock"])}, "LoadGen logged an error"),
     ],
 )
-def test_a_run_that_does_not_do_is_made_again(
-    results: Results, changes: dict[str, Any], why: str
-) -> None:
+def test_an_unfit_run_is_repeated(results: Results, changes: dict[str, Any], why: str) -> None:
     results.complete("Offline")
     results.run("Offline", **changes)
     found = missing(results)
     assert found["PerformanceOnly"].startswith(why)
     # What was compared with it has to be compared anew.
-    assert set(rules.TESTS) <= set(found)
+    assert set(TESTS) <= set(found)
 
 
 def test_reasons_that_another_run_would_not_cure_are_none_to_run_again(results: Results) -> None:
@@ -185,7 +189,7 @@ def test_reasons_that_another_run_would_not_cure_are_none_to_run_again(results: 
 def test_a_short_run_does_where_a_short_one_is_asked_for(results: Results) -> None:
     results.complete("Offline")
     results.run("Offline", unofficial_reasons=["--fast", "minimum duration 60 s, below 600 s"])
-    assert set(missing(results)) == {"PerformanceOnly", *rules.TESTS}
+    assert set(missing(results)) == {"PerformanceOnly", *TESTS}
     assert missing(results, "--fast") == {}
 
 
@@ -196,7 +200,7 @@ def test_an_audit_outlives_neither_its_reference_nor_its_verdict(results: Result
     results.folder("Offline", "TEST04")
     for mode in ("PerformanceOnly", "AccuracyOnly"):
         results.run("Offline", mode, started="2026-01-02T00:00:00+00:00")
-    assert missing(results) == dict.fromkeys(rules.TESTS, "older than what it is compared with")
+    assert missing(results) == dict.fromkeys(TESTS, "older than what it is compared with")
     results.complete("Offline")
     results.run("Offline", "AccuracyOnly", started="2026-01-02T00:00:00+00:00")
     assert missing(results) == {"TEST01": "older than what it is compared with"}
@@ -210,7 +214,7 @@ def test_a_verdict_on_other_logs_is_none(results: Results) -> None:
     results.folder("Offline", "TEST01")
     (results.directory / "offline/resnet50/TEST04/performance/run_1" / LOGS[0]).write_text("new")
     assert missing(results) == {"TEST04": "not judged"}
-    step = find_steps(options(results.directory), rules.TESTS)[-1]
+    step = find_steps(options(results.directory), TESTS)[-1]
     assert estimate_s(step, 100.0, None) == 0
 
 
@@ -243,13 +247,13 @@ def test_an_accuracy_run_without_labels_does_not_do(results: Results) -> None:
 
 def test_an_accuracy_that_means_nothing_does_not_do(results: Results) -> None:
     results.complete("Offline")
-    accuracy = {"text": "", "value": 0.009, "good": 9, "total": 1000, "doubts": ["it is odd"]}
+    accuracy = records.accuracy(value=0.009, good=9, total=1000, doubts=["it is odd"])
     results.run("Offline", "AccuracyOnly", accuracy=accuracy)
     assert missing(results)["AccuracyOnly"] == "INVALID: its accuracy means nothing"
 
 
 @pytest.mark.parametrize("repaired", ["val", "calibration"])
-def test_runs_of_images_that_were_repaired_since_are_made_again(
+def test_runs_of_images_that_were_repaired_since_are_repeated(
     results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repaired: str
 ) -> None:
     """In place, and to the same size."""
@@ -260,13 +264,13 @@ def test_runs_of_images_that_were_repaired_since_are_made_again(
     (tmp_path / "val/val_map.txt").write_text("a.jpg 1\n")
     images, calibration = image_folder(tmp_path / "val"), image_folder(tmp_path / "calibration")
     data = content_of(images, tmp_path).with_labels([1])
-    made: dict[str, Any] = {
+    changes: dict[str, Any] = {
         "data": {"name": "val", "sha256": data, "synthetic": False},
         "calibration": "calibration",
         "calibration_sha256": content_of(calibration, tmp_path).sha256,
     }
-    results.run("Offline", **made)
-    results.run("Offline", "AccuracyOnly", **made)
+    results.run("Offline", **changes)
+    results.run("Offline", "AccuracyOnly", **changes)
     words = [f"--images={images.root}", f"--calibration={calibration.root}"]
     for mode in ("PerformanceOnly", "AccuracyOnly"):
         assert mode not in missing(results, *words)
@@ -277,7 +281,7 @@ def test_runs_of_images_that_were_repaired_since_are_made_again(
 
 
 @pytest.mark.parametrize(("memory", "same"), [(1.01, True), (0.5, False)])
-def test_memory_tells_machines_apart_within_what_a_kernel_keeps(
+def test_memory_distinguishes_machines_beyond_what_a_kernel_keeps(
     results: Results, memory: float, same: bool
 ) -> None:
     results.complete("Offline")
@@ -287,15 +291,26 @@ def test_memory_tells_machines_apart_within_what_a_kernel_keeps(
 
 
 def test_estimates_follow_durations_and_the_known_rate(results: Results) -> None:
-    performance, accuracy, *_ = find_steps(options(results.directory), rules.TESTS)
+    performance, accuracy, *_ = find_steps(options(results.directory), TESTS)
     assert estimate_s(performance, None, None) == 610
     assert estimate_s(accuracy, 100.0, 50_000) == 510
     assert estimate_s(accuracy, None, 50_000) is None
-    fast, *_ = find_steps(options(results.directory, "Offline", "--fast"), rules.TESTS)
+    fast, *_ = find_steps(options(results.directory, "Offline", "--fast"), TESTS)
     assert estimate_s(fast, None, None) == 70
-    counted, *_ = find_steps(options(results.directory, "Offline", "--count=500"), rules.TESTS)
+    counted, *_ = find_steps(options(results.directory, "Offline", "--count=500"), TESTS)
     assert estimate_s(counted, 100.0, None) == 15
     assert estimate_s(counted, None, None) is None
+
+
+def test_a_record_that_is_damaged_costs_an_estimate_and_no_more(results: Results) -> None:
+    asked = options(results.directory)
+    assert known_rate(asked) is None
+    for scenario in ("Server", "Offline"):
+        results.run(scenario)
+    (results.directory / "offline/resnet50/performance/run_1/run.json").write_text("{")
+    assert known_rate(asked) == 100.0
+    with pytest.raises(InputError, match=r"offline/.*run\.json: not JSON"):
+        find_steps(asked, TESTS)
 
 
 OLD = """\
@@ -403,7 +418,7 @@ def test_a_tree_of_short_runs_is_marked(results: Results, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("measured", "said"),
+    ("measured", "expected"),
     [
         ({"total": 1_300, "value": 0.8}, "accuracy over 1,300 of 50,000 images"),
         ({"total": 50_000, "value": 0.75}, "accuracy 75.000%, below 75.695%"),
@@ -411,14 +426,14 @@ def test_a_tree_of_short_runs_is_marked(results: Results, tmp_path: Path) -> Non
     ],
 )
 def test_what_the_closed_division_asks_of_accuracy(
-    results: Results, measured: dict[str, Any], said: str
+    results: Results, measured: dict[str, Any], expected: str
 ) -> None:
     results.complete("Offline")
-    results.run("Offline", "AccuracyOnly", accuracy={"text": "accuracy=...", **measured})
-    assert results.tree()[1] == [f"resnet50 Offline: {said}"]
+    results.run("Offline", "AccuracyOnly", accuracy=records.accuracy(**measured))
+    assert results.tree()[1] == [f"resnet50 Offline: {expected}"]
 
 
-def test_a_tree_keeps_what_is_not_of_its_system(results: Results) -> None:
+def test_a_tree_keeps_the_files_of_other_systems(results: Results) -> None:
     results.complete("Offline")
     layout, _ = results.tree()
     other = layout.home / "results/other/resnet50/Offline/README.md"
@@ -437,7 +452,7 @@ def test_a_system_may_be_called_as_its_submitter(results: Results) -> None:
     runs = [options(results.directory)]
     for system in ("other", "Acme", "results"):
         layout = Layout(results.directory.with_name("out"), ROUND, "closed", "Acme", system)
-        write_tree(layout, {"submitter": "Acme"}, runs, rules.TESTS)
+        write_tree(layout, {"submitter": "Acme"}, runs)
     for system in ("other", "Acme", "results"):
         assert (layout.home / "systems" / f"{system}.json").exists()
         assert (layout.home / "results" / system / "resnet50/Offline/accuracy").is_dir()
@@ -450,7 +465,7 @@ def test_systems_share_the_documents_of_a_tree(results: Results) -> None:
         layout = Layout(results.directory.with_name("out"), ROUND, "open", "Acme", system)
         if system == "two":
             (layout.home / "model_mapping.json").write_text('{"mobilenet": "resnet"}')
-        write_tree(layout, {"submitter": "Acme"}, runs, ())
+        write_tree(layout, {"submitter": "Acme"}, runs)
     mapping = json.loads((layout.home / "model_mapping.json").read_text())
     assert mapping == {"mobilenet": "resnet", "resnet50": "resnet"}
     document = layout.calibration.read_text()
@@ -462,7 +477,7 @@ def test_systems_share_the_documents_of_a_tree(results: Results) -> None:
     ]
 
 
-def test_a_tree_that_cannot_be_written_is_told_in_one_line(results: Results) -> None:
+def test_a_tree_that_cannot_be_written_is_one_line(results: Results) -> None:
     results.complete("Offline")
     (results.directory.with_name("out")).write_text("a file")
     with pytest.raises(RunError, match=r"out.*\(--out chooses another place for the tree\)"):
@@ -493,14 +508,14 @@ def test_a_truncated_log_keeps_its_ends(tmp_path: Path, size: int) -> None:
     ],
 )
 def test_scenarios_of_a_category(system_type: str, round: str, wanted: tuple[str, ...]) -> None:
-    rules.check_category(system_type, round)
-    assert rules.scenarios(system_type) == wanted
+    rules.check_category(system_type, round, RESNET50)
+    assert rules.scenarios(system_type, RESNET50) == wanted
 
 
 @pytest.mark.parametrize("system_type", ["datacenter", "edge,datacenter"])
 def test_later_rounds_have_no_datacenter_resnet50(system_type: str) -> None:
-    with pytest.raises(InputError, match=r"round v5\.1 has ResNet-50 in the edge category only"):
-        rules.check_category(system_type, "v5.1")
+    with pytest.raises(InputError, match=r"round v5\.1 has resnet50 in the edge category only"):
+        rules.check_category(system_type, "v5.1", RESNET50)
 
 
 def filled(path: Path, **changes: Any) -> Path:
@@ -547,8 +562,8 @@ def test_the_description_of_another_machine_is_noticed() -> None:
     description = describe(read_topology())
     assert unlike_here(description, read_topology()) == []
     description["host_processor_core_count"] = "9999"
-    ((field, said, _),) = unlike_here(description, read_topology())
-    assert (field, said) == ("host_processor_core_count", "9999")
+    ((field, given, _),) = unlike_here(description, read_topology())
+    assert (field, given) == ("host_processor_core_count", "9999")
 
 
 def test_descriptions_that_are_none(tmp_path: Path) -> None:
@@ -595,7 +610,7 @@ def test_complaints_of_both_checkers_have_their_cures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "expected"),
     [
         (
             "raise ModuleNotFoundError(\"No module named 'yaml'\")",
@@ -606,12 +621,12 @@ def test_complaints_of_both_checkers_have_their_cures() -> None:
     ],
 )
 def test_a_checker_that_will_not_do_is_refused_at_once(
-    tmp_path: Path, script: str, said: str
+    tmp_path: Path, script: str, expected: str
 ) -> None:
     main_script = tmp_path / "tools/submission/submission_checker/main.py"
     main_script.parent.mkdir(parents=True)
     main_script.write_text(script)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=expected):
         find_checker(tmp_path, ROUND)
 
 
@@ -624,18 +639,18 @@ def test_a_folder_that_is_no_checkout(tmp_path: Path) -> None:
     assert find_checker(tmp_path, ROUND) == script
 
 
-def test_a_checker_that_ends_half_way_leaves_what_it_said(tmp_path: Path, results: Results) -> None:
+def test_a_checker_that_ends_half_way_leaves_its_output(tmp_path: Path, results: Results) -> None:
     results.complete("Offline")
     layout, _ = results.tree()
     script, log = tmp_path / "checker.py", tmp_path / "checker.log"
     script.write_text("print('so far'); raise ValueError('odd tree')")
     with pytest.raises(RunError, match="did not come to an end: ValueError: odd tree"):
-        check(script, layout, log)
+        check(script, layout, log, ["resnet50"])
     assert log.read_text().startswith("so far")
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         ("--round v9", "unknown round 'v9' (known: v5.0, v5.1, v6.0, v6.1)"),
         ("--round v5.0 --models mobilenet", "no benchmark of the closed division"),
@@ -650,14 +665,14 @@ def test_a_checker_that_ends_half_way_leaves_what_it_said(tmp_path: Path, result
         ("--round v5.0 --checker .", "no checkout of mlcommons/inference"),
     ],
 )
-def test_what_cannot_be_submitted_is_told_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, said: str
+def test_what_cannot_be_submitted_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, expected: str
 ) -> None:
     path = filled(tmp_path / "box.json")
     given = ["submit", "--submitter", "Acme", "--system", str(path), *words.split()]
     assert main([*given, "--results", str(tmp_path / "results")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
+    assert expected in line
     assert not (tmp_path / "results").exists()
 
 

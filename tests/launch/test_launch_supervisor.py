@@ -24,6 +24,8 @@ from launch.supervise.environment import base_environment, instance_environment
 from launch.supervise.signals import Signals
 from launch.supervise.supervisor import Command, Supervisor
 from loadrun.config import LoadrunConfig, Overrides
+from models.samples import save
+from models.task import Field
 from netrun.config import NetrunConfig, SimulatedService
 from shm.control import ControlBlock, RunState
 from shm.reclaim import find_runs
@@ -38,7 +40,7 @@ class Script:
     def __init__(self) -> None:
         self.phases: list[RunState] = []
         self.notices: list[str] = []
-        self.said: list[str] = []
+        self.printed: list[str] = []
         self.act: Callable[[int], None] = lambda samples: None
         self.control: ControlBlock | None = None
 
@@ -58,8 +60,8 @@ class Script:
     def notice(self, text: str) -> None:
         self.notices.append(text)
 
-    def loadrun_says(self, line: str) -> None:
-        self.said.append(line)
+    def loadrun_printed(self, line: str) -> None:
+        self.printed.append(line)
 
 
 class Bench:
@@ -78,12 +80,14 @@ class Bench:
         self.sample_ms = 1.0
         self.mode = "PerformanceOnly"
         self.batch_size = 4
-        self.samples = directory / "samples.npy"
-        # Each is full of its index + 1; warm-up finds zeros.
-        numbers = np.arange(1, 65, dtype=np.uint8)
-        np.save(self.samples, np.broadcast_to(numbers[:, None, None, None], (64, 4, 4, 3)))
+        self.batch_cost: float | None = None
+        self.longest_cost = 1.0
+        self.samples = directory / "samples"
+        self.costs: list[float] | None = None
 
     def supervisor(self) -> Supervisor:
+        numbers = [{"number": np.array(i)} for i in range(64)]
+        save(self.samples, [Field("number", "<i4", ())], numbers, self.costs)
         loadrun = LoadrunConfig(
             run_id=self.run_id,
             model="resnet50",
@@ -95,6 +99,7 @@ class Bench:
             report=str(self.directory / "loadrun.json"),
             instances=INSTANCES,
             batch_size=self.batch_size,
+            batch_cost=self.batch_cost,
             policy=self.policy,
             overrides=Overrides(min_duration_s=self.seconds, min_query_count=1),
             start_timeout_s=30.0,
@@ -110,7 +115,8 @@ class Bench:
             pinning=find_pinning(read_topology()),
             max_restarts=self.max_restarts,
             stall_limit_s=self.stall_limit_s,
-            batch_size=self.batch_size,
+            batch_cost=self.batch_cost or self.batch_size,
+            longest_cost=self.longest_cost,
             start_timeout_s=30.0,
             listener=self.script,
             signals=self.signals,
@@ -128,6 +134,7 @@ class Bench:
             precision="int8",
             artifact=str(self.directory / "artifact"),
             batch_size=self.batch_size,
+            batch_cost=self.batch_cost,
             threads=1,
             report=str(self.directory / f"netrun_{index}.json"),
             processors=[processor],
@@ -145,11 +152,11 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     # Other tests' pools leave Python's tracker of semaphores running.
     before = psutil.Process().children(recursive=True)
     with Signals() as signals:
-        made = Bench(tmp_path, signals)
-        yield made
+        started = Bench(tmp_path, signals)
+        yield started
     # Whatever happened: no process and no segment is left.
     assert psutil.Process().children(recursive=True) == before
-    assert made.run_id not in [run.run_id for run in find_runs()]
+    assert started.run_id not in [run.run_id for run in find_runs()]
 
 
 def processes(bench: Bench, module: str) -> list[psutil.Process]:
@@ -167,7 +174,7 @@ def test_a_run_ends_by_itself(bench: Bench) -> None:
     assert outcome.deaths == []
     assert outcome.removed_segments == []
     assert bench.script.phases[-1] in (RunState.RUNNING, RunState.STOPPING)
-    assert any("expected duration" in line for line in bench.script.said)
+    assert any("expected duration" in line for line in bench.script.printed)
     assert set(outcome.bindings) == set(range(INSTANCES))
     for index, binding in outcome.bindings.items():
         assert binding.processors == (PROCESSORS[index % len(PROCESSORS)],)
@@ -225,19 +232,19 @@ def test_a_killed_instance_is_restarted_and_the_run_completes(bench: Bench) -> N
 BREAKS = """
 import sys
 from netrun import worker
-from netrun.engines.sim import SimulatedEngine
+from netrun.engines import sim
 
-class Breaks(SimulatedEngine):
+class Breaks(sim.SimulatedEngine):
     served = 0
 
-    def infer(self, samples, positions):
+    def answer(self, batch):
         # Some batches after the warm-up, 0.1 s of batches that take 5 ms each.
         self.served += 1
         if self.served > 50:
             raise RuntimeError("the engine broke")
-        return super().infer(samples, positions)
+        return super().answer(batch)
 
-worker.create = lambda config: Breaks(config.batch_size, config.sim, config.instance)
+sim.SimulatedEngine = Breaks
 sys.exit(worker.main(sys.argv[1:]))
 """
 
@@ -258,18 +265,27 @@ POISON = 37
 POISONED = """
 import os, signal, sys, time
 from netrun import worker
-from netrun.engines.sim import SimulatedEngine
+from netrun.engines import sim
 
-class Poisoned(SimulatedEngine):
-    def infer(self, samples, positions):
-        if any(samples[p].flat[0] == POISON + 1 for p in positions):
-            print("this one", len(positions), file=sys.stderr)
+measure_rate, warming_up = worker.measure_rate, []
+
+def unharmed(*arguments):
+    # The warm-up finds the sample, too.
+    warming_up.append(True)
+    rate = measure_rate(*arguments)
+    warming_up.clear()
+    return rate
+
+class Poisoned(sim.SimulatedEngine):
+    def answer(self, batch):
+        if not warming_up and POISON in batch.views("number"):
+            print("this one", len(batch), file=sys.stderr)
             if "HOW" == "crash":
                 os.kill(os.getpid(), signal.SIGSEGV)
             time.sleep(600)
-        return super().infer(samples, positions)
+        return super().answer(batch)
 
-worker.create = lambda config: Poisoned(config.batch_size, config.sim, config.instance)
+worker.measure_rate, sim.SimulatedEngine = unharmed, Poisoned
 sys.exit(worker.main(sys.argv[1:]))
 """
 
@@ -326,6 +342,15 @@ def test_a_stopped_instance_is_killed_and_its_batches_go_to_others(bench: Bench)
 def test_a_long_batch_is_no_stall(bench: Bench) -> None:
     # A batch takes 0.4 s, four times the stall limit.
     bench.seconds, bench.stall_limit_s, bench.sample_ms = 1.0, 0.1, 100.0
+    assert bench.supervisor().run().deaths == []
+
+
+def test_a_long_sample_is_no_stall(bench: Bench) -> None:
+    """It takes 60 times as long as a full batch: three times what that alone would be granted."""
+    bench.mode, bench.stall_limit_s = "AccuracyOnly", 0.1
+    bench.sample_ms, bench.batch_cost = 25.0, 1.0
+    bench.costs = [6000.0, *[1.0] * 63]
+    bench.longest_cost = 6000 * 64 / sum(bench.costs)
     assert bench.supervisor().run().deaths == []
 
 

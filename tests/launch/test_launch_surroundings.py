@@ -17,6 +17,7 @@ import refused_call
 from cli_process import Cli
 from private_shm import in_private_shm
 
+import models
 from base.errors import InputError
 from base.text import printable, read_given
 from launch.build.cache import cache_directory, expanded
@@ -65,11 +66,11 @@ def loadrun(
 
 
 def one_line(done: subprocess.CompletedProcess[bytes]) -> str:
-    said = done.stderr.decode(errors="surrogateescape")
-    assert done.returncode == 2, said
-    assert said.startswith("loadrun: error: ")
-    assert said.count("\n") == 1
-    return said
+    error = done.stderr.decode(errors="surrogateescape")
+    assert done.returncode == 2, error
+    assert error.startswith("loadrun: error: ")
+    assert error.count("\n") == 1
+    return error
 
 
 @pytest.mark.parametrize("name", LOCALES)
@@ -138,7 +139,7 @@ def limited(limit: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize(
-    ("limit", "said"),
+    ("limit", "expected"),
     [
         ("-n 20", ["24 open files", "ulimit -n"]),
         ("-v 400000", ["address space", "ulimit -v unlimited"]),
@@ -146,11 +147,11 @@ def limited(limit: str) -> tuple[str, ...]:
     ],
 )
 def test_limits_of_the_process_are_named_before_the_start(
-    cli: Cli, limit: str, said: list[str]
+    cli: Cli, limit: str, expected: list[str]
 ) -> None:
     done = loadrun(cli, *RUN, "--images", str(cli.images), before=limited(limit))
     line = one_line(done)
-    for words in said:
+    for words in expected:
         assert words in line
 
 
@@ -242,7 +243,7 @@ def test_without_a_home_the_cache_has_no_place(
     assert cache_directory({"LOADRUN_CACHE": "/x"}) == Path("/x")
     assert cache_directory({"XDG_CACHE_HOME": "/x"}) == Path("/x/loadrun")
     with pytest.raises(InputError, match="--weights ~no-such-user-here"):
-        find_sources("~no-such-user-here/w.pth", None, None, None, {})
+        find_sources(models.get("resnet50"), {"weights": "~no-such-user-here/w.pth"}, {})
     assert expanded("a", "--x").is_absolute()
 
 
@@ -329,11 +330,12 @@ def test_what_lies_among_images_and_is_none(tmp_path: Path) -> None:
     assert [file.name for file in found.files] == ["a.png", "b.png", "c.png", "d.png"]
     (tmp_path / "list").write_bytes(MARK + b"b.png\n")
     from base.errors import InputError as ModelInputError
-    from models.imagenet.content import UNREADABLE, content_of, file_digest
+    from base.unchanged import file_digest
+    from models.imagenet.content import UNREADABLE, content_of
     from models.imagenet.preprocess import decode
 
-    for file, said in zip(found.files[1:], ("FIFO", "leads nowhere", "device"), strict=True):
-        with pytest.raises(ModelInputError, match=f"{file.name}: .*{said}"):
+    for file, expected in zip(found.files[1:], ("FIFO", "leads nowhere", "device"), strict=True):
+        with pytest.raises(ModelInputError, match=f"{file.name}: .*{expected}"):
             decode(file)
     for file in found.files[1:]:
         with pytest.raises(OSError, match=r"FIFO|leads nowhere|device"):

@@ -8,16 +8,19 @@ import json
 import os
 import pty
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+import records
 
 from launch.cli import Parser
 from launch.commands.run import add_arguments, read_options
 from launch.machine.plan import InstancePlan
 from launch.options import RunOptions
 from launch.outcome.advice import advice, limit_share
+from launch.outcome.record.run import Record
 from launch.outcome.spread import spread
 from launch.outcome.summary import summary
 from launch.run import new_run_id
@@ -27,6 +30,7 @@ from launch.screen.live.meter import Reading
 from launch.screen.terminal import Terminal
 from launch.screen.watch import RunWatcher, Watched
 from launch.supervise.tail import Tail
+from loadrun.report import InstanceReport
 from shm.control import ControlBlock, InstanceState, RunState
 
 
@@ -41,29 +45,20 @@ def options(*words: str) -> RunOptions:
     return read_options(parser.parse_args(["resnet50", *words]))
 
 
-def record(**changes: Any) -> dict[str, Any]:
-    return {
-        "model": "resnet50",
-        "scenario": "Server",
-        "mode": "PerformanceOnly",
-        "audit": None,
-        "engine": "onednn",
-        "precision": "int8",
-        "synthetic": True,
-        "result": {
-            "valid": False,
+def outcome(**changes: Any) -> dict[str, Any]:
+    return records.result(
+        **{
             "metric": {"name": "completed samples", "value": 41.25, "unit": "samples/s"},
             "latencies_ns": {"p50": 5_000_000, "p99": 17_500_000, "mean": 6_000_000},
             "invalid": [{"reason": "it was slow", "cure": "be quick"}],
-            "errors": [],
-        },
-        "standalone_rate": 90.0,
-        "harness_efficiency": None,
-        "deaths": [],
-        "redispatched_samples": 0,
-        "unofficial_reasons": ["--fast"],
-        **changes,
-    }
+            **changes,
+        }
+    )
+
+
+def record(**changes: Any) -> Record:
+    plain = {"result": outcome(), "standalone_rate": 90.0, "instances": [], "settings": {}}
+    return records.record(**{**plain, **changes})
 
 
 def test_summary_of_an_invalid_run() -> None:
@@ -77,7 +72,7 @@ def test_summary_of_an_invalid_run() -> None:
 
 
 def test_long_latencies_stay_readable() -> None:
-    result = record()["result"] | {"latencies_ns": {"p50": 40_998_793_989, "p90": 999_400_000}}
+    result = outcome(latencies_ns={"p50": 40_998_793_989, "p90": 999_400_000})
     assert "  latency in ms: p50 40999  p90 999.4" in summary(record(result=result))
 
 
@@ -95,63 +90,68 @@ def test_summary_names_reference_kernels_once() -> None:
         assert not any("oneDNN" in line for line in summary(record(engines=found)))
 
 
-def test_summary_tells_of_deaths_and_efficiency() -> None:
+def test_summary_reports_deaths_and_efficiency() -> None:
     text = "\n".join(
-        summary(record(deaths=[{}, {}], redispatched_samples=12, harness_efficiency=0.987))
+        summary(
+            record(deaths=[records.death()] * 2, redispatched_samples=12, harness_efficiency=0.987)
+        )
     )
     assert "2 times an instance died; 12 samples were re-dispatched" in text
     assert "0.987 of the instances' 90 samples/s" in text
 
 
-def instance(index: int, samples: int, busy_s: float) -> dict[str, Any]:
-    return {"instance": index, "samples": samples, "batches": 1, "busy_s": busy_s, "rate": 50.0}
+def instance(index: int, samples: int, busy_s: float) -> InstanceReport:
+    return InstanceReport(index, samples, batches=1, busy_s=busy_s, rate=50.0)
+
+
+def served_by(instances: list[InstanceReport], **changes: Any) -> Record:
+    return record(instances=[asdict(done) for done in instances], **changes)
 
 
 def test_summary_names_an_instance_that_stands_out() -> None:
     even = [instance(i, 100 + i, 2.0) for i in range(3)]
-    (line,) = [x for x in summary(record(instances=even)) if "3 instances" in x]
+    (line,) = [x for x in summary(served_by(even)) if "3 instances" in x]
     assert line == (
         "  3 instances: samples/s at work: least 50, median 50.5, most 51; samples: 100, 101, 102"
     )
     slow = [*even, instance(3, 60, 2.0)]
-    (line,) = [x for x in summary(record(instances=slow)) if "4 instances" in x]
+    (line,) = [x for x in summary(served_by(slow)) if "4 instances" in x]
     assert line.endswith("; slowest: instance 3, 60% of the median")
     assert spread(even[:1]) is None
     assert spread([instance(0, 0, 0.0), instance(1, 5, 1.0)]) is None
 
 
-def test_summary_is_short_and_says_where_the_files_are() -> None:
+def test_summary_is_short_and_names_the_files() -> None:
     even = [instance(i, 100, 2.0) for i in range(2)]
     place = Path("/r/performance/run_1")
-    lines = summary(record(instances=even, harness_efficiency=0.99), [place])
+    lines = summary(served_by(even, harness_efficiency=0.99), [place])
     assert lines[0] == f"results: {place}"
     assert len(lines) <= 11
 
 
-def test_summary_says_that_a_plan_was_fitted() -> None:
-    plan = {"fitted": True, "requested": [14, 56]}
-    told = "asked for: 14 instances on 56 processors"
-    assert any(line.endswith(told) for line in summary(record(plan=plan)))
+def test_summary_reports_a_fitted_plan() -> None:
+    plan = records.plan(fitted=True, requested=[14, 56])
+    expected = "asked for: 14 instances on 56 processors"
+    assert any(line.endswith(expected) for line in summary(record(plan=plan)))
 
 
-def test_summary_says_why_there_is_no_accuracy() -> None:
-    lines = summary(record(mode="AccuracyOnly"))
+def test_summary_explains_a_missing_accuracy() -> None:
+    lines = summary(record(mode="AccuracyOnly", labels_from=None))
     assert lines[-1] == "  note: the images have no labels: no accuracy (cure: --labels)"
     lines = summary(record(mode="AccuracyOnly", labels_from="1001 sub-folders: move one away"))
     assert lines[-1] == "  note: the images have no labels: 1001 sub-folders: move one away"
 
 
-def test_summary_says_why_an_accuracy_means_nothing() -> None:
-    accuracy = {"text": "accuracy=0.9%", "value": 0.009, "target": None, "doubts": ["it is odd"]}
+def test_summary_explains_an_accuracy_that_means_nothing() -> None:
+    accuracy = records.accuracy(text="accuracy=0.9%", value=0.009, doubts=["it is odd"])
     *_, why, last = summary(record(mode="AccuracyOnly", accuracy=accuracy))
     assert why == "  INVALID because the accuracy means nothing: it is odd"
     assert last == "accuracy=0.9%"
 
 
-def valid(**changes: Any) -> dict[str, Any]:
-    made = record(unofficial_reasons=[], **changes)
-    made["result"] = {**made["result"], "valid": True, "invalid": []}
-    return made
+def valid(p99: int = 17_500_000, **changes: Any) -> Record:
+    result = outcome(valid=True, invalid=[], latencies_ns={"p99": p99})
+    return record(**{"unofficial_reasons": [], "result": result, **changes})
 
 
 LIMIT = {"server_target_latency_ns": 15_000_000, "server_target_latency_percentile": 0.99}
@@ -161,49 +161,53 @@ def test_advice_for_server() -> None:
     find = "loadrun find-qps resnet50"
     tune = "loadrun tune resnet50 --scenario server"
     assert [a.partition(":")[0] for a in advice(record())] == [find, tune]
-    made = valid(settings=LIMIT)
-    made["result"]["latencies_ns"]["p99"] = 6_000_000
-    assert limit_share(made) == 0.4
-    assert advice(made)[0] == f"{find}: a higher rate (the latency is at 40% of its limit)"
-    assert any(line.endswith("(40% of the limit)") for line in summary(made))
-    made["result"]["latencies_ns"]["p99"] = 45_000_000
-    assert any(line.endswith("(3 limits)") for line in summary(made))
-    made["result"]["latencies_ns"]["p99"] = 14_000_000
-    assert [a.partition(":")[0] for a in advice(made)] == [tune]
+    finished = valid(6_000_000, settings=LIMIT)
+    assert limit_share(finished) == 0.4
+    assert advice(finished)[0] == f"{find}: a higher rate (the latency is at 40% of its limit)"
+    assert any(line.endswith("(40% of the limit)") for line in summary(finished))
+    finished = valid(45_000_000, settings=LIMIT)
+    assert any(line.endswith("(3 limits)") for line in summary(finished))
+    finished = valid(14_000_000, settings=LIMIT)
+    assert [a.partition(":")[0] for a in advice(finished)] == [tune]
 
 
-def test_advice_names_what_is_left_to_do_and_no_more() -> None:
+def test_advice_names_only_what_remains_to_do() -> None:
     assert advice(valid(scenario="Offline", tuned="offline.json")) == []
     assert advice(valid(scenario="Offline", engine="sim")) == []
     assert advice(valid(mode="AccuracyOnly")) == []
-    checks = [{"check": "governor", "level": "matters"}, {"check": "swap", "level": "note"}]
-    made = valid(checks=checks, scenario="Offline")
-    made["unofficial_reasons"] = ["calibrated on the served images"]
-    told = advice(made)
-    assert told[0] == "loadrun doctor: what slows this machine (governor)"
-    assert told[1].startswith("--calibration DIR")
-    assert told[2].startswith("loadrun tune resnet50 --scenario offline")
-    assert len(advice({**made, "scenario": "Server", "result": record()["result"]})) == 3
+    checks = [
+        {"check": "governor", "level": "matters", "found": "powersave"},
+        {"check": "swap", "level": "note", "found": "on"},
+    ]
+    left: dict[str, Any] = {
+        "checks": checks,
+        "unofficial_reasons": ["calibrated on the served images"],
+    }
+    given = advice(valid(scenario="Offline", **left))
+    assert given[0] == "loadrun doctor: what slows this machine (governor)"
+    assert given[1].startswith("--calibration DIR")
+    assert given[2].startswith("loadrun tune resnet50 --scenario offline")
+    assert len(advice(record(**left))) == 3
 
 
 def test_advice_carries_what_the_run_was_given() -> None:
     words = ["loadrun", "run", "resnet50", "--fast", "--max-latency=100", "--images", "a b"]
-    find, tune = (told.partition(":")[0] for told in advice(record(command=words)))
+    find, tune = (line.partition(":")[0] for line in advice(record(command=words)))
     assert find == "loadrun find-qps resnet50 --max-latency=100 --images 'a b'"
     assert tune == "loadrun tune resnet50 --scenario server --max-latency=100 --images 'a b'"
-    made = record(command=[*words, "--precision", "fp32"], precision="fp32")
-    (tune,) = (told.partition(":")[0] for told in advice(made))
+    finished = record(command=[*words, "--precision", "fp32"], precision="fp32")
+    (tune,) = (line.partition(":")[0] for line in advice(finished))
     assert tune.endswith("--precision fp32")
     assert advice(record(times_count=False)) == []
 
 
-@pytest.mark.parametrize(("value", "said"), [(0.7615, "reached"), (0.75, "missed")])
-def test_summary_ends_with_the_official_accuracy_line(value: float, said: str) -> None:
+@pytest.mark.parametrize(("value", "verdict"), [(0.7615, "reached"), (0.75, "missed")])
+def test_summary_ends_with_the_official_accuracy_line(value: float, verdict: str) -> None:
     line = "accuracy=76.146%, good=38073, total=50000"
-    accuracy = {"text": line, "value": value, "target": 0.7646 * 0.99}
+    accuracy = records.accuracy(text=line, value=value, target=0.7646 * 0.99)
     lines = summary(record(synthetic=False, accuracy=accuracy))
     assert lines[-1] == line
-    assert lines[-2] == f"  MLPerf's accuracy target of 75.695%: {said}"
+    assert lines[-2] == f"  MLPerf's accuracy target of 75.695%: {verdict}"
     assert "synthetic" not in lines[0]
 
 
@@ -255,8 +259,8 @@ def test_the_watcher_names_phases_and_expected_time(
     with RunWatcher(Terminal(stream), run) as watcher:
         watcher.phase(RunState.WARMUP)
         watcher.progress()
-        watcher.loadrun_says("a line of some library")
-        watcher.loadrun_says("loadrun: 90 samples/s measured; expected duration 66 s")
+        watcher.loadrun_printed("a line of some library")
+        watcher.loadrun_printed("loadrun: 90 samples/s measured; expected duration 66 s")
         monkeypatch.setattr(watcher, "_look_at", 0.0)
         watcher.progress()
         watcher.notice("instance 1 was killed")
@@ -285,7 +289,7 @@ def test_the_watcher_sees_what_one_process_does(
                 watcher.attached(control)
                 control.instance(0).state = InstanceState.READY
                 watcher.phase(RunState.RUNNING)
-                watcher.loadrun_says("loadrun: 90 samples/s measured; expected duration 66 s")
+                watcher.loadrun_printed("loadrun: 90 samples/s measured; expected duration 66 s")
                 control.instance(0).samples = 180
                 now[0] += 2
                 watcher.progress()
@@ -312,13 +316,13 @@ def test_the_clock_of_a_view_starts_with_the_first_answers(
     with RunWatcher(Terminal(io.StringIO()), run) as watcher:
         monkeypatch.setattr(watcher, "_meter", Scripted())
         watcher.phase(RunState.RUNNING)
-        watcher.loadrun_says("loadrun: 90 samples/s measured; expected duration 66 s")
-        told = []
+        watcher.loadrun_printed("loadrun: 90 samples/s measured; expected duration 66 s")
+        lines = []
         while readings:
             now[0] += 5
             watcher.progress()
-            told.append(str(watcher._progress()))
-    assert told == [
+            lines.append(str(watcher._progress()))
+    assert lines == [
         "5 s, 0 samples, 0 samples/s",
         "10 s, 0 samples, 0 samples/s",
         "5 s, 40 samples, 8 samples/s",
@@ -328,7 +332,7 @@ def test_the_clock_of_a_view_starts_with_the_first_answers(
     watcher.phase(RunState.STOPPING)
     now[0] += 50
     watcher.progress()
-    assert str(watcher._progress()) == told[-1]
+    assert str(watcher._progress()) == lines[-1]
 
 
 def test_a_terminal_that_cannot_draw_over_gets_plain_lines(
@@ -409,16 +413,16 @@ def test_a_question_on_a_terminal_wants_a_yes(typed: bytes, agreed: bool) -> Non
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(sys.executable, [sys.executable, "-c", code])
-    said = b""
+    output = b""
     with contextlib.suppress(OSError):
-        while b"[y/N] " not in said:
-            said += os.read(terminal, 1024)
+        while b"[y/N] " not in output:
+            output += os.read(terminal, 1024)
         os.write(terminal, typed)
         while True:
-            said += os.read(terminal, 1024)
+            output += os.read(terminal, 1024)
     os.waitpid(pid, 0)
     os.close(terminal)
-    assert f"True {agreed}".encode() in said
+    assert f"True {agreed}".encode() in output
 
 
 def test_a_question_is_for_a_terminal() -> None:

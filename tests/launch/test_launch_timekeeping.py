@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ SECOND = 10**9
 def judged(
     own: list[tuple[int, int]] | None = None, missed: bool = False, **seen: Any
 ) -> Timekeeping:
-    return judge([asdict(Phase(**{"seconds": 12.0, **seen}))], own or [], missed)
+    return judge([Phase(**{"seconds": 12.0, **seen})], own or [], missed)
 
 
 def test_a_test_like_any_other_is_not_spoken_of() -> None:
@@ -27,11 +27,11 @@ def test_a_test_like_any_other_is_not_spoken_of() -> None:
 
 @pytest.mark.parametrize("by_s", [20.0, -1.0, 3600.0, 0.05])
 def test_a_step_makes_the_times_false(by_s: float) -> None:
-    told = judged(steps=[(5.0, by_s)])
-    [(reason, cure)] = told.spoils
+    found = judged(steps=[(5.0, by_s)])
+    [(reason, cure)] = found.spoils
     assert reason.startswith(f"the system clock was set by {by_s:+.3g} s after 5.0 s in a test of")
     assert "run again" in cure
-    assert told.false_times
+    assert found.false_times
 
 
 def test_steps_there_and_back_count_both() -> None:
@@ -40,27 +40,27 @@ def test_steps_there_and_back_count_both() -> None:
 
 
 def test_a_step_within_what_a_clock_may_drift_is_a_note() -> None:
-    told = judged(seconds=600.0, steps=[(5.0, 0.2)])
-    assert told.spoils == []
-    [note] = told.notes
+    found = judged(seconds=600.0, steps=[(5.0, 0.2)])
+    assert found.spoils == []
+    [note] = found.notes
     assert "set by +0.2 s" in note
     assert "less than 0.05%" in note
 
 
 @pytest.mark.parametrize("seen", [{"drift_s": -0.06}, {"slew": 0.02}])
 def test_a_clock_that_ran_away_makes_the_times_false(seen: dict[str, float]) -> None:
-    told = judge([{**asdict(Phase(12.0)), **seen}], [], missed=False)
-    assert len(told.spoils) == 1
-    assert told.false_times
+    found = judge([replace(Phase(12.0), **seen)], [], missed=False)  # type: ignore[arg-type]
+    assert len(found.spoils) == 1
+    assert found.false_times
 
 
 def test_what_held_up_both_processes_held_up_the_run() -> None:
     late = [(10 * SECOND, 18 * SECOND)]
-    told = judged(own=[(9 * SECOND, 18 * SECOND)], seconds=20.0, late=late)
-    [(reason, cure)] = told.spoils
+    found = judged(own=[(9 * SECOND, 18 * SECOND)], seconds=20.0, late=late)
+    [(reason, cure)] = found.spoils
     assert reason == "all processes stood still for 7.9 s of a test of 20 s"
     assert "paused container" in cure
-    assert not told.false_times
+    assert not found.false_times
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_what_held_up_one_of_them_is_no_standstill(own: list[tuple[int, int]]) -
 
 def test_a_short_standstill_of_a_long_test_is_a_note() -> None:
     own, late = [(9 * SECOND, 13 * SECOND)], [(10 * SECOND, 13 * SECOND)]
-    told = judged(own=own, seconds=600.0, late=late)
-    assert told.spoils == []
-    assert "stood still for 2.9 s of a test of 10 min" in told.notes[0]
+    found = judged(own=own, seconds=600.0, late=late)
+    assert found.spoils == []
+    assert "stood still for 2.9 s of a test of 10 min" in found.notes[0]
     # Where Server missed its limit, it may be why.
     assert len(judged(own=own, seconds=600.0, late=late, missed=True).spoils) == 1
 

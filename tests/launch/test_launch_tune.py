@@ -176,8 +176,8 @@ def test_the_rank_sum_test_of_many_repeats() -> None:
     assert chance([*range(20)], [*range(20)]) == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_clear_winner_is_crowned_with_what_it_is_not_told_apart_from() -> None:
-    verdict = judge(
+def test_a_clear_winner_is_crowned_with_its_ties() -> None:
+    conclusion = judge(
         {
             "a": Summary((110.0, 111.0, 112.0, 113.0, 114.0)),
             "b": Summary((109.0, 112.5, 111.5, 113.5, 110.5)),
@@ -185,25 +185,25 @@ def test_a_clear_winner_is_crowned_with_what_it_is_not_told_apart_from() -> None
         },
         "default",
     )
-    assert verdict.winner == "a"
-    assert verdict.ties == ("b",)
-    assert verdict.gain == pytest.approx(0.098, abs=1e-3)
-    assert "chance" in verdict.text
+    assert conclusion.winner == "a"
+    assert conclusion.ties == ("b",)
+    assert conclusion.gain == pytest.approx(0.098, abs=1e-3)
+    assert "chance" in conclusion.text
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "expected"),
     [
         ((101.0, 99.0, 104.0, 100.0, 103.0), "within the noise"),
         ((90.0, 91.0, 92.0, 93.0, 94.0), "below"),
         ((150.0, 151.0), "too few"),
     ],
 )
-def test_no_winner_inside_the_noise(other: tuple[float, ...], said: str) -> None:
+def test_no_winner_inside_the_noise(other: tuple[float, ...], expected: str) -> None:
     base = Summary((100.0, 101.0, 102.0, 103.0, 99.5))
-    verdict = judge({"other": Summary(other), "default": base}, "default")
-    assert verdict.winner is None
-    assert said in verdict.text
+    conclusion = judge({"other": Summary(other), "default": base}, "default")
+    assert conclusion.winner is None
+    assert expected in conclusion.text
 
 
 def test_winners_among_equals_are_rare() -> None:
@@ -330,7 +330,7 @@ def test_a_run_uses_what_was_tuned_for_it(cache: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (["--no-tuned"], None),
         (["--instances", "2"], "not used, as --instances is given"),
@@ -340,13 +340,13 @@ def test_a_run_uses_what_was_tuned_for_it(cache: Path) -> None:
     ],
 )
 def test_a_run_does_not_use_what_was_tuned_for_another(
-    cache: Path, words: list[str], said: str | None
+    cache: Path, words: list[str], expected: str | None
 ) -> None:
     write_tuned(tuned_here())
     found = options(*words)
     assert found.policy == SCENARIOS[found.scenario].policy
     assert found.tuned.path is None
-    assert found.tuned.notice == said
+    assert found.tuned.notice == expected
 
 
 def test_tuned_for_another_machine_or_limit_is_not_used(cache: Path) -> None:
@@ -380,7 +380,7 @@ def test_a_broken_tuned_configuration_names_its_file(cache: Path, text: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (["tune", "resnet50", "--scenario", "offlin"], "Offline"),
         (["tune", "resnet50", "--max-latency", "5"], "--max-latency is Server's limit"),
@@ -392,14 +392,14 @@ def test_a_broken_tuned_configuration_names_its_file(cache: Path, text: str) -> 
     ],
 )
 def test_bad_options_get_one_line(
-    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     try:
         code = main(words)
     except SystemExit as error:
         code = int(str(error.code))
     assert code == 2
-    assert said in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
 class Fake:

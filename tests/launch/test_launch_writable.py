@@ -33,7 +33,7 @@ def test_what_can_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "makes_folders", "said"),
+    ("path", "makes_folders", "expected"),
     [
         ("folder", True, "folder: is a directory"),
         ("file/below", True, "file: is no directory"),
@@ -41,12 +41,12 @@ def test_what_can_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
         ("x" * 255, True, "File name too long"),
     ],
 )
-def test_what_cannot_be_written_is_told_with_the_cure(
-    tmp_path: Path, path: str, makes_folders: bool, said: str
+def test_what_cannot_be_written_is_refused_with_the_cure(
+    tmp_path: Path, path: str, makes_folders: bool, expected: str
 ) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=rf"^--json .*{said} \(cure\)$"):
+    with pytest.raises(InputError, match=rf"^--json .*{expected} \(cure\)$"):
         try_file(tmp_path / path, "--json", "cure", makes_folders=makes_folders)
 
 
@@ -56,7 +56,7 @@ def test_a_mount_point_is_no_place_for_a_folder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("conf", "results", "keep", "said"),
+    ("conf", "results", "keep", "expected"),
     [
         ("/proc/user.conf", "{here}/results", True, r"user\.conf /proc/user\.conf: .*--dry-run"),
         ("{here}/user.conf", "/proc/results", True, "results directory /proc/results.*--results"),
@@ -64,11 +64,11 @@ def test_a_mount_point_is_no_place_for_a_folder() -> None:
     ],
 )
 def test_find_qps_looks_before_it_searches(
-    tmp_path: Path, conf: str, results: str, keep: bool, said: str
+    tmp_path: Path, conf: str, results: str, keep: bool, expected: str
 ) -> None:
     options = QpsOptions(
         model="resnet50",
-        mlperf_name="resnet50",
+        conf="resnet50",
         sources=Sources(None, None, None, None),
         words=("--engine=sim",),
         durations=(1.0,),
@@ -79,12 +79,12 @@ def test_find_qps_looks_before_it_searches(
         keep=keep,
         results=Path(results.format(here=tmp_path)),
     )
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=expected):
         find_qps(options)
     assert contents(tmp_path) == []
 
 
-def test_a_section_that_cannot_be_changed_is_told_before_the_search(
+def test_a_section_that_cannot_be_changed_is_refused_before_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -134,6 +134,6 @@ def test_other_commands_refuse_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main([word.format(folder=tmp_path) for word in words]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("loadrun: error: ")
-    assert said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("loadrun: error: ")
+    assert error.count("\n") == 1

@@ -50,7 +50,7 @@ def main() -> int:
     arena = SampleArena.attach(options.run_id)
     requests = rings.request_consumer(options.instance)
     responses = rings.response_producer(options.instance)
-    answers = arena.samples.reshape(len(arena.samples), -1)[:, :4].view(np.int32)[:, 0]
+    answers = arena.columns["pixels"].reshape(arena.slots, -1)[:, :4].view(np.int32)[:, 0]
     record.state = InstanceState.LOADED
     while control.run_state == RunState.STARTING:
         if not control.owner_alive():

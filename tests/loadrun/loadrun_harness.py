@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,20 @@ import numpy as np
 import pytest
 
 from loadrun.config import LoadrunConfig, Overrides
+from models.samples import Prepared, save
+from models.task import Field
 
 WORKER = Path(__file__).with_name("echo_worker.py")
 ROOT = WORKER.parents[2]
+PATHS = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
 SAMPLE_SHAPE = (4, 4, 3)
 
 
-def make_samples(path: Path, count: int) -> Path:
+def make_samples(path: Path, count: int) -> Prepared:
     """Samples whose first four bytes hold their index, int32."""
     samples = np.zeros((count, *SAMPLE_SHAPE), np.uint8)
     samples.reshape(count, -1)[:, :4] = np.arange(count, dtype=np.int32)[:, None].view(np.uint8)
-    np.save(path, samples)
-    return path
+    return save(path, [Field("pixels", "|u1", SAMPLE_SHAPE)], [{"pixels": s} for s in samples])
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -49,6 +51,7 @@ class RingRun:
 
     config: LoadrunConfig
     directory: Path
+    command: Sequence[str] = (sys.executable, str(WORKER))
     loadrun: subprocess.Popen[str] | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -70,10 +73,14 @@ class RingRun:
         )
 
     def start_worker(self, instance: int, *options: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, str(WORKER), self.config.run_id, str(instance), *options]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [*self.command, *self.words(instance), *options]
+        environment = {**os.environ, "PYTHONPATH": PATHS}
         self.workers.append(subprocess.Popen(command, cwd=ROOT, env=environment))
         return self.workers[-1]
+
+    def words(self, instance: int) -> list[str]:
+        """What a worker is told on its command line."""
+        return [self.config.run_id, str(instance)]
 
     def finish(self, seconds: float = 60.0) -> tuple[int, str, str]:
         """Wait for loadrun; return exit code, stdout and stderr."""
@@ -126,7 +133,7 @@ def make_config(tmp_path: Path) -> Callable[..., LoadrunConfig]:
             scenario="Offline",
             mode="PerformanceOnly",
             log_dir=str(tmp_path / "logs"),
-            samples=str(tmp_path / "samples.npy"),
+            samples=str(tmp_path / "samples"),
             sample_count=64,
             report=str(tmp_path / "report.json"),
             instances=2,

@@ -62,7 +62,7 @@ def test_json_round_trip(make_config: MakeConfig) -> None:
         ({"scenario": "batch"}, "unknown scenario 'batch'"),
         ({"mode": "FindPeakPerformance"}, "exists for Server only"),
         ({"run_id": "A/b"}, "run_id: "),
-        ({"performance_sample_count": 0}, "performance_sample_count is 0"),
+        ({"performance_sample_count": -1}, "performance_sample_count is -1"),
     ],
 )
 def test_bad_configurations(make_config: MakeConfig, change: dict[str, Any], message: str) -> None:

@@ -11,9 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,7 +28,6 @@ from loadrun.dispatch.dispatcher import Dispatcher, DispatchError
 from loadrun.dispatch.pending import Pending, sorted_by_position
 from loadrun.dispatch.policies import NAMES, UnknownPolicyError, make_policy
 from loadrun.dispatch.suspects import POISON, PoisonError
-from loadrun.library import LibraryError, SampleLibrary, open_samples
 from shm.control import Blame
 from shm.ring import RingGeometry, Rings
 
@@ -613,43 +610,3 @@ def test_queries_from_another_thread_are_never_left_behind(rings: Rings) -> None
         assert thread.is_alive() or dispatcher.outstanding + len(seen) == total
     thread.join()
     assert sorted(seen) == list(range(total))
-
-
-def test_library_loads_unloads_and_repeats() -> None:
-    source = np.arange(40, dtype=np.uint8).reshape(10, 4)
-    arena = np.zeros((4, 4), np.uint8)
-    library = SampleLibrary(source, arena)
-    assert (library.total_sample_count, library.performance_sample_count) == (10, 4)
-    # MultiStream fills its sets up with repetitions.
-    library.load([9, 2, 5, 9, 2])
-    positions = library.positions([2, 5, 9])
-    assert positions == sorted(positions)
-    assert (arena[positions] == source[[2, 5, 9]]).all()
-    library.load([0])
-    with pytest.raises(LibraryError, match="LoadGen loads 1 samples, the arena has room for 0"):
-        library.load([1])
-    library.unload([9, 2, 5, 9, 2])
-    library.load([7, 8, 6])
-    assert (arena[library.positions([8, 0, 6, 7])] == source[[8, 0, 6, 7]]).all()
-    assert library.positions([9]) == [-1]
-
-
-def test_a_large_file_of_samples_takes_little_memory(tmp_path: Path) -> None:
-    """As in AccuracyOnly: set after set is loaded and unloaded, until all were there."""
-    file, size, count = tmp_path / "samples.npy", 1 << 20, 96
-    np.save(file, np.ones((count, size), np.uint8))
-    arena = np.zeros((8, size), np.uint8)
-    library = SampleLibrary(open_samples(file, count), arena)
-    before = mapped_bytes()
-    for start in range(0, count, 8):
-        library.load(list(range(start, start + 8)))
-        assert arena.all()
-        arena[:] = 0
-        library.unload(list(range(start, start + 8)))
-        assert mapped_bytes() - before < 16 * size
-
-
-def mapped_bytes() -> int:
-    """Resident pages of mapped files."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssFile"))

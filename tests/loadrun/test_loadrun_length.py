@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from loadrun_harness import make_config
 
+from base.errors import TooLongError
 from loadrun.config import LoadrunConfig, Overrides
 from loadrun.durations import duration, took
-from loadrun.length import TooLongError, check_length
+from loadrun.length import check_length
 from loadrun.settings import build_settings
 
 __all__ = ["make_config"]  # fixture of this module
@@ -29,10 +30,10 @@ def conf(tmp_path: Path) -> Callable[[str], str]:
 
 
 def refusal(config: LoadrunConfig, rate: float) -> str:
-    with pytest.raises(TooLongError) as told:
+    with pytest.raises(TooLongError) as caught:
         check_length(build_settings(config, rate), config, rate)
-    assert str(told.value).endswith(", or give --yes to run it all the same")
-    return str(told.value)
+    assert str(caught.value).endswith(", or give --yes to run it all the same")
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -44,24 +45,24 @@ def test_a_rate_of_another_machine(
 ) -> None:
     path = conf(OTHER_MACHINE)
     config = make_config(scenario=scenario, user_conf=path, overrides=Overrides())
-    said = refusal(config, 473.0)
-    assert said.startswith(f"expected duration {hours}, ")
-    assert " times the 10 min asked for: " in said
+    message = refusal(config, 473.0)
+    assert message.startswith(f"expected duration {hours}, ")
+    assert " times the 10 min asked for: " in message
     line = 1 if scenario == "Offline" else 2
-    assert f"target_qps 26000 in {path}:{line}{asks}" in said
-    assert "answer 473 samples/s; set it to about " in said
-    assert "take the line out" in said
+    assert f"target_qps 26000 in {path}:{line}{asks}" in message
+    assert "answer 473 samples/s; set it to about " in message
+    assert "take the line out" in message
 
 
 def test_a_rate_that_was_given(make_config: MakeConfig) -> None:
     config = make_config(overrides=Overrides(min_duration_s=60, target_qps=26000))
-    said = refusal(config, 473.0)
-    assert said.startswith("expected duration 1 h, 60.5 times the 1 min asked for: --qps 26000")
-    assert "give --qps 520, or leave it out" in said
+    message = refusal(config, 473.0)
+    assert message.startswith("expected duration 1 h, 60.5 times the 1 min asked for: --qps 26000")
+    assert "give --qps 520, or leave it out" in message
 
 
 @pytest.mark.parametrize(
-    ("text", "overrides", "said"),
+    ("text", "overrides", "expected"),
     [
         (
             "resnet50.*.min_query_count = 1000000\n",
@@ -82,13 +83,13 @@ def test_a_number_of_samples(
     conf: Callable[[str], str],
     text: str,
     overrides: Overrides,
-    said: str,
+    expected: str,
 ) -> None:
     path = conf(text)
     config = make_config(user_conf=path, overrides=overrides)
-    told = refusal(config, 5.0)
-    assert said.format(path=path) in told
-    assert "--qps" not in told
+    message = refusal(config, 5.0)
+    assert expected.format(path=path) in message
+    assert "--qps" not in message
 
 
 def test_an_accuracy_test_that_a_low_rate_paces(
@@ -98,9 +99,9 @@ def test_an_accuracy_test_that_a_low_rate_paces(
     config = make_config(
         scenario="Server", mode="AccuracyOnly", user_conf=path, sample_count=50_000
     )
-    said = refusal(config, 473.0)
-    assert said.startswith("expected duration 13 h 53 min, 473 times the 1 min 46 s that")
-    assert f"target_qps 1 in {path}:1 sets the pace" in said
+    message = refusal(config, 473.0)
+    assert message.startswith("expected duration 13 h 53 min, 473 times the 1 min 46 s that")
+    assert f"target_qps 1 in {path}:1 sets the pace" in message
 
 
 @pytest.mark.parametrize(

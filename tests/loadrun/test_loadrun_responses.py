@@ -5,15 +5,19 @@ from __future__ import annotations
 import ctypes
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import mlperf_loadgen as lg
 import numpy as np
 import pytest
 
-from loadrun.library import SampleLibrary
+from loadrun.library import SampleLibrary, arena_layout
 from loadrun.responses import SlotResponses, make_responses
 from loadrun.sut import Answer, InProcessSUT
 from loadrun.timeline import Timeline
+from models.samples import save
+from models.task import Field
+from shm.arena import SampleArena
 from shm.ring import RingGeometry, Rings
 
 Said = list[tuple[int, int, int]]
@@ -72,9 +76,10 @@ def test_a_slot_says_what_it_holds_now(rings: Rings) -> None:
 class Answering:
     """An engine in this process whose answers a test sets, and what LoadGen was handed of them."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        samples = np.zeros((4, 1), np.uint8)
-        library = SampleLibrary(samples, samples.copy())
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        row = {"pixels": np.zeros(1, np.uint8)}
+        samples = save(folder / "samples", [Field("pixels", "|u1", (1,))], [row] * 4)
+        library = SampleLibrary(samples, SampleArena.private(arena_layout(samples, 4)))
         library.load([0, 1, 2, 3])
         self.answer: Answer = b"", 0
         self.handed: list[tuple[int, bytes]] = []
@@ -96,9 +101,9 @@ class Answering:
     ids=["array", "scattered", "bytes", "view"],
 )
 def test_an_engine_in_this_process_is_heard(
-    answer: Answer, expected: list[bytes], monkeypatch: pytest.MonkeyPatch
+    answer: Answer, expected: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = Answering(monkeypatch)
+    engine = Answering(tmp_path, monkeypatch)
     engine.answer = answer
     engine.sut.issue([5, 6], [0, 1])
     assert engine.handed == list(zip([5, 6], expected, strict=True))
@@ -106,9 +111,9 @@ def test_an_engine_in_this_process_is_heard(
 
 @pytest.mark.parametrize("answer", [(b"abc", 2), (b"abc", [1]), (b"abc", [1, 1, 1])])
 def test_answers_that_do_not_fit_are_no_answers(
-    answer: Answer, monkeypatch: pytest.MonkeyPatch
+    answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = Answering(monkeypatch)
+    engine = Answering(tmp_path, monkeypatch)
     engine.answer = answer
     with pytest.raises(ValueError):
         engine.sut.issue([5, 6], [0, 1])

@@ -16,10 +16,12 @@ from loadrun.capacity import server_qps, waiting_tail
 from loadrun.config import LoadrunConfig, Overrides
 from loadrun.settings import (
     SettingsError,
+    apply_measured_rate,
     as_dict,
     build_settings,
     expected_duration_s,
     load_settings,
+    offline_samples,
     unofficial,
 )
 
@@ -43,6 +45,24 @@ def test_mlperf_conf_governs(make_config: MakeConfig) -> None:
     assert unofficial(server) == unofficial(multi) == []
 
 
+def test_costs_lower_the_rate_and_say_where_long_samples_are_late(
+    make_config: MakeConfig,
+) -> None:
+    config = make_config(scenario="Server", model="bert", sample_count=10_833, instances=4)
+    costs = [*[0.8] * 19, 4.8]
+    equal, uneven = load_settings(config), load_settings(config)
+    uneven.costs = costs
+    for settings in (equal, uneven):
+        apply_measured_rate(settings, config, 400.0)
+    assert uneven.test.server_target_qps == server_qps(400.0, 4, 0.13, 0.99, costs)
+    assert uneven.test.server_target_qps < equal.test.server_target_qps
+    assert uneven.notes == []
+    apply_measured_rate(uneven, config, 100.0)
+    assert uneven.notes[0].startswith("a long sample takes about 231 ms on an instance")
+    apply_measured_rate(equal, config, 100.0)
+    assert equal.notes == []
+
+
 def test_mobilenet_has_sensible_settings_without_an_entry(make_config: MakeConfig) -> None:
     change = {"model": "mobilenet", "sample_count": 50_000, "overrides": Overrides()}
     offline = build_settings(make_config(performance_sample_count=2048, **change), 1000.0)
@@ -51,6 +71,68 @@ def test_mobilenet_has_sensible_settings_without_an_entry(make_config: MakeConfi
     assert build_settings(make_config(**change), 1.0).performance_sample_count == 1024
     server = build_settings(make_config(scenario="Server", **change), 1000.0)
     assert server.latency_limit_s == 0.010
+
+
+@pytest.mark.parametrize(
+    ("model", "samples", "least", "count"),
+    [
+        ("3d-unet", 43, 43, 43),  # its 0 is the whole set, not an unknown model
+        ("bert", 10_833, 10_833, 10_833),
+        ("rnnt", 2513, 2513, 2513),
+        ("dlrm-v2", 330_067, 24_576, 204_800),
+        ("dlrm", 330_067, 24_576, 204_800),  # has a performance set there and no least number
+    ],
+)
+def test_every_benchmark_has_its_own_counts(
+    make_config: MakeConfig, model: str, samples: int, least: int, count: int
+) -> None:
+    official = {"model": model, "sample_count": samples, "overrides": Overrides()}
+    offline = build_settings(make_config(**official), 1000.0)
+    assert offline.test.min_query_count == least
+    assert offline.performance_sample_count == count
+    assert unofficial(offline) == []
+    single = build_settings(make_config(scenario="SingleStream", **official), 1000.0)
+    assert single.test.min_query_count == 100
+    assert unofficial(single) == []
+
+
+def test_a_part_of_a_set_that_is_to_be_whole_is_not_official(make_config: MakeConfig) -> None:
+    part = build_settings(make_config(model="3d-unet", sample_count=50, overrides=Overrides()), 1.0)
+    part.test.performance_sample_count_override = 42
+    assert unofficial(part) == ["performance set of 42 samples, below 50"]
+
+
+def test_a_benchmark_s_own_figures_hold_where_mlperf_conf_has_none(make_config: MakeConfig) -> None:
+    own = {
+        "model": "ssd-resnet34",
+        "sample_count": 5000,
+        "performance_sample_count": 64,
+        "offline_samples": 20_000,
+        "server_latency_ms": 100.0,
+        "overrides": Overrides(),
+    }
+    offline = build_settings(make_config(**own), 1000.0)
+    assert (offline.performance_sample_count, offline.test.min_query_count) == (64, 20_000)
+    server = build_settings(make_config(scenario="Server", **own), 1000.0)
+    assert (server.latency_limit_s, server.test.min_query_count) == (0.1, 100)
+    assert unofficial(offline) == unofficial(server) == []
+    whole = build_settings(make_config(**{**own, "performance_sample_count": 0}), 1000.0)
+    assert whole.performance_sample_count == 5000
+    # Where there is one, it governs.
+    known = build_settings(make_config(scenario="Server", **{**own, "model": "resnet50"}), 1000.0)
+    assert (known.latency_limit_s, known.performance_sample_count) == (0.015, 1024)
+
+
+def test_whole_sets_are_issued_where_mlperf_conf_says_so(make_config: MakeConfig) -> None:
+    volumes = {"model": "3d-unet", "sample_count": 43}
+    asked = Overrides(min_duration_s=1.0, min_query_count=44)
+    offline = build_settings(make_config(overrides=asked, **volumes), 20.0)
+    assert offline_samples(offline.effective) == 86
+    assert unofficial(offline) == ["minimum duration 1 s, below 600 s"]
+    few = Overrides(min_duration_s=1.0, min_query_count=1)
+    fast = build_settings(make_config(overrides=few, **volumes), 5.0)
+    assert offline_samples(fast.effective) == 6
+    assert "samples are not issued in whole sets" in " ".join(unofficial(fast))
 
 
 def test_user_conf_sets_what_mlperf_conf_does_not(make_config: MakeConfig, tmp_path: Path) -> None:
@@ -267,3 +349,15 @@ def test_a_round_brings_its_seeds(
 def test_an_unknown_round_is_named(make_config: MakeConfig) -> None:
     with pytest.raises(ConfigError, match=r"unknown round '7\.0' \(known: v5\.0, "):
         make_config(round="7.0")
+
+
+@pytest.mark.parametrize(("line", "limit_ms"), [("", 20), ("*.Server.target_latency = 30", 30)])
+def test_a_limit_that_mlperf_conf_does_not_know_outlasts_user_conf(
+    make_config: MakeConfig, tmp_path: Path, line: str, limit_ms: int
+) -> None:
+    """LoadGen reads mlperf.conf, with its limit for all, once more beside user.conf."""
+    conf = tmp_path / "user.conf"
+    conf.write_text(f"*.Server.target_qps = 5\n{line}\n")
+    own = {"model": "my-net", "performance_sample_count": 64, "server_latency_ms": 20.0}
+    config = make_config(scenario="Server", user_conf=str(conf), **own)
+    assert build_settings(config, 100.0).test.server_target_latency_ns == limit_ms * 1_000_000

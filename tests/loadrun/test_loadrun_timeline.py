@@ -1,4 +1,4 @@
-"""What the timeline tells, however long a test is and however its batches come."""
+"""What the timeline shows, however long a test is and however its batches come."""
 
 from __future__ import annotations
 
@@ -115,5 +115,5 @@ def test_percentiles_so_far_are_those_of_the_histogram() -> None:
     for latency in latencies:
         timeline.ends += (1_000 * MS + latency, 1)
     timeline.look(100, 0, 1_000 * MS, 1_200 * MS)
-    for told, exact in zip(timeline.percentiles_ns(shares), (50, 90, 99), strict=True):
-        assert abs(told / (exact * MS) - 1) < 0.03
+    for estimate, exact in zip(timeline.percentiles_ns(shares), (50, 90, 99), strict=True):
+        assert abs(estimate / (exact * MS) - 1) < 0.03

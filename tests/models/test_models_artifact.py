@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,84 @@ def test_a_failed_build_leaves_what_was_there(tmp_path: Path) -> None:
         artifact.ensure(path, "test", build, lambda text: None)
     assert path.read_bytes() == broken
     assert {p.name for p in tmp_path.iterdir()} == {"one", ".one.lock"}
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files whose data are hashed from now on."""
+    seen: list[Path] = []
+    real = artifact._verify
+
+    def verify(mapped: Any) -> None:
+        seen.append(mapped.artifact.path)
+        real(mapped)
+
+    monkeypatch.setattr(artifact, "_verify", verify)
+    return seen
+
+
+def ensured(folder: Path) -> Path:
+    path = folder / "one"
+    artifact.ensure(path, "test", lambda: write(path), print)
+    return path
+
+
+def test_data_are_hashed_once_and_not_by_every_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = counted(monkeypatch)
+    path = ensured(tmp_path)
+    assert seen == [path]
+    for _ in range(3):
+        artifact.read(path, "test")
+        assert not artifact.ensure(path, "test", never, print)
+    assert seen == [path]
+
+
+@pytest.mark.parametrize("how", ["written to", "copied", "another's word", "no word"])
+def test_what_may_have_changed_is_hashed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    path = ensured(tmp_path)
+    stamp = tmp_path / ".one.verified"
+    assert stamp.exists()
+    if how == "written to":
+        before = path.stat()
+        flipped = bytearray(path.read_bytes())
+        flipped[-1] ^= 1
+        with path.open("r+b") as file:
+            file.write(flipped)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as if it had not been
+        with pytest.raises(ArtifactError, match="corrupt"):
+            artifact.read(path, "test")
+        return
+    if how == "copied":
+        copy = path.read_bytes()
+        path.unlink()
+        path.write_bytes(copy)
+    elif how == "another's word":
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    else:
+        stamp.unlink()
+    seen = counted(monkeypatch)
+    artifact.read(path, "test")
+    assert seen == [path]
+
+
+def test_more_than_2_gib_are_written_piece_by_piece_and_mapped(tmp_path: Path) -> None:
+    """A table of 2.2 GiB that views a file with holes."""
+    rows, width = 9 << 16, 1 << 12
+    if shutil.disk_usage(tmp_path).free < 3 << 30:
+        pytest.skip("needs 3 GiB of disk")
+    table = np.memmap(tmp_path / "table", np.uint8, "w+", shape=(rows, width))
+    table[rows - 1, 7] = 77
+    table.flush()
+    arrays: dict[str, NDArray[Any]] = {"table": table, "behind": np.arange(5)}
+    path = tmp_path / "one"
+    assert artifact.ensure(path, "test", lambda: artifact.write(path, "test", {}, arrays), print)
+    opened = artifact.read(path, "test")
+    assert path.stat().st_size > 2**31
+    assert path.stat().st_size > rows * width
+    assert opened.arrays["table"].shape == (rows, width)
+    assert opened.arrays["table"][rows - 1, 7] == 77
+    assert opened.arrays["table"][0, 0] == 0
+    np.testing.assert_array_equal(opened.arrays["behind"], np.arange(5))

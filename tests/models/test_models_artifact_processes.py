@@ -93,7 +93,7 @@ def test_a_killed_builder_is_relieved_and_leaves_no_half_file(
     assert waiting.says() == "building"
     assert not list(tmp_path.glob(".one.aside-*"))
     waiting.finish()
-    assert {path.name for path in tmp_path.iterdir()} == {"one", ".one.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"one", ".one.lock", ".one.verified"}
     assert artifact.read(tmp_path / "one", "test").facts == {"builder": "process"}
 
 

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from classifier_samples import prepare_samples
 from PIL import Image
 
-import models
+from base import unchanged
 from base.errors import InputError
 from models.imagenet import content
+from models.imagenet.classifier import classifier
 from models.imagenet.content import content_of
 from models.imagenet.dataset import image_folder
-from models.imagenet.samples import prepare_samples
 
 
 @pytest.fixture
@@ -31,14 +32,14 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files count as left alone at once."""
-    monkeypatch.setattr(content, "SETTLED_NS", 0)
+    monkeypatch.setattr(unchanged, "SETTLED_NS", 0)
 
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of files that are read."""
     names: list[str] = []
-    real = content.file_digest
+    real = unchanged.file_digest
 
     def counting(file: Path) -> bytes:
         names.append(file.name)
@@ -164,14 +165,14 @@ def pictures(folder: Path, count: int) -> Path:
 
 
 def first_pixels(path: Path) -> list[int]:
-    interior = models.get("mobilenet").sample.interior(np.load(path))
+    interior = classifier("mobilenet").sample.interior(np.load(path / "pixels.npy"))
     reds: list[int] = interior[:, 0, 0, 0].tolist()
     return reds
 
 
 @pytest.mark.usefixtures("settled")
 def test_samples_of_images_repaired_in_place_are_made_anew(tmp_path: Path) -> None:
-    model, images, cache = models.get("mobilenet"), pictures(tmp_path / "val", 3), tmp_path / "c"
+    model, images, cache = classifier("mobilenet"), pictures(tmp_path / "val", 3), tmp_path / "c"
     before = prepare_samples(model, image_folder(images), cache)
     size = (images / "1.png").stat().st_size
     Image.new("RGB", (240, 230), (200, 0, 0)).save(images / "1.png", compress_level=0)
@@ -182,7 +183,7 @@ def test_samples_of_images_repaired_in_place_are_made_anew(tmp_path: Path) -> No
 
 
 def test_a_repaired_image_of_another_size_is_all_that_is_left_to_do(tmp_path: Path) -> None:
-    model, images, cache = models.get("mobilenet"), pictures(tmp_path / "val", 3), tmp_path / "c"
+    model, images, cache = classifier("mobilenet"), pictures(tmp_path / "val", 3), tmp_path / "c"
     (images / "1.png").write_bytes(b"broken")
     with pytest.raises(InputError, match=r"1\.png: not an image"):
         prepare_samples(model, image_folder(images), cache)
@@ -194,7 +195,7 @@ def test_a_repaired_image_of_another_size_is_all_that_is_left_to_do(tmp_path: Pa
 
 
 def test_what_an_interruption_left_is_kept_only_of_the_same_images(tmp_path: Path) -> None:
-    model, images, cache = models.get("mobilenet"), pictures(tmp_path / "val", 3), tmp_path / "c"
+    model, images, cache = classifier("mobilenet"), pictures(tmp_path / "val", 3), tmp_path / "c"
     (images / "1.png").write_bytes(b"broken")
     with pytest.raises(InputError):
         prepare_samples(model, image_folder(images), cache)
@@ -206,7 +207,7 @@ def test_what_an_interruption_left_is_kept_only_of_the_same_images(tmp_path: Pat
 def test_an_image_that_changes_while_it_is_preprocessed_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, images, cache = models.get("mobilenet"), pictures(tmp_path / "val", 3), tmp_path / "c"
+    model, images, cache = classifier("mobilenet"), pictures(tmp_path / "val", 3), tmp_path / "c"
     real = type(model).preprocess
 
     def changing(self: object, path: Path) -> object:
@@ -226,9 +227,9 @@ def test_an_image_that_changes_while_it_is_preprocessed_is_refused(
 def test_a_file_system_that_keeps_no_times_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, images, cache = models.get("mobilenet"), pictures(tmp_path / "val", 3), tmp_path / "c"
+    model, images, cache = classifier("mobilenet"), pictures(tmp_path / "val", 3), tmp_path / "c"
     with monkeypatch.context() as patch:
-        patch.setattr(content, "_facts", lambda file: (1, 2, 3, 4))
+        patch.setattr(content, "facts_of", lambda file: (1, 2, 3, 4))
         data = image_folder(images)
         content_of(data, cache)
         Image.new("RGB", (240, 230), (200, 0, 0)).save(images / "1.png", compress_level=0)

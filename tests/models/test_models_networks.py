@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-import models
+from models.imagenet.classifier import classifier
 from models.imagenet.dataset import image_folder
 
 # ResNet-50 v1.5: outputs of the four stages' 3x3 convolutions, their blocks, the first's stride.
@@ -27,13 +27,13 @@ MOBILENET_PAIRS = [
 
 @pytest.mark.parametrize(("name", "count"), [("resnet50", 25_557_032), ("mobilenet", 4_222_057)])
 def test_parameter_count(name: str, count: int) -> None:
-    network = models.get(name).network()
+    network = classifier(name).network()
     assert not network.training
     assert sum(parameter.numel() for parameter in network.parameters()) == count
 
 
 def test_resnet50_layers() -> None:
-    shapes = {k: tuple(v.shape) for k, v in models.get("resnet50").network().state_dict().items()}
+    shapes = {k: tuple(v.shape) for k, v in classifier("resnet50").network().state_dict().items()}
     expected = {"conv1.weight": (64, 3, 7, 7), "fc.weight": (1000, 2048), "fc.bias": (1000,)}
     inputs = 64
     for stage, (width, blocks, _) in enumerate(RESNET50_STAGES, start=1):
@@ -54,7 +54,7 @@ def test_resnet50_layers() -> None:
 def test_resnet50_strides_in_the_3x3_convolutions() -> None:
     convolutions = {
         name: module
-        for name, module in models.get("resnet50").network().named_modules()
+        for name, module in classifier("resnet50").network().named_modules()
         if isinstance(module, nn.Conv2d)
     }
     assert len(convolutions) == 53
@@ -67,7 +67,7 @@ def test_resnet50_strides_in_the_3x3_convolutions() -> None:
 
 
 def test_resnet50_shortcut_bypasses_the_block() -> None:
-    network = models.get("resnet50").network()
+    network = classifier("resnet50").network()
     block = network.layer1[1]
     nn.init.zeros_(block.bn3.weight)
     x = torch.randn(1, 256, 4, 4, generator=torch.Generator().manual_seed(1))
@@ -76,7 +76,7 @@ def test_resnet50_shortcut_bypasses_the_block() -> None:
 
 
 def test_mobilenet_layers() -> None:
-    network = models.get("mobilenet").network()
+    network = classifier("mobilenet").network()
     shapes = {k: tuple(v.shape) for k, v in network.state_dict().items()}
     expected = {"features.0.weight": (32, 3, 3, 3), "features.0.bias": (32,)}
     inputs = 32
@@ -91,7 +91,7 @@ def test_mobilenet_layers() -> None:
 
 
 def test_mobilenet_feature_sizes() -> None:
-    network = models.get("mobilenet").network()
+    network = classifier("mobilenet").network()
     heights: list[int] = []
     for module in network.features:
         module.register_forward_hook(lambda _module, _in, out: heights.append(out.shape[2]))
@@ -101,7 +101,7 @@ def test_mobilenet_feature_sizes() -> None:
 
 
 def test_mobilenet_pads_below_and_to_the_right_at_stride_two() -> None:
-    network = models.get("mobilenet").network()
+    network = classifier("mobilenet").network()
     stem = network.features[0]
     with torch.inference_mode():
         stem.weight.fill_(1)
@@ -118,7 +118,7 @@ def test_mobilenet_pads_below_and_to_the_right_at_stride_two() -> None:
 
 
 def test_mobilenet_activations_end_at_six() -> None:
-    network = models.get("mobilenet").network()
+    network = classifier("mobilenet").network()
     with torch.inference_mode():
         for module in network.features:
             module.weight.zero_()
@@ -135,7 +135,7 @@ def test_mobilenet_activations_end_at_six() -> None:
 )
 def test_fp32_accuracy_on_real_images(shared_data: Path, name: str, file: str, good: int) -> None:
     """Every tenth of the 650 images, of which resnet50 knows 527 and mobilenet 507."""
-    model = models.get(name)
+    model = classifier(name)
     dataset = image_folder(shared_data / "imagenet_val650")
     assert dataset.labels is not None
     samples = np.stack([model.preprocess(path) for path in dataset.files[::10]])
@@ -148,6 +148,6 @@ def test_fp32_accuracy_on_real_images(shared_data: Path, name: str, file: str, g
                 for part in inputs.split(8)
             ]
         )
-    payload, _ = model.postprocess(logits.numpy())
+    answers = model.answers(logits.numpy())
     # Another libjpeg or another order of sums may turn the closest call.
-    assert int((payload == np.array(dataset.labels[::10])).sum()) == pytest.approx(good, abs=1)
+    assert int((answers == np.array(dataset.labels[::10])).sum()) == pytest.approx(good, abs=1)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-import models
+from base import unchanged
 from models.errors import WeightsError
+from models.imagenet.classifier import Classifier, classifier
 from models.mobilenet.network import MobileNet
 from models.resnet50.network import ResNet50
 
@@ -22,7 +23,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (the ext
 from onnx_models import seeded, write_mobilenet, write_resnet50  # noqa: E402
 
 
-def logits(network: Any, model: models.model.Model) -> np.ndarray[Any, Any]:
+def logits(network: Any, model: Classifier) -> np.ndarray[Any, Any]:
     rng = np.random.default_rng(3)
     samples = rng.integers(0, 256, (2, *model.sample.shape), np.uint8)
     with torch.inference_mode():
@@ -32,7 +33,7 @@ def logits(network: Any, model: models.model.Model) -> np.ndarray[Any, Any]:
     return result
 
 
-def assert_same(network: Any, path: Path, model: models.model.Model) -> None:
+def assert_same(network: Any, path: Path, model: Classifier) -> None:
     expected = logits(network, model)
     assert np.abs(expected).max() < 1e6
     found = logits(model.load_weights(path), model)
@@ -41,7 +42,7 @@ def assert_same(network: Any, path: Path, model: models.model.Model) -> None:
 
 def refused(model: str, path: Path) -> str:
     with pytest.raises(WeightsError) as caught:
-        models.for_weights(models.get(model), path).load_weights(path)
+        classifier(model).fitting(path).load_weights(path)
     message = str(caught.value)
     assert str(path) in message
     assert "\n" not in message
@@ -59,10 +60,10 @@ def test_resnet50_as_mlperf_publishes_it(tmp_path: Path, folded: bool) -> None:
     network = seeded(ResNet50(1001, same_pooling=True))
     path = tmp_path / "resnet50_v1.onnx"
     write_resnet50(path, network, folded)
-    model = models.for_weights(models.get("resnet50"), path)
+    model = classifier("resnet50").fitting(path)
     assert (model.name, model.classes, model.label_offset) == ("resnet50-tf", 1001, -1)  # type: ignore[attr-defined]
-    assert model.preprocessing != models.get("resnet50").preprocessing
-    assert model is models.get("resnet50-tf")
+    assert model.preprocessing != classifier("resnet50").preprocessing
+    assert model is classifier("resnet50-tf")
     assert_same(network, path, model)
 
 
@@ -70,9 +71,28 @@ def test_resnet50_as_pytorch_exports_it(tmp_path: Path) -> None:
     network = seeded(ResNet50())
     path = tmp_path / "exported.onnx"
     write_resnet50(path, network, tf=False)
-    model = models.for_weights(models.get("resnet50"), path)
-    assert model is models.get("resnet50")
+    model = classifier("resnet50").fitting(path)
+    assert model is classifier("resnet50")
     assert_same(network, path, model)
+
+
+def test_a_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unchanged, "SETTLED_NS", 0)
+    path = tmp_path / "exported.onnx"
+    write_resnet50(path, seeded(ResNet50()), tf=False)
+    parsed: list[str] = []
+    real = onnx.load
+
+    def load(file: str, **options: Any) -> Any:
+        parsed.append(file)
+        return real(file, **options)
+
+    monkeypatch.setattr(onnx, "load", load)
+    classifier("resnet50").fitting(path).load_weights(path)
+    assert parsed == [str(path)]
+    # Nothing of it stays in memory.
+    classifier("resnet50").fitting(path)
+    assert parsed == [str(path)] * 2
 
 
 @pytest.mark.parametrize("folded", [True, False], ids=["folded", "batch norms"])
@@ -81,7 +101,7 @@ def test_mobilenet_as_mlperf_publishes_it(
 ) -> None:
     path = tmp_path / "mobilenet_v1_1.0_224.onnx"
     write_mobilenet(path, mobilenet, folded)
-    model = models.for_weights(models.get("mobilenet"), path)
+    model = classifier("mobilenet").fitting(path)
     assert_same(mobilenet, path, model)
 
 
@@ -166,7 +186,7 @@ def test_without_onnx_the_extra_is_named(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['onnx'] = None\n"
         "import models; from pathlib import Path\n"
-        "try: models.for_weights(models.get('resnet50'), Path(sys.argv[1]))\n"
+        "try: models.get('resnet50').fitting(Path(sys.argv[1]))\n"
         "except models.WeightsError as error: print(error)\n"
         "assert 'torch' not in sys.modules"
     )

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import models
 from base.errors import InputError
 from models.imagenet.area import opencv_area
+from models.imagenet.classifier import classifier, classifiers
 from models.imagenet.preprocess import (
     decode,
     opencv_bilinear,
@@ -154,31 +154,31 @@ def test_pillow_widens_its_filter_when_it_scales_down() -> None:
     assert np.abs(square.astype(int) - 127.5).max() < 3
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", classifiers())
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "P", "RGBA"])
 def test_images_of_every_mode_become_samples(tmp_path: Path, name: str, mode: str) -> None:
     path = tmp_path / ("image.jpg" if mode in ("RGB", "L", "CMYK") else "image.png")
     Image.new("RGB", (300, 280), (200, 30, 90)).convert(mode).save(path)
-    model = models.get(name)
+    model = classifier(name)
     sample = model.preprocess(path)
     assert sample.dtype == np.uint8
     assert sample.shape == model.sample.shape
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", classifiers())
 def test_of_16_bits_the_upper_8_count(tmp_path: Path, name: str) -> None:
     """As cv2.imread gives them; 0x12FF is 0x12, not cut off at 255."""
     path = tmp_path / "deep.png"
     Image.fromarray(np.full((256, 256), 0x12FF, np.uint16)).save(path)
-    model = models.get(name)
+    model = classifier(name)
     assert (model.sample.interior(model.preprocess(path)) == 0x12).all()
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", classifiers())
 def test_a_single_pixel_is_an_image(tmp_path: Path, name: str) -> None:
     path = tmp_path / "pixel.png"
     Image.new("RGB", (1, 1), (9, 8, 7)).save(path)
-    model = models.get(name)
+    model = classifier(name)
     assert np.unique(model.sample.interior(model.preprocess(path))[..., 0]).tolist() == [9]
 
 

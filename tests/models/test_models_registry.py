@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 import models
+from models.imagenet.classifier import classifier
 
 
 def test_names_are_listed_without_aliases() -> None:
-    assert models.names() == ["resnet50", "mobilenet"]
+    assert models.names() == ["resnet50", "mobilenet", "bert"]
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_unknown_model_names_the_nearest() -> None:
         models.get("mobilnet")
     assert caught.value.nearest == "mobilenet"
     assert str(caught.value) == (
-        "unknown model 'mobilnet' (nearest: mobilenet; known: resnet50, mobilenet)"
+        "unknown model 'mobilnet' (nearest: mobilenet; known: resnet50, mobilenet, bert)"
     )
 
 
@@ -45,7 +46,7 @@ def test_names_cost_nothing() -> None:
 
 def test_importing_does_not_import_torch() -> None:
     program = (
-        "import sys, models, models.imagenet.samples, models.imagenet.accuracy, models.synthetic\n"
+        "import sys, models, models.imagenet.classifier, models.synthetic\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
@@ -54,21 +55,23 @@ def test_importing_does_not_import_torch() -> None:
 def test_resnet50_answers_with_the_index_of_the_largest_output() -> None:
     logits = np.zeros((2, 1000), np.float32)
     logits[0, 999] = logits[1, 3] = 1
-    payload, length = models.get("resnet50").postprocess(logits)
-    assert payload.dtype == np.int32
-    assert (payload.tolist(), length) == ([999, 3], 4)
+    answers = classifier("resnet50").answers(logits)
+    assert answers.dtype == np.int32
+    assert answers.tolist() == [999, 3]
 
 
 def test_mobilenet_does_not_count_the_background() -> None:
     logits = np.zeros((3, 1001), np.float32)
     logits[0, 1000] = logits[1, 1] = logits[2, 0] = 1
-    payload, length = models.get("mobilenet").postprocess(logits)
-    assert payload.dtype == np.int32
-    assert (payload.tolist(), length) == ([999, 0, -1], 4)
+    answers = classifier("mobilenet").answers(logits)
+    assert answers.dtype == np.int32
+    assert answers.tolist() == [999, 0, -1]
 
 
 def test_official_figures() -> None:
-    resnet50, mobilenet = models.get("resnet50"), models.get("mobilenet")
-    assert (resnet50.fp32_accuracy, resnet50.quality_target) == (0.7646, 0.99)
-    assert (mobilenet.fp32_accuracy, mobilenet.quality_target) == (0.71676, 0.98)
-    assert resnet50.performance_sample_count == mobilenet.performance_sample_count == 1024
+    resnet50, mobilenet = models.benchmark("resnet50"), models.benchmark("mobilenet")
+    assert (resnet50.reference, resnet50.share) == (76.46, 0.99)
+    assert (mobilenet.reference, mobilenet.share) == (71.676, 0.98)
+    assert resnet50.performance_samples == mobilenet.performance_samples == 1024
+    assert resnet50.categories == {"edge": "v6.1", "datacenter": "v5.0"}
+    assert mobilenet.categories == {}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-import models
+from models.imagenet.classifier import classifier, classifiers
 from models.synthetic import SyntheticAssets, assets, build, images
 from models.synthetic.head import fit_head
 
@@ -61,7 +61,7 @@ def test_built_once(synthetic: dict[str, SyntheticAssets], synthetic_cache: Path
         raise AssertionError(f"built again: {done} of {total}")
 
     for name, found in synthetic.items():
-        assert build(models.get(name), synthetic_cache, unexpected) == found
+        assert build(classifier(name), synthetic_cache, unexpected) == found
 
 
 def test_damage_is_seen(synthetic: dict[str, SyntheticAssets], tmp_path: Path) -> None:
@@ -84,11 +84,11 @@ def _top1(network: nn.Module, inputs: torch.Tensor, labels: list[int], offset: i
     return float((found == torch.tensor(labels)).float().mean())
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", classifiers())
 def test_accuracy_with_and_without_the_noise_of_int8(
     synthetic: dict[str, SyntheticAssets], name: str
 ) -> None:
-    model, found = models.get(name), synthetic[name]
+    model, found = classifier(name), synthetic[name]
     assert found.dataset.labels is not None
     count = 34
     labels = found.dataset.labels[:count]

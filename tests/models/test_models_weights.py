@@ -5,6 +5,7 @@ import enum
 import functools
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,19 +13,19 @@ import numpy as np
 import pytest
 import torch
 
-import models
 from models.errors import WeightsError
+from models.imagenet.classifier import classifier
 
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = models.get("mobilenet").network().state_dict()
+    state: dict[str, torch.Tensor] = classifier("mobilenet").network().state_dict()
     return state
 
 
 def refused(path: Path) -> str:
     with pytest.raises(WeightsError) as caught:
-        models.get("mobilenet").load_weights(path)
+        classifier("mobilenet").load_weights(path)
     message = str(caught.value)
     assert str(path) in message
     assert "\n" not in message
@@ -34,13 +35,13 @@ def refused(path: Path) -> str:
 def test_float16_weights_become_float32(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     path = tmp_path / "half.pth"
     torch.save({key: tensor.half() for key, tensor in state.items()}, path)
-    loaded = models.get("mobilenet").load_weights(path).state_dict()
+    loaded = classifier("mobilenet").load_weights(path).state_dict()
     assert {tensor.dtype for tensor in loaded.values()} == {torch.float32}
     assert torch.equal(loaded["features.0.weight"], state["features.0.weight"].half().float())
 
 
 def test_batch_counters_may_be_absent(tmp_path: Path) -> None:
-    model = models.get("resnet50")
+    model = classifier("resnet50")
     path = tmp_path / "resnet50.pth"
     state = model.network().state_dict()
     torch.save({k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}, path)
@@ -143,7 +144,7 @@ def test_nothing_in_the_file_is_executed(
 
 
 def loads(path: Path, state: dict[str, torch.Tensor]) -> bool:
-    loaded = models.get("mobilenet").load_weights(path).state_dict()
+    loaded = classifier("mobilenet").load_weights(path).state_dict()
     return all(torch.equal(loaded[key], tensor) for key, tensor in state.items())
 
 
@@ -243,7 +244,7 @@ def test_two_networks_are_not_chosen_among(tmp_path: Path, state: dict[str, torc
 def test_a_network_itself_is_named_with_the_line_that_extracts_its_weights(
     tmp_path: Path, key: str | None
 ) -> None:
-    path, network = tmp_path / "network.pth", models.get("mobilenet").network()
+    path, network = tmp_path / "network.pth", classifier("mobilenet").network()
     torch.save(network if key is None else {"epoch": 3, key: network}, path)
     message = refused(path)
     assert "holds a network itself (models.mobilenet.network.MobileNet)" in message
@@ -252,10 +253,47 @@ def test_a_network_itself_is_named_with_the_line_that_extracts_its_weights(
     assert loads(tmp_path / "weights.pth", network.state_dict())
 
 
-def test_a_torchscript_archive_is_named(tmp_path: Path) -> None:
+def test_a_torchscript_archive_is_read_without_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "script.pt"
+    network = classifier("mobilenet").network()
+    torch.jit.save(torch.jit.trace(network, torch.zeros(1, 3, 224, 224)), str(path))
+    monkeypatch.setattr(torch.jit, "load", None)
+    loaded = classifier("mobilenet").load_weights(path).state_dict()
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(loaded[name], tensor)
+
+
+def test_a_torchscript_archive_of_another_network_is_named(tmp_path: Path) -> None:
     path = tmp_path / "script.pt"
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(path))
-    assert f"torch.jit.load('{path}').state_dict()" in refused(path)
+    assert "unexpected: weight, bias" in refused(path)
+
+
+@pytest.mark.parametrize("named", ["os.system", "builtins.eval"])
+def test_a_torchscript_archive_that_names_other_things_is_refused(
+    tmp_path: Path, named: str
+) -> None:
+    path, other = tmp_path / "script.pt", tmp_path / "other.pt"
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(path))
+    module, _, name = named.rpartition(".")
+    call = f"c{module}\n{name}\n(X\x04\0\0\0true tR.".replace(" ", "").encode()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
+        for item in old.namelist():
+            data = old.read(item)
+            new.writestr(item, b"\x80\x02" + call if item.endswith("/data.pkl") else data)
+    assert f"names {named}, which is no tensor" in refused(other)
+
+
+def test_a_damaged_torchscript_archive_is_named(tmp_path: Path) -> None:
+    path, other = tmp_path / "script.pt", tmp_path / "other.pt"
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(path))
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
+        for item in old.namelist():
+            if "/data/" not in item:
+                new.writestr(item, old.read(item))
+    assert "a damaged TorchScript archive" in refused(other)
 
 
 def test_another_pickle_protocol_gives_the_line(
@@ -284,7 +322,7 @@ def test_safetensors(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     safetensors = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
     path = tmp_path / "mobilenet.bin"
     safetensors.save_file(state, path)
-    loaded = models.get("mobilenet").load_weights(path).state_dict()
+    loaded = classifier("mobilenet").load_weights(path).state_dict()
     assert torch.equal(loaded["classifier.weight"], state["classifier.weight"])
     path.write_bytes(path.read_bytes()[:5000])
     assert "not a whole safetensors file" in refused(path)

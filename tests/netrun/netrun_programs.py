@@ -15,6 +15,7 @@ from models.program import (
     Operation,
     Program,
     Tensor,
+    Upsample,
 )
 
 
@@ -154,6 +155,11 @@ def saturating_program() -> Program:
 
 def expected(program: Program, samples: NDArray[np.uint8]) -> NDArray[np.float64]:
     """The program's result in float64 arithmetic with the rounding that its tensors ask for."""
+    return expected_outputs(program, samples)[0]
+
+
+def expected_outputs(program: Program, samples: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
+    """The same of all outputs."""
     values: dict[str, NDArray[Any]] = {program.input: samples}
     for operation in program.operations:
         source, target = program.tensors[operation.source], program.tensors[operation.output]
@@ -163,30 +169,33 @@ def expected(program: Program, samples: NDArray[np.uint8]) -> NDArray[np.float64
             if operation.residual is not None:
                 real += values[operation.residual] * program.tensors[operation.residual].scale
             if operation.clamp is not None:
-                real = np.clip(real, 0, operation.clamp)
+                real = np.clip(real, target.offset, target.offset + operation.clamp)
             values[operation.output] = _store(real, target)
         elif isinstance(operation, MaxPool):
             windows = _windows(x, operation.kernel, operation.stride, operation.padding, -np.inf)
             values[operation.output] = windows.max((3, 4))
+        elif isinstance(operation, Upsample):
+            values[operation.output] = x.repeat(operation.factor, 1).repeat(operation.factor, 2)
         else:
             weight = program.constants[f"{operation.name}.weight"].astype(np.float64)
             weight *= program.constants[f"{operation.name}.scales"][:, None]
             bias = program.constants[f"{operation.name}.bias"]
             values[operation.output] = x.reshape(len(x), -1) * source.scale @ weight.T + bias
-    return values[program.output]
+    return [values[name] for name in program.outputs]
 
 
 def _convolution(
     program: Program, operation: Convolution, x: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    weight = program.constants[f"{operation.name}.weight"].astype(np.float64)
-    weight *= program.constants[f"{operation.name}.scales"][:, None, None, None]
+    weight = program.constants[f"{operation.layer}.weight"].astype(np.float64)
+    weight *= program.constants[f"{operation.layer}.scales"][:, None, None, None]
     windows = _windows(x, weight.shape[2:], operation.stride, operation.padding)
-    if operation.groups > 1:
-        result = np.einsum("nhwklc,ckl->nhwc", windows, weight[:, 0])
-    else:
-        result = np.einsum("nhwklc,ockl->nhwo", windows, weight)
-    return np.asarray(result + program.constants[f"{operation.name}.bias"])
+    groups = operation.groups
+    each = windows.reshape(*windows.shape[:5], groups, -1)
+    grouped = weight.reshape(groups, -1, *weight.shape[1:])
+    result = np.einsum("nhwklgc,gockl->nhwgo", each, grouped)
+    shape = (*result.shape[:3], len(weight))
+    return np.asarray(result.reshape(shape) + program.constants[f"{operation.layer}.bias"])
 
 
 def _windows(
@@ -205,5 +214,7 @@ def _windows(
 
 
 def _store(real: NDArray[np.float64], target: Tensor) -> NDArray[Any]:
+    if target.dtype == "f32":
+        return real
     low, high = (0, 255) if target.dtype == "u8" else (-128, 127)
-    return np.clip(np.rint(real / target.scale), low, high)
+    return np.clip(np.rint((real - target.offset) / target.scale), low, high)

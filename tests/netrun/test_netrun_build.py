@@ -13,20 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from artifacts import answering, ensure_artifact
 from torch import nn
 
 import models
 from base.errors import InputError
 from launch.supervise.environment import base_environment
 from models.artifact import Artifact, read, write
-from netrun.build import ensure_artifact
+from models.imagenet.classifier import classifier
 from netrun.config import NetrunConfig
 from netrun.engines import EngineError
-from netrun.engines.create import create
 from netrun.engines.onednn import compiler
 from netrun.engines.onednn.pack import KIND
+from netrun.loading import load
 
-MODEL = models.get("mobilenet")
+MODEL = classifier("mobilenet")
 
 
 @pytest.fixture(scope="module")
@@ -123,23 +124,17 @@ def test_every_engine_answers_every_sample(
     weights: Path, samples: np.ndarray, cache: Path, precision: str, engine: str
 ) -> None:
     artifact = build(weights, samples, cache, precision=precision, engine=engine)
-    made = create(config(artifact, precision, engine))
-    made.prepare()
-    payload, length = made.infer(samples, [3, 5])
-    answers = np.frombuffer(bytes(payload), np.int32)
-    assert length == 4
+    answers = answering(config(artifact, precision, engine))(samples, [3, 5])
     assert answers.shape == (2,)
     assert ((answers >= -1) & (answers < 1000)).all()
-    assert made.describe()
 
 
 def test_the_engine_tells_how_batches_are_run(
     weights: Path, samples: np.ndarray, cache: Path
 ) -> None:
     path = build(weights, samples, cache)
-    made = create(config(path, "int8", "onednn"))
-    made.prepare()
-    found, facts = made.describe(), opened(path).facts
+    engine, _ = load(config(path, "int8", "onednn"))
+    found, facts = engine.describe(), opened(path).facts
     assert json.loads(json.dumps(found)) == found
     assert found["cut"] in facts["cuts_ms"]
     assert found["batch_ms"] == facts["batch_ms"]
@@ -307,7 +302,7 @@ def test_weights_that_change_while_they_are_read_are_refused(
 
 def test_an_engine_says_what_it_cannot_execute(cache: Path) -> None:
     with pytest.raises(EngineError, match="onednn does not execute fp32; use pytorch"):
-        create(config(cache, "fp32", "onednn"))
+        load(config(cache, "fp32", "onednn"))
 
 
 def test_an_artifact_for_another_batch_size_is_refused(
@@ -315,4 +310,4 @@ def test_an_artifact_for_another_batch_size_is_refused(
 ) -> None:
     artifact = build(weights, samples, cache)
     with pytest.raises(EngineError, match="made for"):
-        create(config(artifact, "int8", "onednn", batch_size=3))
+        load(config(artifact, "int8", "onednn", batch_size=3))

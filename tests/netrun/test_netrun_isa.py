@@ -20,6 +20,7 @@ from netrun_programs import residual_program
 from launch.build.assets import Assets
 from launch.supervise.environment import base_environment
 from models import program
+from models.samples import Prepared
 from netrun.engines.onednn import library
 from netrun.engines.pytorch.quantised import QuantisedNetwork
 
@@ -41,7 +42,10 @@ def folder(synthetic_programs: dict[str, Assets], tmp_path_factory: pytest.TempP
         assets = synthetic_programs[name]
         assert assets.artifact is not None
         (made / f"{name}.program").symlink_to(assets.artifact)
-        np.save(made / f"{name}.samples.npy", np.load(assets.samples, mmap_mode="r")[:MOST])
+        np.save(
+            made / f"{name}.samples.npy",
+            Prepared.open(Path(assets.samples.path)).column("pixels")[:MOST],
+        )
     residual_program().save(made / "small.program", {})
     small = np.random.default_rng(3).integers(0, 256, (MOST, 21, 21, 3), np.uint8)
     np.save(made / "small.samples.npy", small)

@@ -15,6 +15,8 @@ from netrun_programs import residual_program
 from base.processors import last_level_cache
 from launch.supervise.environment import PACKAGE_ROOT, instance_environment
 from models.program import Convolution, Operation, Program, Tensor
+from models.samples import save
+from models.task import Field
 from netrun.engines.onednn import compiler
 from netrun.roofline.config import RooflineConfig
 from netrun.roofline.layers import touched_bytes, useful_macs
@@ -84,14 +86,18 @@ def test_a_stride_skips_bytes() -> None:
     assert useful_macs(program, convolution) == 3 * 3 * 16 * 8
 
 
+def keep(folder: Path, samples: np.ndarray) -> None:
+    save(folder, [Field("pixels", "|u1", samples.shape[1:])], [{"pixels": s} for s in samples])
+
+
 def test_a_measurement_from_configuration_to_result(
     program: Program, compiled: Path, samples: np.ndarray, tmp_path: Path
 ) -> None:
-    np.save(tmp_path / "samples.npy", samples)
+    keep(tmp_path / "samples", samples)
     processor = min(os.sched_getaffinity(0))
     result = tmp_path / "result.json"
     config = RooflineConfig(
-        *(str(compiled), str(tmp_path / "samples.npy"), 2, [processor], 0.01, str(result))
+        *(str(compiled), str(tmp_path / "samples"), 2, [processor], 0.01, str(result))
     )
     (tmp_path / "config.json").write_text(config.to_json())
     done = subprocess.run(
@@ -123,9 +129,9 @@ def test_a_measurement_from_configuration_to_result(
 def test_an_artifact_that_does_not_fit_gets_one_line(
     compiled: Path, samples: np.ndarray, tmp_path: Path
 ) -> None:
-    np.save(tmp_path / "samples.npy", samples)
+    keep(tmp_path / "samples", samples)
     config = RooflineConfig(
-        *(str(compiled), str(tmp_path / "samples.npy"), 1, [0], 0.01, str(tmp_path / "result"))
+        *(str(compiled), str(tmp_path / "samples"), 1, [0], 0.01, str(tmp_path / "result"))
     )
     (tmp_path / "config.json").write_text(config.to_json())
     done = subprocess.run(

@@ -12,21 +12,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from netrun import worker
 from netrun.config import NetrunConfig, SimulatedService
-from shm.arena import SampleArena
+from shm.arena import ArenaField, ArenaLayout, SampleArena
 from shm.control import ControlBlock, InstanceState, RunState
 from shm.reclaim import reclaim
 from shm.ring import RingGeometry, Rings
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH = 4
+LAYOUT = ArenaLayout(16, (ArenaField("pixels", "|u1", (8, 8, 3)),))
 
 
 def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
@@ -68,10 +67,10 @@ class Run:
         return self._process
 
     def create_segments(self) -> None:
-        arena = self.stack.enter_context(
-            SampleArena.create(self.run_id, 16, (8, 8, 3), np.dtype(np.uint8))
-        )
+        arena = self.stack.enter_context(SampleArena.create(self.run_id, LAYOUT))
         self.stack.callback(arena.unlink)
+        for position in range(16):
+            arena.put(position, position, 1.0, {"pixels": np.zeros((8, 8, 3), np.uint8)})
         self.rings = self.stack.enter_context(
             Rings.create(self.run_id, RingGeometry(1, 3, BATCH, 4))
         )
@@ -217,15 +216,20 @@ from netrun import worker
 from netrun.engines.null import NullEngine
 from netrun.engines.onednn.library import OneDNNError
 
-class Breaks(NullEngine):
-    def infer(self, samples, positions):
-        if positions == [13]:
-            raise OneDNNError("dnnl_primitive_execute: runtime error")
-        if positions == [14]:
-            raise ValueError("first line\\nsecond line")
-        return super().infer(samples, positions)
+serving = False
 
-worker.create = lambda config: Breaks(config.batch_size)
+def answer(batch):
+    global serving
+    serving = serving or batch.positions == [1]  # the test's first question
+    if serving and batch.positions == [13]:
+        raise OneDNNError("dnnl_primitive_execute: runtime error")
+    if serving and batch.positions == [14]:
+        raise ValueError("first line\\nsecond line")
+    if serving and batch.positions == [12]:
+        return [b"12345"]
+    return [bytes(4)] * (len(batch) - (serving and batch.positions == [11]))
+
+worker.load = lambda config: (NullEngine(config.batch_size), answer)
 sys.exit(worker.main(sys.argv[1:]))
 """
 
@@ -235,6 +239,11 @@ sys.exit(worker.main(sys.argv[1:]))
     [
         (13, "netrun 0: error: OneDNNError: dnnl_primitive_execute: runtime error\n"),
         (14, "netrun 0: error: ValueError: first line\n"),
+        (
+            12,
+            "netrun 0: error: the task answered a sample with 5 bytes; its answer_bytes is 4\n",
+        ),
+        (11, "netrun 0: error: the task gave 0 answers to a batch of 1 samples\n"),
     ],
 )
 def test_an_engine_that_fails_while_serving(
@@ -283,11 +292,10 @@ def test_an_instance_leaves_when_loadrun_is_gone(tmp_path: Path) -> None:
     run = Run(tmp_path)
     script = f"""
 import sys
-import numpy as np
-from shm.arena import SampleArena
+from shm.arena import ArenaField, ArenaLayout, SampleArena
 from shm.control import ControlBlock, RunState
 from shm.ring import RingGeometry, Rings
-SampleArena.create({run.run_id!r}, 16, (8, 8, 3), np.dtype(np.uint8))
+SampleArena.create({run.run_id!r}, ArenaLayout(16, (ArenaField("pixels", "|u1", (8, 8, 3)),)))
 Rings.create({run.run_id!r}, RingGeometry(1, 3, {BATCH}, 4))
 control = ControlBlock.create({run.run_id!r}, 1)
 control.run_state = RunState.RUNNING
@@ -331,51 +339,9 @@ def test_the_simulated_engine_takes_its_time_without_computing(
     run.ask([1, 2, 3])
     wait_for(lambda: run.record.batches == 1, "the count")
     assert run.record.busy_ns >= 32e6
-    # Warm-up measures the same model: 4 samples in 42 ms.
-    assert run.record.rate <= 4 / 0.042
-
-
-class Paced:
-    """An engine whose batches take the given seconds, the last one again and again."""
-
-    def __init__(self, *seconds: float) -> None:
-        self.seconds = seconds
-        self.batches = 0
-        self.clock = 0.0
-
-    def infer(self, samples: Any, positions: Any) -> None:
-        assert len(positions) == BATCH
-        self.clock += self.seconds[min(self.batches, len(self.seconds) - 1)]
-        self.batches += 1
-
-
-@pytest.mark.parametrize(
-    ("seconds", "batches", "took", "rate"),
-    [
-        ((0.1,), 20, 2.0, BATCH / 0.1),
-        ((0.002,), 500 + 1, 1.002, BATCH / 0.002),  # enough of them before the time is over
-        ((0.0005,), 1000, 0.5, BATCH / 0.0005),
-        ((1.0, 0.1), 11, 2.0, BATCH / 0.1),  # the first one is cold
-        ((0.45,), 4, 1.8, BATCH / 0.45),  # a fifth would end at 2.25 s
-        ((0.55,), 4, 2.2, BATCH / 0.55),
-        ((3.0,), 4, 12.0, BATCH / 3),
-        ((0.5, 3.0, 0.2, 0.4), 4, 4.1, BATCH / 0.2),  # disturbed once
-    ],
-)
-def test_the_rate_is_that_of_the_faster_batches(
-    monkeypatch: pytest.MonkeyPatch,
-    seconds: tuple[float, ...],
-    batches: int,
-    took: float,
-    rate: float,
-) -> None:
-    engine = Paced(*seconds)
-    monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: engine.clock))
-    config = NetrunConfig("r", 0, "resnet50", "null", "int8", "", BATCH, 1, "", warmup_s=2.0)
-    measured = worker.measure_rate(engine, np.zeros((16, 2, 2, 3), np.uint8), config)  # type: ignore[arg-type]
-    assert engine.batches == batches
-    assert engine.clock == pytest.approx(took)
-    assert measured == pytest.approx(rate)
+    # Warm-up measures the same model: 4 samples in 42 ms, now and then less:
+    # what it slept too long is taken off the next one.
+    assert run.record.rate <= 1.05 * 4 / 0.042
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def check_artifacts(cache: Path) -> Iterator[Finding]:
     """Those in `cache` for which oneDNN, as it is here, has nothing but slow kernels."""
     compiled = []
     for path in sorted((cache / "artifacts").glob("*-onednn-*")):
-        # What is damaged or of another version is built anew before it is used.
+        # A damaged file or one of another version is rebuilt before it is used.
         with suppress(artifact.ArtifactError, KeyError, TypeError):
             facts = artifact.read_facts(path, KIND)
             compiled.append((path.name, facts["references"], facts["machine"]))

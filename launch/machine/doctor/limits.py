@@ -12,7 +12,7 @@ from launch.machine.recording import Directory
 from launch.outcome.room import mebibytes
 
 RUN_BYTES = 512 << 20
-"""Memory in which a run of two instances and what is built before it fit."""
+"""Memory in which a run of two instances and its build fit."""
 TEST_S = 660
 """Seconds of an official test, with what goes before it."""
 

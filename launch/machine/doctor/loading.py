@@ -22,11 +22,11 @@ def check_loading(environment: Mapping[str, str] | None = None) -> list[Finding]
         Finding(
             "loading",
             Level.MATTERS,
-            f"{package} cannot be loaded: {said}",
+            f"{package} cannot be loaded: {message}",
             "what needs it ends with that error",
-            cure(package, said),
+            cure(package, message),
         )
-        for package, said in wrong.items()
+        for package, message in wrong.items()
     ]
 
 
@@ -59,11 +59,11 @@ def unloadable(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     packages = {module: package for package, module in IMPORTS.items()}
     wrong, tried = {}, []
     for line in done.stdout.splitlines():
-        module, _, said = line.partition(" ")
+        module, _, message = line.partition(" ")
         if module in packages:
             tried.append(module)
-            if said:
-                wrong[packages[module]] = said
+            if message:
+                wrong[packages[module]] = message
     for module in IMPORTS.values():
         if module not in tried:
             # Loading it ended the process.

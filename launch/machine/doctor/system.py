@@ -119,7 +119,7 @@ def _packages() -> Iterator[Finding]:
         )
         return
     wanted = [line for line in wanted if _applies(line)]
-    wrong = [told for line in wanted if (told := _unmet(line)) is not None]
+    wrong = [reason for line in wanted if (reason := _unmet(line)) is not None]
     if wrong:
         yield Finding(
             "packages",
@@ -141,7 +141,7 @@ def _applies(requirement: str) -> bool:
 
 
 def _unmet(requirement: str) -> str | None:
-    """What is wrong with one line of the package's requirements; only exact versions are judged."""
+    """Describe how a line of the package's requirements is unmet; only exact versions count."""
     found = _REQUIREMENT.match(requirement.partition(";")[0].strip())
     if found is None:
         return None

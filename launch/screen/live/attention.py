@@ -6,9 +6,9 @@ from launch.screen.live.progress import Progress
 from loadrun.scenarios import SCENARIOS
 
 SETTLED_S = 10.0
-"""Before this a rate tells little: the first batches of a test are not its usual ones."""
+"""Before this a rate means little: the first batches of a test are not its usual ones."""
 SLOW = 0.85
-"""Share of the rate measured at warm-up below which Offline's is told."""
+"""Share of the rate measured at warm-up below which Offline's is reported."""
 BACKLOG_S = 2.0
 """So many seconds' worth of queries that wait are more than Server's usual ups and downs."""
 
@@ -24,7 +24,8 @@ def attention(
     if rate is None or progress.done is None or progress.gone_s < SETTLED_S:
         return []
     notes = []
-    if SCENARIOS[scenario].at_once and measured_rate and rate < SLOW * measured_rate:
+    comparable = SCENARIOS[scenario].at_once and progress.even
+    if comparable and measured_rate and rate < SLOW * measured_rate:
         notes.append(
             f"{100 * rate / measured_rate:.0f}% of the {measured_rate:.4g} samples/s measured at"
             " warm-up: is the machine busy with something else? (loadrun doctor)"

@@ -60,7 +60,7 @@ class Meter:
             answered += new
             held = self._held(index)
             if not serving:
-                # Nothing is sent to it now: what is not answered of the batches before never is.
+                # Nothing is sent to it now: unanswered batches before it stay so.
                 self._lost[index] = held
             in_flight = held - self._lost[index]
             readings.append(InstanceReading(index, counters.busy, in_flight, new / past_s, serving))

@@ -15,17 +15,19 @@ class Progress:
     """A test that has gone on for `gone_s`.
 
     `done` of `expected` samples are answered; `expected_s` is how long loadrun foresaw it to take.
-    None where it is not known: nothing has been read yet, or the test ends by the clock.
+    None where it is not known: nothing has been read yet, or the test ends by the clock. `even`:
+    samples take about as long in any part of the test, so that their number tells how far it is.
     """
 
     gone_s: float
     expected_s: float | None
     done: int | None
     expected: int | None
+    even: bool = True
 
     @property
     def rate(self) -> float | None:
-        """Samples/s so far; None in the first second, which tells nothing."""
+        """Samples/s so far; None in the first second, which means nothing."""
         if self.done is None or self.gone_s < 1:
             return None
         return self.done / self.gone_s
@@ -33,7 +35,8 @@ class Progress:
     @property
     def share(self) -> float | None:
         """Part of the test that is over (0..1); never beyond its end, however late it is."""
-        if self.done is not None and self.expected:
+        counts = self.even or not self.expected_s
+        if counts and self.done is not None and self.expected:
             return min(self.done / self.expected, 1.0)
         return min(self.gone_s / self.expected_s, 1.0) if self.expected_s else None
 
@@ -41,7 +44,7 @@ class Progress:
     def left_s(self) -> float | None:
         """Time left: by the rate where the number of samples is known, else by the clock."""
         rate = self.rate
-        foretells = self.gone_s >= FORETELLS_S or not self.expected_s
+        foretells = (self.even and self.gone_s >= FORETELLS_S) or not self.expected_s
         if rate and foretells and self.done is not None and self.expected:
             return max(self.expected - self.done, 0) / rate
         return max(self.expected_s - self.gone_s, 0.0) if self.expected_s else None

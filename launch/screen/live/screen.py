@@ -60,13 +60,13 @@ class Screen:
         self._closed()
 
     def draw(self, lines: Sequence[Line]) -> None:
-        """Replace what is drawn."""
+        """Replace the drawing."""
         if self._live is not None:
             with reader_may_be_gone():
                 self._live.update(_Lines(lines), refresh=True)
 
     def console_print(self, text: str) -> bool:
-        """Write `text` above what is drawn; False when nothing is."""
+        """Write `text` above the drawing; False where there is none."""
         if self._live is None:
             return False
         self._live.console.print(text, markup=False, highlight=False)

@@ -18,7 +18,7 @@ BUSY_ENOUGH = 0.5
 """From here on an instance's bar is drawn as one that works."""
 LONGEST_BAR = 40
 OTHER_LINES = 10
-"""Lines of a screen that rows leave: head, figures, notes, and what was said before."""
+"""Lines of a screen that rows leave: head, figures, notes, and earlier lines."""
 MOST_ROWS = 24
 MOST_NOTES = 3
 
@@ -35,7 +35,7 @@ class Glyphs:
 class Latencies:
     """Percentiles 50, 90 and 99 so far, and Server's limit at the last of them (0: none), in ns."""
 
-    told_ns: tuple[int, ...]
+    percentiles_ns: tuple[int, ...]
     limit_ns: int
 
 
@@ -101,11 +101,11 @@ def _figures(progress: Progress, rate: float | None) -> str:
 
 
 def _latencies(latencies: Latencies) -> Line:
-    told = zip(("p50", "p90", "p99"), latencies.told_ns, strict=True)
-    text = "  latency so far " + "   ".join(f"{name} {ns / 1e6:.4g} ms" for name, ns in told)
+    named = zip(("p50", "p90", "p99"), latencies.percentiles_ns, strict=True)
+    text = "  latency so far " + "   ".join(f"{name} {ns / 1e6:.4g} ms" for name, ns in named)
     if not latencies.limit_ns:
         return [(text, PLAIN)]
-    over = latencies.told_ns[-1] > latencies.limit_ns
+    over = latencies.percentiles_ns[-1] > latencies.limit_ns
     return [(f"{text}   of {latencies.limit_ns / 1e6:g} ms", WARNING if over else PLAIN)]
 
 
@@ -117,12 +117,12 @@ def _rows(rows: Sequence[Row], width: int, glyphs: Glyphs) -> list[Line]:
     room = width - labels - max(map(len, words)) - 6
     length = max(min(room, LONGEST_BAR), 0)
     lines = []
-    for row, told in zip(rows, words, strict=True):
+    for row, text in zip(rows, words, strict=True):
         full, empty = bar(row.busy or 0.0, length, glyphs)
         style = GOOD if row.busy is None or row.busy >= BUSY_ENOUGH else PLAIN
         odd = WARNING if row.absent or row.least else PLAIN
         lines.append(
-            [(f"  {row.label:<{labels}}  ", PLAIN), (full, style), (empty, DIM), (told, odd)]
+            [(f"  {row.label:<{labels}}  ", PLAIN), (full, style), (empty, DIM), (text, odd)]
         )
     return lines
 

@@ -33,6 +33,7 @@ from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn import tiles
 from netrun.engines.onednn.batches import Plan, as_they_are, filled, measured_sizes, plan, planned
 from netrun.engines.onednn.executor import Executor
+from netrun.engines.onednn.groups import widened
 from netrun.engines.onednn.layouts import Layouts, Weighted, pack, packed_name
 from netrun.engines.onednn.measure import (
     BETTER,
@@ -41,6 +42,7 @@ from netrun.engines.onednn.measure import (
     batch_times,
     confirmed,
     fastest,
+    in_turns,
     made_samples,
     operation_times,
     steps,
@@ -69,6 +71,7 @@ def compile_program(
     The batch is cut as takes the least time, and each batch size is run on random samples
     (`measure`): a few seconds in all.
     """
+    program = widened(program, lambda alone: _sample_s(alone, threads), BETTER)
     packing = _Packing(program, path, facts, batch_size, threads)
     samples = made_samples(program.tensors[program.input].shape, batch_size)
     ways = ways_to_cut(program, batch_size, cache_bytes(threads))
@@ -111,6 +114,14 @@ def packed(
     """
     packing = _Packing(program, Path("(in memory)"), {}, len(batches), threads)
     return packing.artifact(stages, batches, tiled)
+
+
+def _sample_s(alone: Program, threads: int) -> float:
+    """The least time of one sample in a program of one operation."""
+    stage = Stage(alone.operations, alone.input, alone.output, 1)
+    run = _Packing(alone, Path("(in memory)"), {}, 1, threads).run([stage], [[1]], None)
+    samples = made_samples(alone.tensors[alone.input].shape, 1)
+    return in_turns({"alone": lambda: run(samples, [0])}, 0.0, threads)["alone"]
 
 
 def _ms(seconds: float) -> float:

@@ -1,65 +1,102 @@
-"""The `onednn` engine: a compiled int8 program and a model's postprocessing."""
+"""The `onednn` engine: compiled int8 programs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import models
 from models import artifact
-from netrun.engines import Answer, EngineError
+from netrun.engines import EngineError
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.batches import otherwise
-from netrun.engines.onednn.executor import Executor
+from netrun.engines.onednn.executor import Executor, Rows
 from netrun.engines.onednn.pack import KIND
+from netrun.engines.rows import Given, check_names
 
 if TYPE_CHECKING:
-    from netrun.config import NetrunConfig
+    from models.task import Array, Part, Run
+    from netrun.engines.engine import EngineSpec
 
 
 class OneDNNEngine:
-    """Executes an artifact of `pack.compile_program`; raises EngineError where it does not fit."""
+    """Executes artifacts of `compiler.compile_program`; raises EngineError where one does not fit.
 
-    def __init__(self, config: NetrunConfig) -> None:
-        self._model = models.get(config.model)
+    Rows are read where they lie, wherever a chunk's samples are neighbours.
+    """
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self._facts: dict[str, dict[str, Any]] = {}
+        self._executors: dict[str, Executor] = {}
+        self._runs: dict[str, Run] = {}
         try:
-            compiled = artifact.read(Path(config.artifact), KIND)
-            self._facts = compiled.facts
-            self._executor = Executor(compiled, config.batch_size, config.threads)
+            for part in spec.task.parts:
+                compiled = artifact.read(spec.file(part), KIND)
+                executor = Executor(compiled, spec.batch_size, spec.threads)
+                executor.prepare()
+                self._facts[part.name] = compiled.facts
+                self._executors[part.name] = executor
+                self._runs[part.name] = _run(executor, part)
         except artifact.ArtifactError as error:
             raise EngineError(f"{error}; start again, and it is built anew") from None
         except (dnn.OneDNNError, KeyError, ValueError) as error:
             raise EngineError(str(error)) from None
 
-    def prepare(self) -> None:
-        """Create the primitives of every batch size up to the largest."""
-        self._executor.prepare()
-
-    def infer(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> Answer:
-        """Run the network on ``samples[positions]`` and postprocess its outputs."""
-        return Answer(*self._model.postprocess(self._executor.run(samples, positions)))
+    def part(self, name: str) -> Run:
+        """What runs a part."""
+        return self._runs[name]
 
     def describe(self) -> dict[str, Any]:
-        """oneDNN's version and instruction set, uses of each kernel, and how batches are run.
+        """oneDNN's version and instruction set; of each part kernels, and how batches are run.
 
         A stage is (number of operations, samples of a chunk); `batch_ms` are the times of 1, 2, ...
         samples when the artifact was built. `batches` holds the sizes that run instead of those
-        that do not run as they are; `references` as in the artifact (see `compiler`).
+        that do not run as they are; `references` as in the artifact (see `compiler`). What is of
+        the first part stands beside the version, that of others under `parts`.
         """
-        lib, facts = dnn.load(), self._facts
-        chosen = Counter(kernel.implementation for kernel in self._executor.kernels())
-        return {
+        lib = dnn.load()
+        first, *others = self._facts
+        found = {
             "onednn": lib.version,
             "isa": dnn.ISA_NAMES.get(lib.isa, hex(lib.isa)),
+            **self._described(first),
+        }
+        if others:
+            found["parts"] = {name: self._described(name) for name in others}
+        return found
+
+    def _described(self, part: str) -> dict[str, Any]:
+        facts, executor = self._facts[part], self._executors[part]
+        chosen = Counter(kernel.implementation for kernel in executor.kernels())
+        return {
             "kernels": dict(chosen.most_common()),
-            "stages": [[len(stage.operations), stage.chunk] for stage in self._executor.stages],
+            "stages": [[len(stage.operations), stage.chunk] for stage in executor.stages],
             "cut": facts["cut"],
             "batch_ms": facts["batch_ms"],
             "batches": {str(n): sizes for n, sizes in otherwise(facts["batches"]).items()},
             "references": facts["references"],
         }
+
+
+def _run(executor: Executor, part: Part) -> Run:
+    """A program has one input and one output."""
+    (source,), (output,) = part.inputs, part.outputs
+    most = executor.batch_size
+
+    def run(**inputs: Given) -> Mapping[str, Array]:
+        check_names(part, inputs)
+        rows = inputs[source.name]
+        if len(rows) <= most:
+            return {output.name: executor.infer(rows)}
+        return {output.name: _in_turn(executor, rows, most)}
+
+    return run
+
+
+def _in_turn(executor: Executor, rows: Rows, most: int) -> NDArray[np.float32]:
+    """The outputs of more rows than a batch has."""
+    starts = range(0, len(rows), most)
+    return np.concatenate([executor.infer(rows[start : start + most]).copy() for start in starts])

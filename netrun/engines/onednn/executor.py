@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterator, Sequence
-from ctypes import c_int, c_void_p
+from ctypes import c_int, c_void_p, memmove
 from dataclasses import dataclass
 from itertools import pairwise
 from time import perf_counter_ns
@@ -35,6 +35,8 @@ LINE = 64
 HUGE_PAGE = 2 << 20
 
 
+Rows = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+"""Samples: one array of all, or one of each."""
 Step = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments, ready to be called; it returns 0 or None."""
 
@@ -74,17 +76,22 @@ class _Chunk:
     source: _Operand
     output: _Operand
     kernels: list[Running]
+    exits: dict[str, _Operand]
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A chunk's place in a batch: its samples, and where it reads (None: the arena) and writes."""
+    """A chunk's place in a batch: its samples, and where it reads (None: the arena) and writes.
+
+    `exits` are outputs of the program that are made on the way.
+    """
 
     chunk: _Chunk
     start: int
     end: int
     source: int | None
     output: int
+    exits: list[tuple[_Operand, int]]
 
 
 class Executor:
@@ -118,9 +125,11 @@ class Executor:
         sizes = [plan_buffers(self.program, stage, stage.chunk).size for stage in self.stages]
         self._inside = _huge_pages(max(sizes))
         self._outputs = self._place_outputs()
-        self._gathered = np.zeros(
-            (self.stages[0].chunk, *self._shape(self.program.input)), np.uint8
-        )
+        self._results = self._place_results()
+        self._row_shape = self._shape(self.program.input)
+        self._row_bytes = sample_bytes(self.program, self.program.input)
+        self._gathered = np.zeros((self.stages[0].chunk, *self._row_shape), np.uint8)
+        self._gathered_at = int(self._gathered.ctypes.data)
         # The last one is in use; primitives made earlier still hold those before it.
         self._scratchpads = [np.zeros(0, np.uint8)]
 
@@ -130,22 +139,36 @@ class Executor:
         for batch in range(self.batch_size, 0, -1):
             self._batch(batch)
 
-    def run(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> NDArray[np.float32]:
-        """Infer ``samples[positions]``: (len(positions), outputs), valid until the next call.
+    def infer(self, rows: Rows) -> NDArray[np.float32]:
+        """Infer samples: (len(rows), outputs), valid until the next call.
 
-        `samples` is C-contiguous uint8 (n, H, W, C). Samples that lie side by side are read where
-        they are; others are gathered first.
+        Of several outputs it is the first; `results` has all.
+
+        `rows` are uint8 (H, W, C) each, or one array of them. What a chunk reads is read where it
+        is if its samples lie side by side, and gathered first if not. Raises ValueError for rows of
+        another shape or type, and for more than `batch_size`.
         """
-        count = len(positions)
+        return self._infer(self._addresses(rows))
+
+    def run(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> NDArray[np.float32]:
+        """Infer ``samples[positions]``, as `infer` does; `samples` is C-contiguous."""
+        return self._infer(_addresses_at(samples, positions))
+
+    def _infer(self, addresses: list[int]) -> NDArray[np.float32]:
+        count = len(addresses)
         parts = self._batches.get(count) or self._batch(count)
-        positions = self._filled(positions)
+        self._fill(addresses)
         for part in parts:
-            self._aim(part, samples, positions)
+            self._aim(part, addresses)
             for call, arguments in part.chunk.steps:
                 if call(*arguments):
                     raise dnn.OneDNNError("a primitive failed")
-        result: NDArray[np.float32] = self._outputs[-1][:count]
+        result: NDArray[np.float32] = self._results[0][:count]
         return result
+
+    def results(self, count: int) -> list[NDArray[Any]]:
+        """All outputs of the last call of `run`, for its `count` samples."""
+        return [result[:count] for result in self._results]
 
     def profile(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> NDArray[np.int64]:
         """Nanoseconds that each operation takes in one pass over a batch, in program order.
@@ -155,9 +178,10 @@ class Executor:
         """
         spent = dict.fromkeys((operation.name for operation in self.program.operations), 0)
         parts = self._batch(len(positions))
-        positions = self._filled(positions)
+        addresses = _addresses_at(samples, positions)
+        self._fill(addresses)
         for part in parts:
-            self._aim(part, samples, positions)
+            self._aim(part, addresses)
             for kernel, (call, arguments) in zip(part.chunk.kernels, part.chunk.steps, strict=True):
                 begin = perf_counter_ns()
                 call(*arguments)
@@ -182,26 +206,42 @@ class Executor:
             for kernel in self._chunk(index, max(cutting.sizes(stage, run))).kernels
         ]
 
-    def _filled(self, positions: Sequence[int]) -> Sequence[int]:
-        """`positions`, where the plan fills the batch up, with the last of them again and again."""
-        missing = sum(self._sizes[len(positions) - 1]) - len(positions)
-        return [*positions, *[positions[-1]] * missing] if missing else positions
+    def _fill(self, addresses: list[int]) -> None:
+        """Where the plan fills the batch up, add the last sample again and again."""
+        addresses += addresses[-1:] * (sum(self._sizes[len(addresses) - 1]) - len(addresses))
 
-    def _aim(self, part: _Part, samples: NDArray[np.uint8], positions: Sequence[int]) -> None:
+    def _aim(self, part: _Part, addresses: list[int]) -> None:
         source = part.source
         if source is None:
-            source = self._samples(samples, positions[part.start : part.end])
+            source = self._together(addresses[part.start : part.end])
         part.chunk.source.move(self._lib, source)
         part.chunk.output.move(self._lib, part.output)
+        for operand, address in part.exits:
+            operand.move(self._lib, address)
 
-    def _samples(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> int:
-        """The address where the samples at `positions` lie one behind the other."""
-        first = positions[0]
-        if positions[-1] - first + 1 == len(positions) and _consecutive(positions):
-            return int(samples.ctypes.data) + first * samples.strides[0]
-        gathered = self._gathered[: len(positions)]
-        np.take(samples, positions, axis=0, out=gathered, mode="clip")
-        return int(gathered.ctypes.data)
+    def _together(self, addresses: list[int]) -> int:
+        """The address where samples lie one behind the other."""
+        size = self._row_bytes
+        if all(b - a == size for a, b in pairwise(addresses)):
+            return addresses[0]
+        for place, address in enumerate(addresses):
+            memmove(self._gathered_at + place * size, address, size)
+        return self._gathered_at
+
+    def _addresses(self, rows: Rows) -> list[int]:
+        if isinstance(rows, np.ndarray):
+            if (
+                rows.shape[1:] == self._row_shape
+                and rows.dtype == np.uint8
+                and rows.flags.c_contiguous
+            ):
+                return _addresses_at(rows, range(len(rows)))
+        elif all(
+            row.shape == self._row_shape and row.dtype == np.uint8 and row.flags.c_contiguous
+            for row in rows
+        ):
+            return [int(row.ctypes.data) for row in rows]
+        raise ValueError(f"samples must be contiguous uint8 {list(self._row_shape)} each")
 
     def _place_outputs(self) -> list[NDArray[Any]]:
         """Room for every stage's output of a whole batch. Two buffers serve by turns.
@@ -227,6 +267,18 @@ class Executor:
             outputs.append(data.view(dtype).reshape(self._rows, *self._shape(stage.output)))
         return outputs
 
+    def _place_results(self) -> list[NDArray[Any]]:
+        """The program's outputs: those of stages, and room for those that are made inside."""
+        ends = {stage.output: rows for stage, rows in zip(self.stages, self._outputs, strict=True)}
+        results = []
+        for name in self.program.outputs:
+            if name not in ends:
+                size, dtype = sample_bytes(self.program, name), self.program.tensors[name]
+                memory = _huge_pages(self._rows * size)[: self._rows * size]
+                ends[name] = memory.view(dtype.numpy_dtype).reshape(self._rows, *dtype.shape)
+            results.append(ends[name])
+        return results
+
     def _shape(self, name: str) -> tuple[int, ...]:
         return self.program.tensors[name].shape
 
@@ -246,7 +298,9 @@ class Executor:
                     start, end = done + first, done + last
                     source = None if index == 0 else _address(self._outputs[index - 1], start)
                     chunk = self._chunk(index, end - start)
-                    yield _Part(chunk, start, end, source, _address(output, start))
+                    results = dict(zip(self.program.outputs, self._results, strict=True))
+                    exits = [(o, _address(results[n], start)) for n, o in chunk.exits.items()]
+                    yield _Part(chunk, start, end, source, _address(output, start), exits)
             done += size
 
     def _chunk(self, index: int, size: int) -> _Chunk:
@@ -273,11 +327,12 @@ class Executor:
         )
         buffers = plan_buffers(program, stage, size)
         source, output = _Operand(), _Operand()
+        exits = {name: _Operand() for name in stage.exits(program)}
 
         def operand(name: str) -> _Operand | None:
             if name in buffers.at_source:
                 return source
-            return output if name in buffers.at_output else None
+            return output if name in buffers.at_output else exits.get(name)
 
         def inside(name: str) -> int:
             return _address(self._inside, buffers.inside.get(name, 0))
@@ -305,7 +360,7 @@ class Executor:
                 else:
                     steps.append((_nothing, ()))
                 running.append(Running(operation, tiles.IMPLEMENTATION))
-        return _Chunk(steps, source, output, running)
+        return _Chunk(steps, source, output, running, exits)
 
     def _own_step(
         self, tiled: tiles.Tiled, size: int, field: Callable[[Arguments, str, str], None]
@@ -347,8 +402,8 @@ class Executor:
         """The name of the weights in `layout`; raises ArtifactError where they are not there."""
         known, name = self._layouts, operation.name
         if not known.count(operation):
-            for size in self._compiled.facts["layouts"][name]:
-                first = make_kernel(self._lib, self.program, operation, size).weights
+            for user, size in self._firsts(operation.layer):
+                first = make_kernel(self._lib, self.program, user, size).weights
                 assert first is not None
                 known.add(operation, first)
         number = known.find(operation, layout)
@@ -358,6 +413,13 @@ class Executor:
         if self._lib.size(layout) != self._compiled.arrays[packed].nbytes:
             raise ArtifactError(f"{self._compiled.path}: {name} has another size")
         return packed
+
+    def _firsts(self, layer: str) -> Iterator[tuple[Weighted, int]]:
+        """The operations and chunk sizes that first want each layout of a layer's weights."""
+        for operation in self.program.operations:
+            if isinstance(operation, (Convolution, Linear)) and operation.layer == layer:
+                for size in self._compiled.facts["layouts"].get(operation.name, ()):
+                    yield operation, size
 
     def _constant(self, name: str, descriptor: c_void_p) -> c_void_p:
         if name not in self._constants:
@@ -374,8 +436,9 @@ def _address(array: NDArray[Any], row: int) -> int:
     return int(array.ctypes.data) + row * array.strides[0]
 
 
-def _consecutive(positions: Sequence[int]) -> bool:
-    return all(b - a == 1 for a, b in pairwise(positions))
+def _addresses_at(samples: NDArray[np.uint8], positions: Sequence[int]) -> list[int]:
+    first, step = int(samples.ctypes.data), samples.strides[0]
+    return [first + position * step for position in positions]
 
 
 def _huge_pages(size: int) -> NDArray[np.uint8]:

@@ -3,8 +3,9 @@
 oneDNN chooses a layout together with a kernel, and may choose another one for another number of
 samples: with AMX, 3x3 convolutions block their weights differently for small batches. A layout
 forced from another size would leave such a kernel nothing but the reference implementation, which
-takes a thousand times longer. So kernels are always chosen freely, and an operation has as many
-packed copies of its weights as there are different layouts among its kernels.
+takes a thousand times longer. So kernels are always chosen freely, and a layer has as many packed
+copies of its weights as there are different layouts among the kernels of all operations that use
+them.
 """
 
 from __future__ import annotations
@@ -22,39 +23,39 @@ Weighted = Convolution | Linear
 
 
 class Layouts:
-    """The different weight layouts of each operation, numbered in the order of their first use."""
+    """The different weight layouts of each layer, numbered in the order of their first use."""
 
     def __init__(self, lib: dnn.Library) -> None:
         self._lib = lib
         self._known: dict[str, list[c_void_p]] = {}
 
     def count(self, operation: Weighted) -> int:
-        """How many layouts of an operation are known."""
-        return len(self._known.get(operation.name, ()))
+        """How many layouts of an operation's layer are known."""
+        return len(self._known.get(operation.layer, ()))
 
     def find(self, operation: Weighted, wanted: c_void_p) -> int | None:
         """The number of the layout `wanted`, a memory descriptor; None for one not seen yet."""
-        for number, known in enumerate(self._known.get(operation.name, ())):
+        for number, known in enumerate(self._known.get(operation.layer, ())):
             if self._lib.equal(known, wanted):
                 return number
         return None
 
     def add(self, operation: Weighted, wanted: c_void_p) -> int:
         """Number the layout `wanted`, which is a new one."""
-        self._known.setdefault(operation.name, []).append(wanted)
+        self._known.setdefault(operation.layer, []).append(wanted)
         return self.count(operation) - 1
 
 
 def packed_name(operation: Weighted, layout: int) -> str:
-    """The name of an operation's weights in a layout among the arrays of an artifact."""
-    return f"{operation.name}.packed.{layout}"
+    """The name of a layer's weights in a layout among the arrays of an artifact."""
+    return f"{operation.layer}.packed.{layout}"
 
 
 def pack(
     lib: dnn.Library, program: Program, operation: Weighted, layout: c_void_p
 ) -> NDArray[np.uint8]:
     """The weights of `operation` as the bytes of a memory of descriptor `layout`."""
-    plain = np.ascontiguousarray(program.constants[f"{operation.name}.weight"])
+    plain = np.ascontiguousarray(program.constants[f"{operation.layer}.weight"])
     packed = np.zeros(lib.size(layout), np.uint8)
     source = plain_weights(lib, program, operation)
     attributes = lib.create("dnnl_primitive_attr_create")

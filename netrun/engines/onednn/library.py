@@ -26,6 +26,7 @@ CONVOLUTION_DIRECT = 1
 ELTWISE_RELU = 0x20
 ELTWISE_CLIP = 0x2E
 POOLING_MAX = 0x1FF
+RESAMPLING_NEAREST = 0x2FFF0
 SCRATCHPAD_USER = 1
 ARG_SRC, ARG_DST, ARG_WEIGHTS, ARG_BIAS, ARG_SCRATCHPAD, ARG_SCALES = 1, 17, 33, 41, 80, 4096
 QUERY_IMPLEMENTATION, QUERY_WEIGHTS, QUERY_SCRATCHPAD = 8, 131, 136
@@ -98,6 +99,9 @@ _PROTOTYPES: dict[str, list[Any]] = {
     "dnnl_pooling_forward_primitive_desc_create": [
         *[_OUT, c_void_p, c_int, c_int, c_void_p, c_void_p],
         *[_DIMS, _DIMS, _DIMS, _DIMS, _DIMS, c_void_p],
+    ],
+    "dnnl_resampling_forward_primitive_desc_create": [
+        *[_OUT, c_void_p, c_int, c_int, POINTER(c_float), c_void_p, c_void_p, c_void_p],
     ],
     "dnnl_inner_product_forward_primitive_desc_create": [
         *[_OUT, c_void_p, c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p],

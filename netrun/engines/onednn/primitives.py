@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.program import Convolution, Linear, MaxPool, Operation, Program, Tensor
+from models.program import Convolution, Linear, MaxPool, Operation, Program, Tensor, Upsample
 from netrun.engines.onednn import library as dnn
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -44,10 +44,10 @@ class Kernel:
 
 
 def folded_constants(program: Program, operation: Convolution | Linear) -> Arrays:
-    """Scales and bias (float32) of one layer in units of its output's scale."""
+    """Scales and bias (float32) of one operation in units of its output's scale."""
     source, output = program.tensors[operation.source], program.tensors[operation.output]
-    scales = program.constants[f"{operation.name}.scales"].astype(np.float64)
-    bias = program.constants[f"{operation.name}.bias"].astype(np.float64)
+    scales = program.constants[f"{operation.layer}.scales"].astype(np.float64)
+    bias = program.constants[f"{operation.layer}.bias"].astype(np.float64) - output.offset
     return {
         f"{operation.name}.scales": (scales * source.scale / output.scale).astype(np.float32),
         f"{operation.name}.bias": (bias / output.scale).astype(np.float32),
@@ -75,6 +75,8 @@ def make_kernel(lib: dnn.Library, program: Program, operation: Operation, batch:
         descriptor = _convolution(lib, program, operation, source, output)
     elif isinstance(operation, Linear):
         descriptor, source, output = _linear(lib, program, operation, batch)
+    elif isinstance(operation, Upsample):
+        descriptor = _upsample(lib, source, output)
     else:
         descriptor = _max_pool(lib, operation, source, output)
     weighted = isinstance(operation, (Convolution, Linear))
@@ -103,7 +105,7 @@ def weight_shape(
     (out, in, kh, kw); grouped (g, out / g, in / g, kh, kw); linear (out, in), or (out, in, 1, 1)
     where a convolution computes it.
     """
-    shape = program.constants[f"{operation.name}.weight"].shape
+    shape = program.constants[f"{operation.layer}.weight"].shape
     if isinstance(operation, Linear):
         return (*shape, 1, 1) if _convolved(lib, shape) else shape
     groups = operation.groups
@@ -217,4 +219,13 @@ def _max_pool(lib: dnn.Library, operation: MaxPool, source: c_void_p, output: c_
         *(lib.engine, dnn.FORWARD_INFERENCE, dnn.POOLING_MAX, source, output),
         *(dnn.dims(operation.stride), dnn.dims(operation.kernel), dnn.dims((0, 0))),
         *(dnn.dims((top, left)), dnn.dims((bottom, right)), _attributes(lib)),
+    )
+
+
+def _upsample(lib: dnn.Library, source: c_void_p, output: c_void_p) -> c_void_p:
+    """By whole factors, nearest means the same to everybody."""
+    return lib.create(
+        "dnnl_resampling_forward_primitive_desc_create",
+        *(lib.engine, dnn.FORWARD_INFERENCE, dnn.RESAMPLING_NEAREST, None, source, output),
+        _attributes(lib),
     )

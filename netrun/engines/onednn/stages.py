@@ -9,6 +9,7 @@ A program is therefore cut into stages, and each stage takes the batch in chunks
     ........  -->  .  .  .  .  .  .  .  . -> ....  ....            -> ........
 
 Between stages lies one tensor, for the whole batch. Inside, every chunk uses the same small buffer.
+Outputs of the program may be made anywhere; each has room for the whole batch.
 """
 
 from __future__ import annotations
@@ -36,10 +37,18 @@ class Stage:
     output: str
     chunk: int
 
+    def exits(self, program: Program) -> list[str]:
+        """Outputs of the program that are made here, beside `output`."""
+        made = {operation.output for operation in self.operations} - {self.output}
+        return [name for name in program.outputs if name in made]
+
 
 @dataclass(frozen=True)
 class Buffers:
-    """Where a stage's tensors lie: at an offset inside, or at its source's or output's address."""
+    """Where a stage's tensors lie: at an offset inside, or at its source's or output's address.
+
+    Its exits have addresses of their own.
+    """
 
     inside: dict[str, int]
     size: int
@@ -132,12 +141,13 @@ def plan_buffers(program: Program, stage: Stage, chunk: int) -> Buffers:
     residual addition accumulates in place: its output takes over the residual's bytes. Raises
     ValueError where the residual is read again later.
     """
-    last_use = _last_uses(stage.operations, stage.output)
+    last_use = _last_uses(stage.operations, [stage.output])
+    exits = set(stage.exits(program))
     home = {stage.source: stage.source}  # tensor -> the one whose bytes it took over, or itself
     ends: dict[str, int] = {}  # home -> the step after which nobody reads its bytes
     for step, operation in enumerate(stage.operations):
         residual, output = _residual(operation), operation.output
-        if residual is not None and last_use[residual] > step:
+        if residual is not None and (last_use[residual] > step or residual in exits):
             raise ValueError(f"{operation.name}: its residual is read again later")
         home[output] = output if residual is None else home[residual]
         ends[home[output]] = last_use.get(output, step)
@@ -148,7 +158,7 @@ def plan_buffers(program: Program, stage: Stage, chunk: int) -> Buffers:
     top = 0
     for step, operation in enumerate(stage.operations):
         place = home[operation.output]
-        if place not in (stage.source, home[stage.output]):
+        if place not in (stage.source, home[stage.output], *exits):
             if place not in live:
                 live[place] = _first_gap(sample_bytes(program, place) * chunk, live)
                 top = max(top, live[place][1])
@@ -173,22 +183,25 @@ def _first_gap(size: int, live: dict[str, tuple[int, int]]) -> tuple[int, int]:
 
 def _pieces(program: Program) -> Iterator[tuple[Operation, ...]]:
     """The shortest runs of operations between which one tensor alone is alive."""
-    last_use = _last_uses(program.operations, program.output)
+    last_use = _last_uses(program.operations, [])
     alive = {program.input}
     piece: list[Operation] = []
     for step, operation in enumerate(program.operations):
         piece.append(operation)
         alive.add(operation.output)
         alive = {name for name in alive if last_use.get(name, -1) > step}
-        if alive == {operation.output}:
+        # What is an output, too, does not lie between stages.
+        if alive == {operation.output} and operation.output not in program.outputs:
             yield tuple(piece)
             piece = []
+    if piece:
+        yield tuple(piece)
 
 
-def _last_uses(operations: tuple[Operation, ...], output: str) -> dict[str, int]:
-    """The step at which each tensor is last read; the output is read after all of them."""
+def _last_uses(operations: tuple[Operation, ...], outputs: Iterable[str]) -> dict[str, int]:
+    """The step at which each tensor is last read; `outputs` are read after all of them."""
     uses = {name: step for step, operation in enumerate(operations) for name in _reads(operation)}
-    return {**uses, output: len(operations)}
+    return {**uses, **dict.fromkeys(outputs, len(operations))}
 
 
 def _working_set(program: Program, operation: Operation) -> int:

@@ -62,7 +62,7 @@ class Tiled:
             target = program.tensors[self.operation.output]
             scale = program.tensors[residual].scale / target.scale
         return supported(lib.isa, self.layer) and within_range(
-            program.constants[f"{name}.weight"],
+            program.constants[f"{self.operation.layer}.weight"],
             folded[f"{name}.scales"],
             folded[f"{name}.bias"],
             scale,
@@ -73,7 +73,7 @@ class Tiled:
         weights, factors = self.names
         folded, name = folded_constants(program, self.operation), self.operation.name
         return {
-            weights: self.layer.pack(program.constants[f"{name}.weight"]),
+            weights: self.layer.pack(program.constants[f"{self.operation.layer}.weight"]),
             factors: pack_factors(folded[f"{name}.scales"], folded[f"{name}.bias"]),
         }
 
@@ -100,7 +100,7 @@ def in_stage(program: Program, stage: Stage) -> dict[str, Tiled]:
 
 
 def _pointwise(program: Program, operation: Convolution) -> Tiled | None:
-    out_channels, channels, *kernel = program.constants[f"{operation.name}.weight"].shape
+    out_channels, channels, *kernel = program.constants[f"{operation.layer}.weight"].shape
     if kernel != [1, 1] or operation.groups != 1 or any(operation.padding):
         return None
     source, target = program.tensors[operation.source], program.tensors[operation.output]
@@ -121,7 +121,7 @@ def _pointwise(program: Program, operation: Convolution) -> Tiled | None:
 def _gathered(program: Program, operation: Convolution) -> Tiled | None:
     source, target = program.tensors[operation.source], program.tensors[operation.output]
     height, width = target.shape[:2]
-    out_channels, channels, *kernel = program.constants[f"{operation.name}.weight"].shape
+    out_channels, channels, *kernel = program.constants[f"{operation.layer}.weight"].shape
     if (
         width > SMALL
         or operation.residual is not None
@@ -156,7 +156,7 @@ def _stem(
     source, target = program.tensors[operation.source], program.tensors[operation.output]
     height, width, out_channels = target.shape
     like_a_stem = (
-        program.constants[f"{operation.name}.weight"].shape == (out_channels, 3, 7, 7)
+        program.constants[f"{operation.layer}.weight"].shape == (out_channels, 3, 7, 7)
         and operation.stride == (2, 2)
         and not any(operation.padding)
         and operation.residual is None

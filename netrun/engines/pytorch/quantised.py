@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.program import Convolution, Linear, MaxPool, Operation, Program
+from models.program import Convolution, Linear, MaxPool, Operation, Program, Upsample
 from models.program import Tensor as Stored
 
 DTYPES = {"u8": torch.uint8, "s8": torch.int8, "f32": torch.float32}
@@ -33,6 +33,8 @@ class QuantisedNetwork:
     """
 
     def __init__(self, program: Program, batch_size: int) -> None:
+        if program.further:
+            raise ValueError("several outputs in int8 are not supported")
         program = with_even_padding(with_unsigned_residuals(program))
         self._input, self._output = program.input, program.output
         self._weights: list[_Weights] = []
@@ -55,6 +57,8 @@ class QuantisedNetwork:
         kept = {name for o in program.operations[index + 1 :] for name in _reads(o)}
         reads = _reads(operation)
         frees = [name for name in dict.fromkeys(reads) if name not in {*kept, program.output}]
+        if isinstance(operation, Upsample):
+            raise ValueError(f"{operation.name}: upsampling in int8 is not supported")
         if isinstance(operation, MaxPool):
             return _Step(_max_pool(program, operation), reads, operation.output, frees)
         weights = _Weights(program, operation)

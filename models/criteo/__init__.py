@@ -1,0 +1,1 @@
+"""Click-through rates on Criteo's logs: DLRM and DLRM-v2."""

@@ -1,0 +1,1 @@
+"""Detection networks, with the parameter names of their published weights (imports torch)."""

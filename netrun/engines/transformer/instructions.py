@@ -1,0 +1,116 @@
+"""The instructions that these kernels need beside those of `netrun.engines.amx.assembler`.
+
+Vectors of 32 float16 (AVX512-FP16, which every processor with AMX has), of bfloat16, shuffles and
+conversions. Operands are checked by type alone; a kernel's author knows which forms exist.
+"""
+
+from __future__ import annotations
+
+from netrun.engines.amx.assembler import Assembler, Mem, Reg, Tmm, Zmm
+
+_NP, _66, _F3, _F2 = 0, 1, 2, 3  # mandatory prefixes
+_0F, _38, _3A, _5, _6 = 1, 2, 3, 5, 6  # opcode maps
+
+# name: (opcode map, prefix, W, opcode)
+_THREE = {
+    "vsubps": (_0F, _NP, 0, 0x5C),
+    "vmaxps": (_0F, _NP, 0, 0x5F),
+    "vdivps": (_0F, _NP, 0, 0x5E),
+    "vfmadd213ps": (_38, _66, 0, 0xA8),
+    "vfmadd132ps": (_38, _66, 0, 0x98),
+    "vfnmadd231ps": (_38, _66, 0, 0xBC),
+    "vscalefps": (_38, _66, 0, 0x2C),
+    "vaddph": (_5, _NP, 0, 0x58),
+    "vsubph": (_5, _NP, 0, 0x5C),
+    "vmulph": (_5, _NP, 0, 0x59),
+    "vminph": (_5, _NP, 0, 0x5D),
+    "vmaxph": (_5, _NP, 0, 0x5F),
+    "vfmadd213ph": (_6, _66, 0, 0xA8),
+    "vfmadd231ph": (_6, _66, 0, 0xB8),
+    "vfnmadd231ph": (_6, _66, 0, 0xBC),
+    "vcvtne2ps2bf16": (_38, _F2, 0, 0x72),
+    "vpaddd": (_0F, _66, 0, 0xFE),
+    "vpandd": (_0F, _66, 0, 0xDB),
+    "vpunpckldq": (_0F, _66, 0, 0x62),
+    "vpunpckhdq": (_0F, _66, 0, 0x6A),
+    "vpunpcklqdq": (_0F, _66, 1, 0x6C),
+    "vpunpckhqdq": (_0F, _66, 1, 0x6D),
+    "vpunpcklwd": (_0F, _66, 0, 0x61),
+    "vpunpckhwd": (_0F, _66, 0, 0x69),
+}
+# Two operands; the last number is the bytes that the operand takes in memory.
+_TWO = {
+    "vcvtph2w": (_5, _66, 0, 0x7D, 64),
+    "vcvtph2psx": (_6, _66, 0, 0x13, 32),
+    "vcvtps2phx": (_5, _66, 0, 0x1D, 64),
+    "vsqrtps": (_0F, _NP, 0, 0x51, 64),
+    "vrcp14ps": (_38, _66, 0, 0x4C, 64),
+    "vpbroadcastw": (_38, _66, 0, 0x79, 2),
+}
+# From a whole vector to memory: (opcode map, prefix, W, opcode, bytes written)
+_NARROW = {
+    "vpmovswb": (_38, _F3, 0, 0x20, 32),
+    "vpmovsdb": (_38, _F3, 0, 0x21, 16),
+}
+_SHUFFLE = {
+    "vshufi32x4": (_3A, _66, 0, 0x43),
+    "vshufps": (_0F, _NP, 0, 0xC6),
+    "vinserti64x4": (_3A, _66, 1, 0x3A),
+}
+
+
+class Vectors(Assembler):
+    """The assembler with these instructions."""
+
+    def three(self, name: str, target: Zmm, first: Zmm, second: Zmm | Mem) -> None:
+        """An instruction of three operands, by its name."""
+        space, prefix, wide, opcode = _THREE[name]
+        self._evex(space, prefix, wide, opcode, target.number, first.number, second)
+
+    def two(self, name: str, target: Zmm, source: Zmm | Mem) -> None:
+        """An instruction of two operands, by its name."""
+        space, prefix, wide, opcode, unit = _TWO[name]
+        self._evex(space, prefix, wide, opcode, target.number, 0, source, unit=unit)
+
+    def narrow(self, name: str, target: Mem, source: Zmm) -> None:
+        """Store the elements of a vector saturated to bytes, by the instruction's name."""
+        space, prefix, wide, opcode, unit = _NARROW[name]
+        self._evex(space, prefix, wide, opcode, source.number, 0, target, unit=unit)
+
+    def shuffle(self, name: str, target: Zmm, first: Zmm, second: Zmm, order: int) -> None:
+        """A shuffle with a constant, by its name."""
+        space, prefix, wide, opcode = _SHUFFLE[name]
+        self._evex(space, prefix, wide, opcode, target.number, first.number, second)
+        self._emit(order)
+
+    def shift_left(self, target: Zmm, source: Zmm, bits: int) -> None:
+        """``vpslld`` by a constant."""
+        self._evex(_0F, _66, 0, 0x72, 6, target.number, source)
+        self._emit(bits)
+
+    def fraction(self, target: Zmm, source: Zmm) -> None:
+        """``vreduceps``: what floats are above the next lower integer."""
+        self._evex(_3A, _66, 0, 0x56, target.number, 0, source)
+        self._emit(1)
+
+    def store_half(self, target: Mem, source: Zmm) -> None:
+        """The lower 32 bytes of a vector to memory (``vextracti64x4`` 0)."""
+        self._evex(_3A, _66, 1, 0x3B, source.number, 0, target, unit=32)
+        self._emit(0)
+
+    def product_bf16(self, total: Tmm, rows: Tmm, columns: Tmm) -> None:
+        """``tdpbf16ps``: float32 sums of products of pairs of bfloat16."""
+        self._vex(_F3, 0x5C, total.number, columns.number, rows.number)
+
+    def prefetch_far(self, source: Mem) -> None:
+        """``prefetcht1``: a line that is read later, into the second-level cache."""
+        self._legacy(0x18, 2, source, escape=True, wide=False)
+
+    def copy(self, target: Zmm, source: Zmm) -> None:
+        """``vmovdqu64`` between vectors."""
+        self._evex(_0F, _F3, 1, 0x6F, target.number, 0, source)
+
+    def multiply(self, target: Reg, source: Reg, factor: int) -> None:
+        """``imul`` by a constant."""
+        self._legacy(0x69, target, source)
+        self._code += factor.to_bytes(4, "little", signed=True)

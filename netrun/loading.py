@@ -1,0 +1,26 @@
+"""From a configuration to an engine that is ready, and how it answers batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import models
+from netrun.config import NetrunConfig
+from netrun.engines import registry
+from netrun.engines.engine import Answering, AnswersOf, Engine, EngineSpec, answers
+
+
+def load(config: NetrunConfig) -> tuple[Engine | Answering, AnswersOf]:
+    """The engine that `config` names, and what answers a batch of its task. Raises EngineError."""
+    task = models.get(config.model)
+    spec = EngineSpec(
+        task,
+        config.precision,
+        Path(config.artifact),
+        config.batch_size,
+        config.threads,
+        seed=config.instance,
+        service=config.sim,
+    )
+    engine = registry.load(config.engine, spec)
+    return engine, answers(task, engine)
