@@ -245,7 +245,8 @@ class _Test:
         _need_room(options, self._plan, assets)
         measures_accuracy = MODES[options.mode].accuracy
         if measures_accuracy:
-            response_bytes = models.get(options.model).answer_bytes
+            largest = Prepared.open(Path(assets.samples.path)).largest()
+            response_bytes = models.get(options.model).longest_answer(largest)
             needed = results_bytes(assets.samples.count, response_bytes)
             need_space(self._directory, needed, RESULTS, CHOOSE)
         self._supervise(assets)

@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     die_with_parent()
     config = LoadrunConfig.load(arguments[0])
     try:
-        infer = load_engine(NetrunConfig.load(Path(arguments[1])))
+        infer = load_engine(NetrunConfig.load(Path(arguments[1])), config.response_bytes)
     except EngineError as error:
         print(f"loadrun: error: {error}", file=sys.stderr)
         return ExitCode.FAILED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import models
 from netrun.answers import pack
 from netrun.batch import ArenaBatch
 from netrun.config import NetrunConfig
@@ -16,12 +15,11 @@ from shm.arena import SampleArena
 Infer = Callable[[list[int], SampleArena], Answer]
 
 
-def load_engine(config: NetrunConfig) -> Infer:
+def load_engine(config: NetrunConfig, most: int) -> Infer:
     """Load and prepare the engine, and report on it; the result answers ``(positions, arena)``.
 
-    Raises EngineError.
+    `most` is the longest answer in bytes. Raises EngineError.
     """
-    most = models.get(config.model).answer_bytes
     clock = StartClock()
     clock.reached("imported")
     engine, answer = load(config)

@@ -20,6 +20,8 @@ from models.task import Array
 from models.volume_program import Block, Double, Head, Operation, VolumeProgram
 from models.volume_program import Tensor as Stored
 
+VERSION = 1
+"""Raised when the same network and windows would give another program."""
 Progress = Callable[[int, int], None]
 LARGEST = {"u8": 255.0, "s8": 127.0}
 SMALLEST = 1e-8

@@ -110,6 +110,10 @@ class RawBrats(_Regions):
                 raise InputError(f"{place}: no {name}.nii.gz")
         return [path for path in (*found, truth) if path is not None]
 
+    def has_truth(self, case: str) -> bool:
+        """Whether a segmentation lies beside the scans."""
+        return len(self.files(case)) > len(MODALITIES)
+
     def image(self, case: str) -> Array:
         """The prepared volume, float32 [4, 224, 224, 160]."""
         scans, mask, _ = self._cropped(case)
@@ -168,6 +172,10 @@ class PreparedBrats(_Regions):
         truth = existing(self.labels, case) if self.labels else None
         return [self.folder / f"{case}.pkl", *([truth] if truth else [])]
 
+    def has_truth(self, case: str) -> bool:
+        """Whether there is a segmentation."""
+        return len(self.files(case)) > 1
+
     def image(self, case: str) -> Array:
         """The volume, float32 [4, 224, 224, 160]."""
         path, held = self._held(case)
@@ -180,7 +188,9 @@ class PreparedBrats(_Regions):
         """Voxels by (answered class, true class), in the scan's own box."""
         files = self.files(case)
         if len(files) < 2:
-            raise InputError(f"{case}: no segmentation; give --labels labelsTr of nnU-Net's folder")
+            raise InputError(
+                f"{case}: no segmentation; give --segmentations labelsTr of nnU-Net's folder"
+            )
         labels = _turned(Scan(files[1]).voxels(np.uint8))
         path, (_, properties) = self._held(case)
         try:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import InputError
-from models.imagenet.content import file_digest
+from base.unchanged import file_digest
 from models.task import Array, Field
 from models.volumes import windows
 from models.volumes.dice import Quality
@@ -49,6 +49,10 @@ class Source(Protocol):
         """The prepared volume, float32 [channels, D, H, W]."""
         ...
 
+    def has_truth(self, case: str) -> bool:
+        """Whether a case has a segmentation that answers can be scored by."""
+        ...
+
     def pairs(self, case: str, response: bytes) -> Pairs:
         """Voxels by (answered class, true class)."""
         ...
@@ -66,6 +70,7 @@ class Volumes:
     source: Source
     cases: tuple[str, ...]
     synthetic: bool = False
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -88,6 +93,25 @@ class Volumes:
     def preparation(self) -> str:
         """The source's."""
         return self.source.preparation
+
+    @cached_property
+    def _without_truth(self) -> tuple[str, ...]:
+        return tuple(case for case in self.cases if not self.source.has_truth(case))
+
+    @property
+    def truth(self) -> str:
+        """Where segmentations come from, or which case has none."""
+        if self.synthetic:
+            return "what was drawn"
+        if not self._without_truth:
+            return "beside the volumes"
+        first, *others = self._without_truth
+        return f"{first} has none" + (f", and {len(others)} more" if others else "")
+
+    @property
+    def scored(self) -> bool:
+        """Whether each case has a segmentation."""
+        return not self._without_truth
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -143,6 +167,21 @@ class Windows:
     def preparation(self) -> str:
         """As the whole's, cut."""
         return f"{self.volumes.preparation}-windows-1"
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """As the whole's."""
+        return self.volumes.notes
+
+    @property
+    def truth(self) -> str:
+        """Windows are no set to be scored."""
+        return "windows of its volumes were chosen"
+
+    @property
+    def scored(self) -> bool:
+        """No."""
+        return False
 
     def __len__(self) -> int:
         return len(self.chosen)

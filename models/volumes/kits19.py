@@ -117,6 +117,10 @@ class _Segmented:
         """The true classes, uint8 [D, H, W]."""
         raise NotImplementedError
 
+    def has_truth(self, case: str) -> bool:
+        """Always, with the volume."""
+        return True
+
     def shape(self, case: str) -> Shape:
         """Of the prepared volume."""
         raise NotImplementedError
@@ -145,6 +149,10 @@ class RawKits19(_Segmented):
         if found[0] is None:
             raise InputError(f"{self.folder / case}: no {IMAGE}.nii.gz")
         return [path for path in found if path is not None]
+
+    def has_truth(self, case: str) -> bool:
+        """Whether a segmentation lies beside the scan."""
+        return len(self.files(case)) == 2
 
     def shape(self, case: str) -> Shape:
         """Of the prepared volume, by the scan's header."""

@@ -49,15 +49,19 @@ class Labelled:
 
     def shape(self, case: str) -> Shape:
         """Of the prepared volume, by the scan's header."""
-        depth, height, width = (self._size(size) for size in Scan(self.files(case)[0]).shape)
-        return depth, height, width
+        return _filled(Scan(self.files(case)[0]).shape, self.multiple)
+
+    def has_truth(self, case: str) -> bool:
+        """Whether there is a segmentation of the same name."""
+        return len(self.files(case)) > 1
 
     def image(self, case: str) -> Array:
         """The prepared volume, float32 [1, D, H, W]."""
         image = Scan(self.files(case)[0]).voxels(np.float32)
         mean, deviation = image.mean(dtype=np.float64), image.std(dtype=np.float64)
         image = ((image - mean) / (deviation or 1.0)).astype(np.float32)
-        ends = [(0, self._size(size) - size) for size in image.shape]
+        wanted = _filled(image.shape, self.multiple)
+        ends = [(0, side - size) for side, size in zip(wanted, image.shape, strict=True)]
         return np.ascontiguousarray(np.pad(image, ends))[None]
 
     def pairs(self, case: str, response: bytes) -> Pairs:
@@ -66,16 +70,30 @@ class Labelled:
         if len(files) < 2:
             raise InputError(f"{self.labels}: no {case}.nii.gz: nothing to score against")
         truth = Scan(files[1]).voxels(np.uint8)
-        predicted = volume_of(case, response, self.shape(case))
-        inside = predicted[tuple(slice(size) for size in Scan(files[0]).shape)]
+        size = Scan(files[0]).shape
+        predicted = volume_of(case, response, self._answered(size, len(response)))
+        inside = predicted[tuple(slice(side) for side in size)]
         return counted(case, inside, truth, CLASSES + 1)
 
     def quality(self, cases: Sequence[Pairs]) -> Quality:
         """DICE of each class."""
         return mean_over(cases, [f"class {c + 1}" for c in range(CLASSES)], by_class)
 
-    def _size(self, size: int) -> int:
-        return size + -size % (self.multiple if size <= SIDE else STRIDE)
+    def _answered(self, shape: Sequence[int], voxels: int) -> Shape:
+        """The shape of an answer of so many voxels.
+
+        How far it was filled up depended on the network, which is not known where it is scored.
+        Each power of two gives another number of voxels, or the same shape.
+        """
+        wide = [_filled(shape, 1 << power) for power in range(SIDE.bit_length())]
+        fitting = (each for each in wide if each[0] * each[1] * each[2] == voxels)
+        return next(fitting, _filled(shape, self.multiple))
+
+
+def _filled(shape: Sequence[int], multiple: int) -> Shape:
+    """A shape that windows cover, whose sides divide by `multiple` at least."""
+    depth, height, width = (size + -size % (multiple if size <= SIDE else STRIDE) for size in shape)
+    return depth, height, width
 
 
 def labelled(path: Path, multiple: int) -> tuple[Labelled, tuple[str, ...]] | None:

@@ -110,6 +110,10 @@ class Drawn:
         random = np.random.default_rng([VERSION, int(case)])
         return (head if self._heads else body)(self.shape(case), random)
 
+    def has_truth(self, case: str) -> bool:
+        """Always: what was drawn."""
+        return True
+
     def pairs(self, case: str, response: bytes) -> Pairs:
         """Voxels by (answered class, true class)."""
         truth = self.drawn(case)[1]

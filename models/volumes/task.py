@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from base.errors import InputError
+from models.errors import WeightsError
 from models.published import PublishedFile
 from models.task import (
+    VOLUMES,
     Answers,
     Batch,
     Benchmark,
@@ -38,21 +40,25 @@ CALIBRATION_WINDOWS = 8
 
 
 def _benchmarks(
-    scenarios: tuple[str, ...], reference: float, samples: int, performance: int, offline: int
+    name: str, reference: float, samples: int, performance: int, offline: int, last_round: str
 ) -> tuple[Benchmark, ...]:
     return tuple(
         Benchmark(
-            name=f"3d-unet-{percent}",
+            name=f"{name}-{percent}",
             # LoadGen finds the set's concatenated permutations under this key, too.
             conf="3d-unet",
             metric="DICE",
             reference=reference,
             share=share,
-            scenarios=scenarios,
+            scenarios=("Offline", "SingleStream"),
             samples=samples,
             performance_samples=performance,
             offline_samples=offline,
             audits=("TEST01",),
+            audit_samples=64,
+            edge=last_round,
+            datacenter=last_round,
+            official=f"3d-unet-{percent}",
         )
         for percent, share in (("99", 0.99), ("99.9", 0.999))
     )
@@ -70,6 +76,9 @@ class _UNet(Task):
     published: tuple[PublishedFile, ...]
     aliases: tuple[str, ...] = ()
     unit: str = "windows"
+    items: str = "volumes"
+    truths: str = "segmentations"
+    stepwise: bool = True
 
     @property
     def architecture(self) -> Architecture:
@@ -123,8 +132,13 @@ class _UNet(Task):
         """The task with a network of the weights' widths. Raises WeightsError."""
         from models.volumes.weights import widths_in
 
-        widths = widths_in(self.architecture, weights)
-        return self if widths == self.widths else replace(self, widths=widths)
+        widths, ours = widths_in(self.architecture, weights), self.widths
+        if (widths.inputs, widths.classes) != (ours.inputs, ours.classes):
+            raise WeightsError(
+                f"{weights}: makes {widths.classes} classes of {widths.inputs} channels; "
+                f"{self.title} has {ours.classes} of {ours.inputs}"
+            )
+        return self if widths == ours else replace(self, widths=widths)
 
     def graph(self, part: str, weights: Path | None) -> torch.nn.Module:
         """The network in float32. Raises WeightsError."""
@@ -136,25 +150,39 @@ class _UNet(Task):
 
         return load_network(self.architecture, weights)
 
+    def sizes(self, weights: Path | None) -> Mapping[str, Any]:
+        """The network's channels."""
+        if weights is None:
+            return asdict(self.widths)
+        from models.volumes.weights import widths_in
+
+        return asdict(widths_in(self.architecture, weights))
+
+    def skeleton(self, part: str, sizes: Mapping[str, Any]) -> torch.nn.Module:
+        """The network of these channels, without weights."""
+        widths = Widths(**{**sizes, "levels": tuple(sizes["levels"])})
+        return self.architecture.make(widths).eval()
+
     def score(self, answers: Mapping[int, bytes], data: DataSet) -> Score:
-        """Mean DICE, and MLPerf's line. Raises InputError."""
+        """Mean DICE in percent, and MLPerf's line. Raises InputError."""
         assert isinstance(data, Volumes)
         quality = data.judge(answers)
-        return Score(quality.mean, quality.line, quality.cases)
+        return Score(100 * quality.mean, quality.line, quality.cases)
 
 
 @dataclass(frozen=True)
 class Kits19Task(_UNet):
     """KiTS19: windows of 128 voxels a side; the answer is the class of every voxel."""
 
-    @property
-    def parts(self) -> tuple[Part, ...]:  # type: ignore[override]
-        """The network over windows; of one shape for the published widths."""
-        side = windows.SIDE if self.widths == KITS19 else None
-        shape = (side, side, side)
-        image = Field("image", "<f4", (self.widths.inputs, *shape))
-        logits = Field("logits", "<f4", (self.widths.classes, *shape))
-        return (Part(NETWORK, (image,), (logits,), buckets=(windows.SIDE,)),)
+    # Of any shape: volumes that are smaller than a window are one.
+    parts: tuple[Part, ...] = (
+        Part(
+            NETWORK,
+            (Field("image", "<f4", (KITS19.inputs, None, None, None)),),
+            (Field("logits", "<f4", (None, None, None, None)),),
+            form=VOLUMES,
+        ),
+    )
 
     @property
     def architecture(self) -> Architecture:
@@ -181,19 +209,25 @@ class Kits19Task(_UNet):
 
     def infer(self, run: Mapping[str, Run], batch: Batch) -> Answers:
         """The class of every voxel, uint8 [D, H, W] a sample."""
-        return windows.segment(run[NETWORK], batch.views("image"), self.widths.classes)
+        return windows.segment(run[NETWORK], batch.views("image"))
+
+    def longest_answer(self, largest: Mapping[str, int]) -> int:
+        """A byte for each voxel of the largest volume, of float32."""
+        return largest["image"] // 4
 
 
 @dataclass(frozen=True)
 class BratsTask(_UNet):
     """BraTS 2019: the whole volume at once; the answer is its logits."""
 
-    @property
-    def parts(self) -> tuple[Part, ...]:  # type: ignore[override]
-        """The network over volumes."""
-        image = Field("image", "<f4", (self.widths.inputs, *brats.SHAPE))
-        logits = Field("logits", "<f2", (self.widths.classes, *brats.SHAPE))
-        return (Part(NETWORK, (image,), (logits,)),)
+    parts: tuple[Part, ...] = (
+        Part(
+            NETWORK,
+            (Field("image", "<f4", (BRATS.inputs, None, None, None)),),
+            (Field("logits", "<f2", (BRATS.classes, None, None, None)),),
+            form=VOLUMES,
+        ),
+    )
 
     @property
     def architecture(self) -> Architecture:
@@ -205,7 +239,7 @@ class BratsTask(_UNet):
     def volumes(self, path: Path, wanted: tuple[str, ...], sources: Sources) -> Volumes:
         """Scans in the challenge's or nnU-Net's layout, or pickles. Raises InputError."""
         if (path / kits19.LIST).is_file():
-            labels = (sources.options or {}).get("labels")
+            labels = (sources.options or {}).get("segmentations")
             return Volumes(path.name, *brats.prepared(path, Path(labels) if labels else None))
         if found := brats.raw(path):
             source, cases = found
@@ -224,14 +258,13 @@ class BratsTask(_UNet):
 
 
 def _some(name: str, source: Source, cases: tuple[str, ...], wanted: tuple[str, ...]) -> Volumes:
-    whole = cases == wanted
-    return Volumes(name if whole else f"{name} ({len(cases)} cases)", source, cases)
-
-
-def largest_answer(data: DataSet) -> int:
-    """Bytes of the longest answer of KiTS19's kind: the voxels of the largest volume."""
-    assert isinstance(data, Volumes)
-    return max(int(np.prod(data.source.shape(case))) for case in data.cases)
+    if cases == wanted:
+        return Volumes(name, source, cases)
+    there = len(set(cases) & set(wanted))
+    note = f"{there} of MLPerf's {len(wanted)} cases are there" + (
+        "" if there else ": all are taken"
+    )
+    return Volumes(f"{name} ({len(cases)} cases)", source, cases, notes=(note,))
 
 
 def _zenodo(record: int, name: str, what: str, md5: str | None = None) -> PublishedFile:
@@ -243,8 +276,8 @@ def _zenodo(record: int, name: str, what: str, md5: str | None = None) -> Publis
 UNET_KITS19 = Kits19Task(
     name="3d-unet",
     title="3D U-Net, KiTS19",
-    aliases=("3d-unet-kits19", "3d-unet-99", "3d-unet-99.9", "unet3d", "kits19"),
-    benchmarks=_benchmarks(("Offline", "SingleStream"), 0.86170, 43, 0, 43),
+    aliases=("3d-unet-kits19", "unet3d", "kits19"),
+    benchmarks=_benchmarks("3d-unet", 86.170, 43, 0, 43, "v6.1"),
     answer_bytes=320 * 448 * 448,
     widths=KITS19,
     inference=kits19.INFERENCE,
@@ -277,7 +310,7 @@ UNET_BRATS = BratsTask(
     name="3d-unet-brats",
     title="3D U-Net, BraTS 2019",
     aliases=("3d-unet-brats19", "brats", "brats19"),
-    benchmarks=_benchmarks(("Offline", "SingleStream"), 0.85300, 67, 16, 24_576),
+    benchmarks=_benchmarks("3d-unet-brats", 85.300, 67, 16, 24_576, "v1.1"),
     answer_bytes=2 * brats.CLASSES * int(np.prod(brats.SHAPE)),
     widths=BRATS,
     inference=brats_cases.INFERENCE,
@@ -285,6 +318,6 @@ UNET_BRATS = BratsTask(
     published=(
         _zenodo(3928973, "224_224_160.onnx", "MLPerf's reference as ONNX, mean DICE 0.85300"),
         _zenodo(3928973, "224_224_160_dyanmic_bs.onnx", "the same for any batch size"),
-        _zenodo(3904106, "fold_1.zip", "nnU-Net's checkpoint, with its plans"),
+        _zenodo(3904106, "fold_1.zip", "nnU-Net's checkpoint, to be unzipped"),
     ),
 )

@@ -120,7 +120,7 @@ class Sums:
         self._next = max(before, self._next)
 
 
-def segment(run: Run, volumes: Sequence[Array], classes: int) -> list[Labels]:
+def segment(run: Run, volumes: Sequence[Array]) -> list[Labels]:
     """The classes of each volume's voxels: uint8 [D, H, W].
 
     `volumes` are float32 [channels, D, H, W]; `run` maps windows `image` to `logits`. Windows of
@@ -140,7 +140,7 @@ def segment(run: Run, volumes: Sequence[Array], classes: int) -> list[Labels]:
                     largest(each[:, plane], out)
                 continue
             if number not in sums:
-                sums[number] = Sums(shape, classes)
+                sums[number] = Sums(shape, len(each))
             sums[number].add(corner, each)
             if not left[number]:
                 found[number] = sums.pop(number).finished()

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from models.task import ENCODER
-
 if TYPE_CHECKING:
     from models.task import Answers, Batch, Part, Run, Task
 
@@ -44,11 +42,6 @@ class EngineSpec:
     """Of what is drawn at random: the instance's number."""
     service: Any = None
     """The `sim` engine's model of time, a netrun.config.SimulatedService."""
-
-    @property
-    def encoders(self) -> bool:
-        """Whether int8 runs the task's parts as transformer encoders."""
-        return all(part.form == ENCODER for part in self.task.parts)
 
     def file(self, part: Part) -> Path:
         """The file of a part."""

@@ -46,8 +46,9 @@ def main() -> int:
         vars(module)["load"] = load
     if len(sys.argv) == 2:
         return worker.main(sys.argv[1:])
-    infer = single.load_engine(NetrunConfig.load(Path(sys.argv[1])))
-    return run_in_process(LoadrunConfig.load(Path(sys.argv[2])), infer)
+    config = LoadrunConfig.load(Path(sys.argv[2]))
+    infer = single.load_engine(NetrunConfig.load(Path(sys.argv[1])), config.response_bytes)
+    return run_in_process(config, infer)
 
 
 if __name__ == "__main__":
