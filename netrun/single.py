@@ -9,20 +9,21 @@ from netrun.batch import ArenaBatch
 from netrun.config import NetrunConfig
 from netrun.engines import Answer
 from netrun.loading import load
+from netrun.pulse import Pulse
 from netrun.report import StartClock, write_report
 from shm.arena import SampleArena
 
 Infer = Callable[[list[int], SampleArena], Answer]
 
 
-def load_engine(config: NetrunConfig, most: int) -> Infer:
+def load_engine(config: NetrunConfig, most: int, pulse: Pulse | None = None) -> Infer:
     """Load and prepare the engine, and report on it; the result answers ``(positions, arena)``.
 
-    `most` is the longest answer in bytes. Raises EngineError.
+    `most` is the longest answer in bytes; `pulse` sees the steps of a batch. Raises EngineError.
     """
     clock = StartClock()
     clock.reached("imported")
-    engine, answer = load(config)
+    engine, answer = load(config, pulse)
     clock.reached("prepared")
     write_report(config, engine, None, clock)
 

@@ -261,9 +261,8 @@ def _some(name: str, source: Source, cases: tuple[str, ...], wanted: tuple[str, 
     if cases == wanted:
         return Volumes(name, source, cases)
     there = len(set(cases) & set(wanted))
-    note = f"{there} of MLPerf's {len(wanted)} cases are there" + (
-        "" if there else ": all are taken"
-    )
+    note = f"{there} of MLPerf's {len(wanted)} cases are there"
+    note += "" if there else ": all others are taken"
     return Volumes(f"{name} ({len(cases)} cases)", source, cases, notes=(note,))
 
 

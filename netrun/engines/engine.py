@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from models.task import Answers, Batch, Part, Run, Task
+    from netrun.pulse import Pulse
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,17 @@ AnswersOf = Callable[["Batch"], "Answers"]
 """Answers a batch, as `models.task.Task.infer`."""
 
 
-def answers(task: Task, engine: Engine | Answering) -> AnswersOf:
-    """How `engine` answers batches of `task`."""
+def answers(task: Task, engine: Engine | Answering, pulse: Pulse | None = None) -> AnswersOf:
+    """How `engine` answers batches of `task`; `pulse` sees the steps of those that take long."""
     if isinstance(engine, Answering):
         return engine.answer
     run = {part.name: engine.part(part.name) for part in task.parts}
-    return lambda batch: task.infer(run, batch)
+    if pulse is None or not task.stepwise:
+        return lambda batch: task.infer(run, batch)
+    stepping = {name: pulse.after(each) for name, each in run.items()}
+
+    def answer(batch: Batch) -> Answers:
+        pulse.begin()
+        return task.infer(stepping, batch)
+
+    return answer

@@ -40,10 +40,11 @@ class Form:
         return engine
 
 
+_TRANSFORMER, _VOLUMES = "netrun.engines.transformer", "netrun.engines.volumes"
 FORMS = {
-    ENCODER: Form("netrun.engines.transformer.build:build", "netrun.engines.transformer.engine:EncoderEngine"),
-    VOLUMES: Form("netrun.engines.volumes.build:build", "netrun.engines.volumes.engine:VolumeEngine"),
-}  # fmt: skip
+    ENCODER: Form(f"{_TRANSFORMER}.build:build", f"{_TRANSFORMER}.engine:EncoderEngine"),
+    VOLUMES: Form(f"{_VOLUMES}.build:build", f"{_VOLUMES}.engine:VolumeEngine"),
+}
 
 
 def form_of(task: Task) -> Form | None:

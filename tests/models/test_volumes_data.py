@@ -15,7 +15,7 @@ from models.task import Sources
 from models.volumes import brats, kits19
 from models.volumes.data import spread_windows
 from models.volumes.pickles import read_pickle
-from models.volumes.task import UNET_BRATS, UNET_KITS19, largest_answer
+from models.volumes.task import UNET_BRATS, UNET_KITS19
 
 
 class Hostile:
@@ -113,7 +113,7 @@ def test_a_scan_is_prepared_as_the_reference_does(tmp_path: Path) -> None:
     truth = source.truth("case_00003")
     score = UNET_KITS19.score({0: truth.tobytes()}, data)
     assert score.line == "Accuracy: mean = 1.00000, kidney = 1.0000, tumor = 1.0000"
-    assert largest_answer(data) == truth.size
+    assert UNET_KITS19.longest_answer({"image": sample["image"].nbytes}) == truth.size
     with pytest.raises(InputError, match="the log was made from other data"):
         UNET_KITS19.score({0: b"\0" * 99}, data)
 
@@ -131,7 +131,7 @@ def test_the_references_pickles_are_read(tmp_path: Path) -> None:
     assert data.cost(sample) == 2
     assert pickle.loads(pickle.dumps(data)).sha256 == data.sha256
     score = UNET_KITS19.score({0: label.tobytes()}, data)
-    assert (score.value, score.scored) == (1.0, 1)
+    assert (score.value, score.scored) == (100.0, 1)
     chosen = spread_windows(data, 3)  # type: ignore[arg-type]
     assert [chosen.read(i)["image"].shape for i in range(len(chosen))] == [(1, 128, 128, 128)] * 3
     wrong: list[Any] = [{"file_list": ["a/b"]}, {"file_list": []}, [1], {"cases": 1}]

@@ -113,8 +113,7 @@ def test_the_task_fits_the_weights_widths(tmp_path: Path) -> None:
     torch.save(kits19_network().state_dict(), path)
     task = UNET_KITS19.fitting(path)
     assert task.widths == SMALL  # type: ignore[attr-defined]
-    assert task.parts[0].inputs[0].shape == (1, None, None, None)
-    assert UNET_KITS19.parts[0].inputs[0].shape == (1, 128, 128, 128)
+    assert task.sizes(path) == {"levels": (16, 32, 32), "inputs": 1, "classes": 3}
     # What an instance makes before it maps the stored weights.
     assert task.graph("network", None).widths == SMALL  # type: ignore[union-attr]
 

@@ -59,7 +59,7 @@ def test_a_volume_that_windows_do_not_cover_is_refused() -> None:
 
 def test_the_segmentation_is_the_references() -> None:
     image = noise(1, 256, 128, 192)
-    (labels,) = windows.segment(run, [image], 3)
+    (labels,) = windows.segment(run, [image])
     assert labels.dtype == np.uint8
     assert labels.shape == (256, 128, 192)
     # A division by the weights' sum can round two classes together.
@@ -75,10 +75,10 @@ def test_small_windows_of_several_volumes_are_run_together_and_large_ones_alone(
 
     small, other, large = noise(1, 48, 64, 32), noise(1, 32, 64, 32), noise(1, 128, 128, 192)
     volumes = [small, small + 1, other, large]
-    found = windows.segment(noted, volumes, 3)
+    found = windows.segment(noted, volumes)
     assert [len(call) for call in calls] == [2, 1, 1, 1]
     for volume, labels in zip(volumes, found, strict=True):
-        assert_array_equal(labels, windows.segment(run, [volume], 3)[0])
+        assert_array_equal(labels, windows.segment(run, [volume])[0])
     assert_array_equal(found[0], logits_of(small).argmax(0))
 
 

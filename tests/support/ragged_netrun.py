@@ -18,6 +18,7 @@ from models.task import Answers, Batch, Task
 from netrun import single, worker
 from netrun.config import NetrunConfig
 from netrun.engines.engine import AnswersOf
+from netrun.pulse import Pulse
 
 models.TASKS.update(ragged="ragged:RAGGED", bulky="ragged:BULKY", bulkier="ragged:BULKIER")
 
@@ -30,7 +31,7 @@ class Engine:
         return {}
 
 
-def load(config: NetrunConfig) -> tuple[Any, AnswersOf]:
+def load(config: NetrunConfig, pulse: Pulse | None = None) -> tuple[Any, AnswersOf]:
     """The task of the configuration, with parts that Python computes."""
     task: Task = models.get(config.model)
 

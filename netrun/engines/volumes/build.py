@@ -1,4 +1,4 @@
-"""From a part that is a network over volumes, and windows of some, to its int8 program as a file."""
+"""From a part that is a network over volumes, and windows of them, to its int8 program's file."""
 
 from __future__ import annotations
 

@@ -6,10 +6,13 @@ that kernels want. Tensors whose last reader is through lend their memory to lat
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import c_void_p
+from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,25 @@ PLACES = 8
 """Voxels that a transposed convolution makes of one."""
 Shape = tuple[int, int, int]
 Bytes = NDArray[np.uint8]
+Size = tuple[int, ...]
+OWN = "AVX-512, our own"
+COPY = "NumPy"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A kernel of a window: its work, and the bytes that it must read and write at least.
+
+    `macs` are without those on padding, which kernels skip. Shapes are (D, H, W, channels).
+    """
+
+    name: str
+    kernel: str
+    source: Size
+    output: Size
+    macs: int
+    bytes: int
+    run: Callable[[], None]
 
 
 class VolumeNetwork:
@@ -45,6 +67,17 @@ class VolumeNetwork:
         They are valid until the next call, and not contiguous. Raises ValueError for a shape that
         the network does not halve evenly.
         """
+        return self._plan(window).run(window)
+
+    def steps(self, window: Array) -> Sequence[Step]:
+        """The kernels that windows of this shape go through."""
+        return self._plan(window).steps
+
+    def profile(self, window: Array) -> list[int]:
+        """Nanoseconds that each step takes, on this window."""
+        return self._plan(window).profile(window)
+
+    def _plan(self, window: Array) -> _Plan:
         shape: Shape = window.shape[1:]  # type: ignore[assignment]
         if any(size % self.program.multiple for size in shape):
             raise ValueError(
@@ -52,7 +85,7 @@ class VolumeNetwork:
             )
         if shape not in self._plans:
             self._plans[shape] = _Plan(self, shape)
-        return self._plans[shape].run(window)
+        return self._plans[shape]
 
     def describe(self) -> dict[str, Any]:
         """For a run's record: oneDNN's version, kernels and megabytes by window."""
@@ -106,11 +139,14 @@ class _Plan:
     def __init__(self, network: VolumeNetwork, shape: Shape) -> None:
         program = network.program
         self._network, self._shape = network, shape
-        self._steps: list[Callable[[], None]] = []
+        self._window: Array = np.empty(0)
         self._kept: list[Any] = []
+        self.steps: list[Step] = []
         self.kernels: dict[str, str] = {}
         memory = _Memory(program, self._bytes)
         self._input = memory.of(program.input)
+        image = self._voxels(0) * program.tensors[program.input].channels
+        self._step("input", COPY, (program.input, program.input), 0, 5 * image, self._quantise)
         for number, operation in enumerate(program.operations):
             for name in outputs_of(operation):
                 memory.of(name)
@@ -122,20 +158,44 @@ class _Plan:
 
     def run(self, window: Array) -> Array:
         """Logits [classes, D, H, W], valid until the next run."""
-        tensor = self._network.program.tensors[self._network.program.input]
-        steps = self._network.program.constants[f"{self._network.program.input}.steps"]
-        scaled = np.divide(window, steps[:, None, None, None])
-        np.rint(scaled, out=scaled)
-        np.clip(scaled, -127, 127, out=scaled)
-        channels = tensor.channels
-        target = self._input.view(np.int8)[: scaled.size].reshape(*self._shape, channels)
-        np.copyto(target, scaled.transpose(1, 2, 3, 0), casting="unsafe")
-        for step in self._steps:
-            step()
+        self._window = window
+        for step in self.steps:
+            step.run()
         classes = self._network.program.tensors[self._network.program.output].channels
         voxels = self._voxels(0)
         logits = self._output.view(np.float32)[: voxels * classes]
         return logits.reshape(*self._shape, classes).transpose(3, 0, 1, 2)
+
+    def profile(self, window: Array) -> list[int]:
+        """Nanoseconds of each step."""
+        self._window = window
+        clock = [time.perf_counter_ns()]
+        for step in self.steps:
+            step.run()
+            clock.append(time.perf_counter_ns())
+        return [end - start for start, end in pairwise(clock)]
+
+    def _quantise(self) -> None:
+        steps = self._network.program.constants[f"{self._network.program.input}.steps"]
+        scaled = np.divide(self._window, steps[:, None, None, None])
+        np.rint(scaled, out=scaled)
+        np.clip(scaled, -127, 127, out=scaled)
+        target = self._input.view(np.int8)[: scaled.size].reshape(*self._shape, len(steps))
+        np.copyto(target, scaled.transpose(1, 2, 3, 0), casting="unsafe")
+
+    def _step(
+        self,
+        name: str,
+        kernel: str,
+        tensors: tuple[str, str],
+        macs: int,
+        moved: int,
+        run: Callable[[], None],
+    ) -> None:
+        """Add a step between two tensors; `moved` are the bytes."""
+        known = self._network.program.tensors
+        source, output = ((*self._size(known[t].level), known[t].channels) for t in tensors)
+        self.steps.append(Step(name, kernel, source, output, macs, moved, run))
 
     def _voxels(self, level: int) -> int:
         depth, height, width = self._size(level)
@@ -185,7 +245,11 @@ class _Plan:
                 factors = np.array([factor, shift - mean * factor]) / steps
                 network.over_rows(partial(_normalise, volume, out, factors, slope), voxels)
 
-        self._steps.append(norm)
+        # Read twice: moments must be known before the first value is normalised.
+        moved = voxels * channels * (2 + len(places))
+        names = (operation.outputs[0], operation.outputs[0])
+        kernel = OWN if channels % kernels.LANES == 0 and kernels.available() else COPY
+        self._step(f"{operation.name} norm", kernel, names, 0, moved, norm)
 
     def _double(self, operation: Double, memory: _Memory) -> None:
         tensors = self._network.program.tensors
@@ -211,7 +275,8 @@ class _Plan:
         def scatter() -> None:
             self._network.over_rows(lambda rows: np.copyto(pairs[rows], made[rows]), size[0])
 
-        self._steps.append(scatter)
+        names = (operation.output, operation.output)
+        self._step(f"{operation.name} scatter", COPY, names, 0, 2 * voxels * wide, scatter)
 
     def _head(self, operation: Head, memory: _Memory) -> None:
         self._convolve(operation, memory, memory.of(operation.output), "f32", 0, 1)
@@ -281,7 +346,15 @@ class _Plan:
         def convolve() -> None:
             lib.call("dnnl_primitive_execute", primitive, lib.stream, len(pairs), arguments)
 
-        self._steps.append(convolve)
+        # Of a window's positions in each direction, those that lie on no padding.
+        inside = [
+            side * (size >> level) - (side > 1) * (1 if stride == 2 else 2) for size in self._shape
+        ]
+        macs = weight.shape[0] * weight.shape[1] * int(np.prod(inside, dtype=np.int64))
+        moved = self._voxels(source.level) * source.channels + weight.size + 8 * len(weight)
+        moved += self._voxels(level) * len(weight) * np.dtype(TYPES[dtype]).itemsize
+        names = (operation.source, outputs_of(operation)[0])
+        self._step(operation.name, self.kernels[operation.name], names, macs, moved, convolve)
 
     def _descriptor(self, channels: int, level: int, dtype: str) -> c_void_p:
         depth, height, width = self._size(level)
