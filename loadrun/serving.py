@@ -123,7 +123,7 @@ class RingServing:
 
     def _wait_for(self, wanted: InstanceState, verb: str) -> None:
         states = self._control.states()
-        deadline = time.monotonic() + self._config.start_timeout_s
+        alive: list[int] = []
         while True:
             ended = states >= InstanceState.STOPPED
             if ended.any():
@@ -133,6 +133,11 @@ class RingServing:
             late = states < wanted
             if not late.any():
                 return
+            seen = [self._control.instance(i).heartbeat_ns for i in late.nonzero()[0].tolist()]
+            if seen != alive:
+                # A warm-up of long samples may take as long as it gives signs of life.
+                alive = seen
+                deadline = time.monotonic() + self._config.start_timeout_s
             if time.monotonic() > deadline:
                 seconds = self._config.start_timeout_s
                 raise InstanceError(int(late.argmax()), f"has not {verb} within {seconds:g} s")

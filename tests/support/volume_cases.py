@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,3 +65,16 @@ def noise(*shape: int, number: int = 0) -> Array:
     for axis in range(1, len(shape)):
         values = (values + np.roll(values, 1, axis) + np.roll(values, 2, axis)) / np.float32(1.7)
     return values
+
+
+def scans(folder: Path, shapes: Sequence[tuple[int, int, int]]) -> None:
+    """Write scans with segmentations, as `models.volumes.plain` reads them (nibabel)."""
+    nibabel: Any = importlib.import_module("nibabel")
+    for place in ("images", "labels"):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+    for number, shape in enumerate(shapes):
+        image = noise(1, *shape, number=number)[0]
+        labels = (image > 0.5).astype(np.uint8) + (image > 1.5)
+        for place, voxels in (("images", image), ("labels", labels)):
+            scan = nibabel.Nifti1Image(voxels, np.eye(4))
+            nibabel.save(scan, folder / place / f"scan_{number}.nii")
