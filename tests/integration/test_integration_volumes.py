@@ -19,9 +19,9 @@ from shm.control import ControlBlock, RunState
 from shm.segment import ShmError
 
 LINE = re.compile(r"Accuracy: mean = 0\.\d{5}, class 1 = 0\.\d{4}, class 2 = 0\.\d{4}")
-SHAPES = [(30, 40, 20), (128, 48, 130), *[(640, 64, 64)] * 8]
+SHAPES = [(30, 40, 20), (128, 48, 130), *[(640, 64, 64)] * 5]
 """Of one window, of two, and of nine, of which four go through the network together."""
-VOXELS = [32 * 40 * 20, 128 * 48 * 192, *[640 * 64 * 64] * 8]
+VOXELS = [32 * 40 * 20, 128 * 48 * 192, *[640 * 64 * 64] * 5]
 """Filled up as the network and windows need it."""
 
 
@@ -29,8 +29,10 @@ def test_an_instance_that_is_killed_within_a_volume_loses_that_alone(tmp_path: P
     pytest.importorskip("nibabel")
     torch.save(kits19_network().state_dict(), tmp_path / "weights.pth")
     scans(tmp_path / "volumes", SHAPES)
+    scans(tmp_path / "others", [(48, 48, 48)])
     words = ["run", "3d-unet", "--mode", "AccuracyOnly", "--instances", "2", "--oversubscribe"]
     words += ["--weights", str(tmp_path / "weights.pth"), "--data", str(tmp_path / "volumes")]
+    words += ["--calibration", str(tmp_path / "others")]
     process = subprocess.Popen(
         [sys.executable, "-m", "launch.cli", *words],
         cwd=tmp_path,
