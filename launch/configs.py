@@ -13,6 +13,7 @@ from launch.options import FAST_DURATION_S, RunOptions
 from loadrun.config import LoadrunConfig, Overrides
 from loadrun.scenarios import SCENARIOS
 from models import artifact
+from models.samples import Prepared
 from netrun.config import NetrunConfig
 from netrun.engines.onednn.pack import KIND
 
@@ -93,6 +94,7 @@ def loadrun_config(
     if options.accuracy_only and options.count is not None:
         samples = min(samples, options.count)
     audit = directory / "audit.config"
+    largest = Prepared.open(Path(assets.samples.path)).largest()
     return LoadrunConfig(
         run_id=run_id,
         model=benchmark.conf,
@@ -109,7 +111,7 @@ def loadrun_config(
         server_latency_ms=benchmark.server_ms,
         report=str(directory / LOADRUN_REPORT),
         instances=len(plan.instances),
-        response_bytes=task.answer_bytes,
+        response_bytes=task.longest_answer(largest),
         user_conf=str(options.user_conf) if options.user_conf else None,
         audit_config=str(audit) if options.audit else None,
         processors=None if options.in_process else list(plan.loadrun),

@@ -33,6 +33,8 @@ TASKS = {
     "resnet50": "models.resnet50:RESNET50",
     "mobilenet": "models.mobilenet:MOBILENET",
     "bert": "models.squad.task:SQUAD",
+    "3d-unet": "models.volumes.task:UNET_KITS19",
+    "3d-unet-brats": "models.volumes.task:UNET_BRATS",
 }
 """The tasks by name: the module that holds each, and what it is called there."""
 

@@ -28,7 +28,7 @@ module, too."""
 CALIBRATION_SAMPLES = 200
 """As many at most, unless a task chooses others."""
 
-NETWORK, ENCODER = "network", "encoder"
+NETWORK, ENCODER, VOLUMES = "network", "encoder", "volumes"
 """Forms of parts."""
 
 Array = npt.NDArray[Any]
@@ -237,8 +237,9 @@ class Part:
     buckets: tuple[int, ...] = ()
     """Lengths of a varying dimension that an engine may prepare itself for."""
     form: str = NETWORK
-    """What int8 makes of it: a program of convolutions, or with ENCODER a transformer encoder over
-    streams of tokens (`models.quantize.encoder`)."""
+    """What int8 makes of it: a program of convolutions; with ENCODER a transformer encoder over
+    streams of tokens (`models.quantize.encoder`); with VOLUMES a program of convolutions in three
+    dimensions, of inputs of any size (`models.quantize.volumes`)."""
 
 
 def spelled(name: str) -> str:
@@ -342,6 +343,10 @@ class Task(ABC):
     """What people call samples: images, questions, utterances."""
     truths: str = "labels"
     """What they call the truth: labels, annotations, transcripts."""
+    stepwise: bool = False
+    """Whether a sample is so much work that it is served alone, unless a batch size is given, and
+    each row of a part is the work that `DataSet.cost` counts: progress and signs of life are then
+    seen within a sample."""
     origin: str = ""
     """Of a variant: whose weights it is for."""
     published: tuple[PublishedFile, ...] = ()
@@ -418,6 +423,13 @@ class Task(ABC):
 
         What is returned may be used again for the next batch.
         """
+
+    def longest_answer(self, largest: Mapping[str, int]) -> int:
+        """Bytes of the longest answer, for which memory is reserved.
+
+        `largest` are the most bytes that a sample has of each field.
+        """
+        return self.answer_bytes
 
     @abstractmethod
     def score(self, answers: Mapping[int, bytes], data: DataSet) -> Score:

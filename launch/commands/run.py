@@ -12,7 +12,7 @@ from base.errors import InputError
 from launch.commands.arguments import engine_of, model_of, one_of, round_of, scenario_of
 from launch.options import IN_FLIGHT, RunOptions, TunedUse, find_user_conf
 from launch.options.declare import add, given
-from launch.options.run import PLANNED
+from launch.options.run import PLANNED, default_batch_size
 from launch.options.sources import sources_of
 from loadrun.scenarios import (
     MODES,
@@ -106,7 +106,7 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         "engine": engine,
         "precision": precision,
         "policy": one_of("--policy", policy.replace("-", "_"), NAMES),
-        "batch_size": asked["batch_size"] or known.batch_size,
+        "batch_size": asked["batch_size"] or default_batch_size(task, scenario),
         "in_flight": asked["in_flight"] or IN_FLIGHT,
         "user_conf": find_user_conf(asked["user_conf"]),
         "audit": asked["audit"].upper() if asked["audit"] else None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import models
 from base.options import Goes, one_line, positive, whole
@@ -17,6 +17,9 @@ from base.options import count as at_least_one
 from launch.options.declare import Options, nested, option
 from launch.options.sources import Sources
 from loadrun.scenarios import MODES, OFFLINE, PERFORMANCE_ONLY, SCENARIOS
+
+if TYPE_CHECKING:
+    from models.task import Task
 
 FAST_DURATION_S = 60.0
 IN_FLIGHT = 2
@@ -57,6 +60,14 @@ def _audits() -> Iterable[str]:
     from launch.compliance.settings import AUDITS
 
     return AUDITS
+
+
+def default_batch_size(task: Task, scenario: str) -> int:
+    """What --batch-size is where it is not given.
+
+    One long sample at a time: more are no faster, and would be lost with an instance that dies.
+    """
+    return 1 if task.stepwise else SCENARIOS[scenario].batch_size
 
 
 @dataclass(frozen=True)
@@ -146,7 +157,8 @@ class RunOptions(Options):
         "--batch-size N",
         "samples of a batch at most; where they differ in work, as much as so many mean ones"
         " have (default:"
-        f" {', '.join(f'{name} {known.batch_size}' for name, known in SCENARIOS.items())})",
+        f" {', '.join(f'{name} {known.batch_size}' for name, known in SCENARIOS.items())};"
+        " 1 for volumes)",
         ENGINE,
         at_least_one,
         goes=LOADRUN | INSTANCES | COMPARED,
