@@ -28,6 +28,9 @@ module, too."""
 CALIBRATION_SAMPLES = 200
 """As many at most, unless a task chooses others."""
 
+DEFAULT, HIGH_ACCURACY = CONFIG_VERS = ("default", "high_accuracy")
+"""What NVIDIA's harness and those made of it call the choice among a task's benchmarks."""
+
 NETWORK, ENCODER = "network", "encoder"
 """Forms of parts."""
 
@@ -95,6 +98,8 @@ class Benchmark:
     """The same of the category datacenter."""
     official: str = ""
     """What the submission checker calls it, where that is not `name`."""
+    precision: str = "int8"
+    """The lowest precision that reaches the target, by what is known: a run's default."""
 
     @property
     def target(self) -> float:
@@ -355,6 +360,17 @@ class Task(ABC):
         """The benchmark of that name, in any spelling; the first one where none is called so."""
         named = (one for one in self.benchmarks if one.name == spelled(name))
         return next(named, self.benchmarks[0])
+
+    def configured(self, config_ver: str) -> Benchmark | None:
+        """The benchmark of one of CONFIG_VERS: the first one, or what asks for most accuracy.
+
+        None where no benchmark asks for more than the first.
+        """
+        first = self.benchmarks[0]
+        if config_ver == DEFAULT:
+            return first
+        strictest = max(self.benchmarks, key=lambda benchmark: benchmark.share)
+        return strictest if strictest.share > first.share else None
 
     def called(self, name: str) -> str:
         """What stands for the benchmark that `name` means, of all tasks' names and benchmarks.

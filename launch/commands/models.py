@@ -78,7 +78,7 @@ def _task(task: TaskEntry) -> Iterator[str]:
 def _benchmark(benchmark: BenchmarkEntry, items: str) -> Iterator[str]:
     yield (
         f"  benchmark {benchmark.name}: {benchmark.metric} {benchmark.target:.6g}% over"
-        f" {benchmark.samples:,} {items}"
+        f" {benchmark.samples:,} {items}, by default in {benchmark.precision}"
     )
     limit = benchmark.server_ms
     server = SERVER.name

@@ -38,7 +38,7 @@ NETWORK = "network"
 REFERENCE = 90.874
 
 
-def _benchmark(name: str, share: float) -> Benchmark:
+def _benchmark(name: str, share: float, precision: str) -> Benchmark:
     return Benchmark(
         name=name,
         conf="bert",
@@ -53,6 +53,7 @@ def _benchmark(name: str, share: float) -> Benchmark:
         audits=("TEST01",),
         edge="v6.1",
         datacenter="v4.1",
+        precision=precision,
     )
 
 
@@ -104,7 +105,8 @@ class Squad(Task):
     name = "bert"
     title = "BERT, SQuAD v1.1"
     aliases = ("squad", "bert-large")
-    benchmarks = (_benchmark("bert-99", 0.99), _benchmark("bert-99.9", 0.999))
+    # int8 keeps 99% of F1, not 99.9%.
+    benchmarks = (_benchmark("bert-99", 0.99, "int8"), _benchmark("bert-99.9", 0.999, "bf16"))
     parts = (
         Part(
             NETWORK,

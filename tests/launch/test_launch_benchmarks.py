@@ -16,7 +16,8 @@ from toys import TOY
 import models
 from base.errors import InputError
 from launch.catalogue import _by_task, _cached, catalogue
-from launch.cli import main
+from launch.cli import hyphenated, main, parsers
+from launch.commands.run import read_options
 from launch.compliance.settings import audit_config
 from launch.submission import rules
 from launch.submission.checker import complaints
@@ -117,6 +118,45 @@ def test_a_name_means_a_benchmark(toy: None, given: str, canonical: str) -> None
     assert models.get(given) is TOY
 
 
+@pytest.mark.parametrize(
+    ("words", "model", "precision"),
+    [
+        (["toy"], "toy-99", "int8"),
+        (["toy", "--config-ver=default"], "toy-99", "int8"),
+        (["toy", "--config_ver", "High-Accuracy"], "toy-99.9", "bf16"),
+        (["toy-99.9", "--config_ver=high_accuracy"], "toy-99.9", "bf16"),
+        (["toy-99.9"], "toy-99.9", "bf16"),
+        (["toy-99.9", "--precision=fp32"], "toy-99.9", "fp32"),
+        (["resnet50", "--config-ver=default"], "resnet50", "int8"),
+    ],
+)
+def test_config_ver_picks_a_benchmark_and_its_precision(
+    toy: None, words: list[str], model: str, precision: str
+) -> None:
+    parser = parsers()[1]["run"]
+    options = read_options(parser.parse_args([hyphenated(word) for word in words]))
+    assert (options.model, options.precision, options.config_ver) == (model, precision, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["resnet50", "--config-ver=high_accuracy"],
+            "--config-ver high_accuracy: resnet50 has none (its benchmarks: resnet50)",
+        ),
+        (["toy-99", "--config-ver=high_accuracy"], "is toy-99.9, not toy-99; leave one out"),
+        (["toy", "--config-ver=highest"], "nearest: high_accuracy; known: default, high_accuracy"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "build", "tune", "find-qps", "calibrate"])
+def test_a_config_ver_that_is_none(
+    toy: None, capsys: pytest.CaptureFixture[str], command: str, words: list[str], said: str
+) -> None:
+    assert main([command, *words]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_choices_are_tasks_and_benchmarks(toy: None) -> None:
     choices = models.choices()
     assert choices[: len(models.names())] == models.names()
@@ -189,7 +229,8 @@ def test_what_can_be_run_is_listed(
     assert [engine["name"] for engine in found["engines"]] == [*ENGINES]
     assert main(["models"]) == 0
     shown = capsys.readouterr().out
-    assert "  benchmark toy-99.9: exact 99.9% over 64 samples\n    SingleStream, Offline\n" in shown
+    benchmark = "  benchmark toy-99.9: exact 99.9% over 64 samples, by default in bf16\n"
+    assert f"{benchmark}    SingleStream, Offline\n" in shown
     assert f"    {weights}\n" in shown
     assert "    loadrun fetch resnet50 --file resnet50-0676ba61.pth\n" in shown
 
