@@ -20,6 +20,7 @@ from launch.supervise.signals import end_at_once, ignore_endings
 
 COMMANDS = (
     "run",
+    "run-all",
     "single-stream",
     "accuracy",
     "audit",

@@ -30,9 +30,12 @@ from launch.submission.present import Present
 from loadrun.logs import LogError, parse_result
 
 
-def audit(options: RunOptions, tests: list[str]) -> ExitCode:
-    """Run what the tests lack, then each of `tests`; exit code 3 where one failed."""
-    results = Terminal()
+def audit(options: RunOptions, tests: list[str], outlet: Terminal | None = None) -> ExitCode:
+    """Run what the tests lack, then each of `tests`; exit code 3 where one failed.
+
+    `outlet` is where verdicts go, standard output by default.
+    """
+    results = outlet or Terminal()
     terminal = Terminal.silent() if options.quiet else results
     _try_writing(options, tests)
     _run_references(options, tests, terminal)
