@@ -43,6 +43,21 @@ Answers = Sequence[bytes | Array] | Array
 array [n, ...] of which each row is one."""
 
 
+PATTERNS = {
+    "accuracy": r"^accuracy=([\d\.]+).*",
+    "F1": r"^{[\"\']exact_match[\"\']\:\s*[\d\.]+,\s*[\"\']f1[\"\']\:\s*([\d\.]+)}",
+    "mAP": r"^mAP=([\d\.]+).*",
+    "AUC": r"^AUC=([\d\.]+).*",
+    "WER": r"Word Error Rate\:.*, accuracy=([0-9\.]+)%",
+    "DICE": r"Accuracy\:\s*mean\s*=\s*([\d\.]+).*",
+}
+"""By metric, what the checkers look for in each line of accuracy.txt, from its beginning.
+
+Source: ACC_PATTERN of the submission checkers of rounds v2.0 to v6.1; where they changed, the form
+that all of them take. `WER` stands for 100% less the word error rate.
+"""
+
+
 @dataclass(frozen=True)
 class Field:
     """One named tensor of a sample, or one input or output of a part."""
@@ -93,7 +108,10 @@ class Benchmark:
     audit_samples: int = 4096
     """Answers that TEST01 logs, about (its accuracy_log_sampling_target)."""
     edge: str = ""
-    """Last round with it in the closed division's category edge: `v6.1`; "" where none has."""
+    """Last round with it in the closed division's category edge: `v6.1`; "" where none has.
+
+    With the first one, where rounds that are known had it not yet: `v5.0-v6.1`.
+    """
     datacenter: str = ""
     """The same of the category datacenter."""
     official: str = ""
@@ -107,10 +125,30 @@ class Benchmark:
         return self.reference * self.share
 
     @property
-    def categories(self) -> dict[str, str]:
-        """The categories of systems that the closed division has it in, with the last round."""
+    def categories(self) -> dict[str, tuple[str, str]]:
+        """The categories of systems that the closed division has it in: first and last round.
+
+        The first is "" where all known rounds to the last had it.
+        """
         found = {"edge": self.edge, "datacenter": self.datacenter}
-        return {category: last for category, last in found.items() if last}
+        spans = {category: span.rpartition("-") for category, span in found.items() if span}
+        return {category: (first, last) for category, (first, _, last) in spans.items()}
+
+    @property
+    def drift(self) -> float:
+        """How much the metric over the answers that TEST01 logs may differ, in percent of it.
+
+        For answers that depend on what else is in a batch: floats of a low precision.
+        """
+        return 0.1 if self.share >= 0.999 else 1.0
+
+    @property
+    def pattern(self) -> str | None:
+        """What the submission checker finds the metric by in accuracy.txt: an expression.
+
+        Its one group is the value. None for a metric that is none of MLPerf's.
+        """
+        return PATTERNS.get(self.metric)
 
     @property
     def checker_name(self) -> str:

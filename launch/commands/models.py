@@ -85,7 +85,8 @@ def _benchmark(benchmark: BenchmarkEntry, items: str) -> Iterator[str]:
     named = {server: server if limit is None else f"{server} within {limit:g} ms"}
     yield "    " + ", ".join(named.get(scenario, scenario) for scenario in benchmark.scenarios)
     last = {"edge": benchmark.edge, "datacenter": benchmark.datacenter}
-    closed = [f"{category} to {round}" for category, round in last.items() if round]
+    spans = {name: span.rpartition("-") for name, span in last.items() if span}
+    closed = [" ".join((name, *first.split(), "to", to)) for name, (first, _, to) in spans.items()]
     if closed:
         yield f"    closed division: {' and '.join(closed)}, with {', '.join(benchmark.audits)}"
 

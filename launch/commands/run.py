@@ -82,9 +82,9 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
     if arguments.strict and arguments.oversubscribe:
         raise InputError("--strict and --oversubscribe exclude each other: leave one out")
     if arguments.audit is not None:
-        from launch.compliance.settings import parse_audit
+        from launch.compliance.settings import check_round, parse_audit
 
-        parse_audit(arguments.audit)
+        check_round(parse_audit(arguments.audit), round_of(arguments))
         if mode != PERFORMANCE_ONLY.name:
             raise InputError(f"--audit {arguments.audit} runs in PerformanceOnly, not {mode}")
     engine, precision = engine_of(arguments, model)

@@ -267,7 +267,7 @@ class RunOptions(Options):
     )
     audit: str | None = option(
         "--audit NAME",
-        "with the settings of a compliance test, TEST01 or TEST04 (loadrun audit judges it)",
+        "with the settings of a compliance test: TEST01, TEST04, TEST05 (loadrun audit judges it)",
         TEST,
         names=_audits,
         goes=RECORD | Goes.KIND,

@@ -56,7 +56,7 @@ def find_steps(
                 left_out.append(f"{model} {scenario}: no scenario of this benchmark")
                 continue
             for mode in _modes(wanted, model, benchmark, scenario, left_out):
-                tests = rules.tests(rules.CLOSED, benchmark) if wanted.audits else ()
+                tests = rules.tests(rules.CLOSED, benchmark, wanted.round) if wanted.audits else ()
                 step = Step(options(model, scenario, mode), tests)
                 steps.setdefault(step.subject, step)
     return list(steps.values()), left_out
@@ -83,7 +83,7 @@ def _modes(
     wanted: Wanted, model: str, benchmark: Benchmark, scenario: str, left_out: list[str]
 ) -> Iterator[str]:
     if wanted.audits:
-        if rules.tests(rules.CLOSED, benchmark):
+        if rules.tests(rules.CLOSED, benchmark, wanted.round):
             yield PERFORMANCE_ONLY.name
         else:
             left_out.append(f"{model} {scenario}: this benchmark has no compliance tests")
