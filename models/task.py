@@ -20,6 +20,7 @@ import numpy.typing as npt
 from models.workers import Progress, silent
 
 if TYPE_CHECKING:
+    from models.method import Method
     from models.published import PublishedFile
 
 Network = Any
@@ -393,6 +394,8 @@ class Task(ABC):
     """The file that is the network, and its weights, where the task is for just one."""
     like: Task | None = None
     """The task whose data and options it then has."""
+    int8: Method | None = None
+    """How its parts are quantised, where that is not the way of their form (`quantize.method`)."""
 
     def benchmark(self, name: str) -> Benchmark:
         """The benchmark of that name, in any spelling; the first one where none is called so."""

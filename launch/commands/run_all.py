@@ -37,8 +37,8 @@ MLPERF_SCRATCH_PATH (`loadrun fetch` puts them there); else the embedded synthet
 EPILOG = """\
 examples:
   loadrun run-all --benchmarks resnet50,bert --scenarios Offline,Server --fast
-  loadrun run-all --benchmarks=bert --scenarios=Offline --config_ver=default,high_accuracy \\
-      --test_mode=PerformanceOnly,AccuracyOnly --fast
+  loadrun run-all --benchmarks=bert --scenarios=Offline --config-ver=default,high_accuracy \\
+      --test-mode=PerformanceOnly,AccuracyOnly --fast
   loadrun run-all --benchmarks resnet50 --prepare-only     # build, and say where it is
   loadrun run-all --benchmarks resnet50 --audits           # the compliance tests
 

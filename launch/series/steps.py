@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import models
 from launch.options import RunOptions
+from launch.series.benchmarks import benchmarks_of
 from launch.submission import rules
 from loadrun.scenarios import MODES, PERFORMANCE_ONLY, SCENARIOS
-from models.task import Benchmark, spelled
+from models.task import Benchmark
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ def find_steps(
     an unknown benchmark.
     """
     steps: dict[str, Step] = {}
-    left_out: list[str] = []
-    for model in _models(wanted, left_out):
+    names, left_out = benchmarks_of(wanted.benchmarks, wanted.config_vers)
+    for model in names:
         benchmark = models.benchmark(model)
         for scenario in wanted.scenarios or benchmark.scenarios:
             if scenario not in benchmark.scenarios:
@@ -60,23 +61,6 @@ def find_steps(
                 step = Step(options(model, scenario, mode), tests)
                 steps.setdefault(step.subject, step)
     return list(steps.values()), left_out
-
-
-def _models(wanted: Wanted, left_out: list[str]) -> Iterator[str]:
-    """The canonical names of the benchmarks; one that was named itself has no other version."""
-    found: dict[str, None] = {}
-    for name in wanted.benchmarks:
-        task = models.get(name)
-        names = [benchmark.name for benchmark in task.benchmarks]
-        if len(names) > 1 and spelled(name) in names:
-            found[models.canonical(name)] = None
-            continue
-        for config_ver in wanted.config_vers:
-            if task.configured(config_ver) is None:
-                left_out.append(f"{task.name} {config_ver}: its only benchmark is {names[0]}")
-            else:
-                found[models.canonical(name, config_ver=config_ver)] = None
-    yield from found
 
 
 def _modes(
