@@ -21,7 +21,7 @@ from models.workers import Progress, silent
 
 if TYPE_CHECKING:
     from models.method import Method
-    from models.published import PublishedFile
+    from models.published import DataFolder, PublishedFile
 
 Network = Any
 """A torch.nn.Module. Not even its type is imported here: loadrun, which never has torch, reads this
@@ -390,6 +390,8 @@ class Task(ABC):
     """Of a variant: whose weights it is for."""
     published: tuple[PublishedFile, ...] = ()
     """Weights that their makers publish; the first is MLPerf's reference."""
+    dataset: DataFolder | None = None
+    """The official data set: where it is looked for, and how it gets there."""
     network_file: Path | None = None
     """The file that is the network, and its weights, where the task is for just one."""
     like: Task | None = None
