@@ -48,7 +48,7 @@ def overrides(options: RunOptions) -> Overrides:
         duration_s = 0.0
     return Overrides(
         min_duration_s=duration_s,
-        min_query_count=count or (1 if options.fast else None),
+        min_query_count=count or options.min_query_count or (1 if options.fast else None),
         max_query_count=0 if count is not None and options.time_s is None else count,
         target_qps=options.qps or options.reference_qps,
         target_latency_ms=options.max_latency_ms,

@@ -281,7 +281,7 @@ class _Test:
     def _supervise(self, assets: Assets) -> None:
         options, directory = self._options, self._directory
         if options.audit:
-            text = audit_config(options.audit, models.benchmark(options.model))
+            text = audit_config(options.audit, models.benchmark(options.model), options.round)
             (directory / "audit.config").write_text(text, encoding="utf-8")
         loadrun = self._write(
             "loadrun.config.json",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from models.method import Method
     from models.task import Answers, Batch, Part, Run, Task
     from netrun.pulse import Pulse
 
@@ -26,6 +27,8 @@ class EngineFacts:
     """Modules of that extra that it imports."""
     computes: bool = True
     """Whether its answers are a network's: others need neither weights nor an artifact."""
+    int8: Method | None = None
+    """How it quantises by itself; None where it executes what models.quantize makes."""
 
 
 @dataclass(frozen=True)

@@ -77,5 +77,5 @@ def test_official_figures() -> None:
     assert (resnet50.reference, resnet50.share) == (76.46, 0.99)
     assert (mobilenet.reference, mobilenet.share) == (71.676, 0.98)
     assert resnet50.performance_samples == mobilenet.performance_samples == 1024
-    assert resnet50.categories == {"edge": "v6.1", "datacenter": "v5.0"}
+    assert resnet50.categories == {"edge": ("", "v6.1"), "datacenter": ("", "v5.0")}
     assert mobilenet.categories == {}
