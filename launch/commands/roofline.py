@@ -103,6 +103,9 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
         if picture.suffix != PICTURE:
             raise InputError(f"--picture {arguments.picture}: give a name that ends in {PICTURE}")
     model = model_of(arguments)
+    if models.get(model).stepwise and (arguments.sizes or arguments.batch_size):
+        given = "--sizes" if arguments.sizes else f"--batch-size {arguments.batch_size}"
+        raise InputError(f"{given}: {model} runs one window at a time: leave it out")
     options = RooflineOptions(
         model=model,
         sources=sources_of(arguments, models.get(model)),

@@ -7,7 +7,9 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import models
 from base.checked import read
 from base.errors import ExitCode, InterruptedRunError, RunError
 from base.files import write_text
@@ -39,7 +41,8 @@ LEAVE_S = 5.0
 def roofline(options: RooflineOptions) -> ExitCode:
     """Measure, then show and write what was found; LoadrunError where that cannot be done."""
     terminal = Terminal(sys.stderr if options.json_on_stdout else sys.stdout)
-    name = f"{title(options)}, batch size {options.batch_size}"
+    name = title(options)
+    name += ", a window" if options.volumes else f", batch size {options.batch_size}"
     subject = announced(options, f"{name}: roofline", terminal)
     instance = subject.instance
     with Signals() as signals, tempfile.TemporaryDirectory(prefix="loadrun-roofline-") as folder:
@@ -48,8 +51,11 @@ def roofline(options: RooflineOptions) -> ExitCode:
         child = _start(options, subject, assets, directory)
         measured = _result(child, directory, terminal, signals)
     assert assets.artifact is not None
-    facts = artifact.read_facts(Path(assets.artifact), KIND)
-    found = from_measurement(measured, options.batch_size)
+    facts: dict[str, Any] = {}
+    if not options.volumes:
+        facts = artifact.read_facts(Path(assets.artifact), KIND)
+    unit = models.get(options.model).unit if options.volumes else "samples"
+    found = from_measurement(measured, options.batch_size, unit)
     record = {
         "schema": SCHEMA,
         "command": list(options.command),
@@ -59,7 +65,7 @@ def roofline(options: RooflineOptions) -> ExitCode:
         "host": asdict(host(subject.topology)),
         "versions": {**versions(), "onednn": measured.library},
         **found.as_json(),
-        **{key: facts[key] for key in ("cut", "cuts_ms", "stages", "references")},
+        **{key: facts[key] for key in ("cut", "cuts_ms", "stages", "references") if facts},
         "machine": asdict(measured.limits),
     }
     terminal.line()
@@ -70,7 +76,8 @@ def roofline(options: RooflineOptions) -> ExitCode:
     terminal.line()
     terminal.lines(limits(measured.limits))
     terminal.lines(totals(found))
-    terminal.line(cut(facts))
+    if facts:
+        terminal.line(cut(facts))
     if synthetic(assets):
         terminal.line(SYNTHETIC)
     write_text(options.picture_path, picture(found, name, subject.machine))
@@ -92,6 +99,7 @@ def _start(options: RooflineOptions, subject: Subject, assets: Assets, directory
         batch_size=options.batch_size,
         processors=list(instance.processors),
         seconds=options.seconds,
+        volumes=options.volumes,
         result=str(directory / "result.json"),
     )
     path = directory / "roofline.config.json"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import models
 from launch.build.cache import expanded
 from launch.options import Sources
+from models.task import VOLUMES
 
 STANDARD_OUTPUT = "-"
 
@@ -30,6 +32,11 @@ class RooflineOptions:
     command: tuple[str, ...]
     engine: str = "onednn"
     precision: str = "int8"
+
+    @property
+    def volumes(self) -> bool:
+        """Whether it is of a network over volumes, of which a window is measured."""
+        return all(part.form == VOLUMES for part in models.get(self.model).parts)
 
     @property
     def json_on_stdout(self) -> bool:

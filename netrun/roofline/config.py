@@ -11,7 +11,8 @@ from base.configs import Config
 class RooflineConfig(Config):
     """Measure `artifact` on `processors`, one thread on each, for about `seconds`.
 
-    `samples` is a .npy of uint8 samples (n, H, W, C); `result` the JSON file to write.
+    `samples` is a folder of prepared samples; `result` the JSON file to write. `volumes`: the
+    artifact is a program over volumes, of which one window is measured.
     """
 
     artifact: str
@@ -20,3 +21,4 @@ class RooflineConfig(Config):
     processors: list[int]
     seconds: float
     result: str
+    volumes: bool = False

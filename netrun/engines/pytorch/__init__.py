@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netrun.engines.engine import EngineFacts
+from netrun.engines.forms import form_of
 
 if TYPE_CHECKING:
     from models.task import Part
@@ -22,14 +23,8 @@ def check() -> None:
 
 def build(order: Order) -> Path:
     """The programs for int8; else the parameters of the networks, as they are used."""
-    if order.precision == "int8" and order.encoders:
-        from netrun.engines.transformer import build as encoder
-
-        return encoder.build(order)
-    if order.ranks:
-        from netrun.engines.ranking import build as ranking
-
-        return ranking.build(order)
+    if form := form_of(order.task, order.precision):
+        return form.build(order)
     if order.precision == "int8":
         return order.programs()
     from netrun.engines.pytorch.stored import KIND, STORED
@@ -53,14 +48,8 @@ def build(order: Order) -> Path:
 
 def load(spec: EngineSpec) -> Engine:
     """The engine, its parameters mapped."""
-    if spec.precision == "int8" and spec.encoders:
-        from netrun.engines.transformer.engine import EncoderEngine
-
-        return EncoderEngine(spec, tiles=False)
-    if spec.ranks:
-        from netrun.engines.ranking.engine import RankingEngine
-
-        return RankingEngine(spec, tiles=False)
+    if form := form_of(spec.task, spec.precision):
+        return form.load(spec, portable=True)
     from netrun.engines.pytorch.engine import PyTorchEngine
 
     return PyTorchEngine(spec)

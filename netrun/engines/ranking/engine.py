@@ -35,17 +35,17 @@ class Runs(Protocol):
 class RankingEngine:
     """A task's ranking network, its tables mapped.
 
-    `tiles`: whether int8 uses the kernels for AMX; None where there are some for this processor.
+    int8 uses the kernels for AMX where there are some for this processor, unless `portable`.
     """
 
-    def __init__(self, spec: EngineSpec, tiles: bool | None = None) -> None:
+    def __init__(self, spec: EngineSpec, portable: bool = False) -> None:
         """Map the artifacts; raises EngineError where they do not fit."""
         (part,) = spec.task.parts
         try:
             if spec.precision == "int8":
                 network = artifact.read(spec.file(part), KIND)
                 mapped = _tables(network)
-                self._runs, how = _int8(network, mapped, spec.threads, tiles)
+                self._runs, how = _int8(network, mapped, spec.threads, portable)
             else:
                 from netrun.engines.pytorch.stored import KIND as NETWORK
 
@@ -90,15 +90,12 @@ def _tables(network: Artifact) -> Artifact:
 
 
 def _int8(
-    network: Artifact, mapped: Artifact, threads: int, tiles: bool | None
+    network: Artifact, mapped: Artifact, threads: int, portable: bool
 ) -> tuple[Runs, str]:
     shape = shape_from(network.facts["shape"])
     stored = {name: Stored(**one) for name, one in network.facts["stored"].items()}
     weight, scales = mapped.arrays["weight"], mapped.arrays["scales"]
-    usable = _has_tiles(shape)
-    if tiles and not usable:
-        raise EngineError("no kernels for AMX here: choose another engine")
-    if usable if tiles is None else tiles:
+    if not portable and _has_tiles(shape):
         from netrun.engines.onednn.library import load
         from netrun.engines.ranking.executor import Executor
 

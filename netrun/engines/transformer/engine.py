@@ -34,8 +34,12 @@ class Runs(Protocol):
 class EncoderEngine:
     """The `onednn` and `pytorch` engines' int8 for parts that are encoders."""
 
-    def __init__(self, spec: EngineSpec, tiles: bool | None = None) -> None:
-        """Map the artifacts; raises EngineError where they do not fit."""
+    def __init__(self, spec: EngineSpec, portable: bool = False) -> None:
+        """Map the artifacts; raises EngineError where they do not fit.
+
+        `portable`: by PyTorch's operators, whatever the processor has.
+        """
+        tiles = False if portable else None
         try:
             self._runs = {
                 part.name: EncoderRun(spec.file(part), spec.threads, tiles)
