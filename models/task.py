@@ -284,7 +284,8 @@ class Part:
     """What int8 makes of it: a program of convolutions; with ENCODER a transformer encoder over
     streams of tokens (`models.quantize.encoder`); with VOLUMES a program of convolutions in three
     dimensions, of inputs of any size (`models.quantize.volumes`). RANKING is a network with
-    embedding tables, which any precision keeps in a file of their own (`netrun.engines.ranking`)."""
+    embedding tables, which any precision keeps in a file of their own
+    (`netrun.engines.ranking`)."""
 
 
 def spelled(name: str) -> str:

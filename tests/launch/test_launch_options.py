@@ -33,6 +33,7 @@ from launch.supervise.environment import PACKAGE_ROOT
 from launch.tune.options import TuneOptions
 from launch.tune.tuned import tuned_path
 from loadrun.config import LoadrunConfig
+from models.criteo.options import share
 from models.imagenet.classifier import classifiers
 from netrun.config import NetrunConfig
 
@@ -72,6 +73,7 @@ def values_of(option: Option) -> st.SearchStrategy[Any]:
         .map(str.strip)
         .filter(bool),
         positive: st.floats(0, 1e12, exclude_min=True, allow_subnormal=False),
+        share: st.floats(0, 1, exclude_max=True),
     }
     return st.none() | numbers[option.parse]
 

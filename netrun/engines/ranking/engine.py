@@ -89,9 +89,7 @@ def _tables(network: Artifact) -> Artifact:
     return tables.read(network.path.with_name(str(network.facts[TABLES])))
 
 
-def _int8(
-    network: Artifact, mapped: Artifact, threads: int, portable: bool
-) -> tuple[Runs, str]:
+def _int8(network: Artifact, mapped: Artifact, threads: int, portable: bool) -> tuple[Runs, str]:
     shape = shape_from(network.facts["shape"])
     stored = {name: Stored(**one) for name, one in network.facts["stored"].items()}
     weight, scales = mapped.arrays["weight"], mapped.arrays["scales"]

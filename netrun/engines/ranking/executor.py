@@ -163,9 +163,9 @@ class Executor:
         how = self._stored[name]
         kind = "s8" if end.signed else "u8"
         product = Product(whole.shape[1], wide, kind, source, output, how.signed)
-        ratio = np.float32(how.scale / end.scale)
-        scales: NDArray[np.float32] = self._arrays[f"{name}.scales"] * ratio
-        bias: NDArray[np.float32] = self._arrays[f"{name}.bias"] / np.float32(end.scale)
+        ratio, end_scale = np.float32(how.scale / end.scale), np.float32(end.scale)
+        scales = np.asarray(self._arrays[f"{name}.scales"] * ratio, np.float32)
+        bias = np.asarray(self._arrays[f"{name}.bias"] / end_scale, np.float32)
         packed = [_line(product.pack(whole)), _line(product.pack_factors(scales, bias))]
         return product.make(CHUNK, self._threads, packed[0], packed[1], self._openmp)
 

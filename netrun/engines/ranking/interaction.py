@@ -215,8 +215,8 @@ class InteractionRoutine(Routine):
                 for row in range(ROWS):
                     place = (half * ROWS + row) * layer.width + step * LINE
                     a.load(Zmm(row), Mem(Reg.RSP, place))
-                for row, vector in enumerate(a.transpose()):
-                    a.store(Mem(Reg.RSP, self._b(half, step) + row * LINE), vector)
+                for row, turned in enumerate(a.transpose()):
+                    a.store(Mem(Reg.RSP, self._b(half, step) + row * LINE), turned)
 
     def _b(self, half: int, step: int) -> int:
         return self._turned + (half * self._steps + step) * TILE

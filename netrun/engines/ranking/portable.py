@@ -6,6 +6,7 @@ or summed up by one product of matrices that holds the tables' scales (multi-hot
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from models.ranking import Shape
 
 Layer = Callable[[Tensor], Tensor]
+GATHERED = 16_384
+"""Rows of tables that are gathered together: they should still be in a cache when they are used."""
 
 
 class PortableRanking:
@@ -76,6 +79,14 @@ class PortableRanking:
 
     def run(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         """Logits float32 [n] of pairs."""
+        parts = -(-sparse.size // GATHERED)
+        ends = [len(dense) * part // parts for part in range(parts + 1)]
+        logits = np.empty(len(dense), np.float32)
+        for first, end in itertools.pairwise(ends):
+            logits[first:end] = self._part(dense[first:end], sparse[first:end])
+        return logits
+
+    def _part(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         with torch.inference_mode():
             x = self._bottom(_stored(torch.from_numpy(dense), self._first))
             found = torch.from_numpy(self._gather(sparse))
