@@ -27,6 +27,10 @@ from models.criteo.shapes import TERABYTE_40M
 from models.criteo.synthetic import draw
 from models.ranking import Shape
 
+REFERENCE = "PyTorch eager fp32"
+MOST_ERROR = 0.2
+MEAN = 270
+"""Pairs of a sample of MLPerf's."""
 Run = Callable[[NDArray[np.float32], NDArray[np.int32]], Any]
 
 
@@ -46,6 +50,7 @@ def main() -> None:
         random = np.random.default_rng(0)
         best: dict[str, float] = {}
         dense, sparse = draw(shape, chosen.pairs, 2)
+        _check(contestants, dense, sparse)
         for _ in range(chosen.turns):
             for name, run in contestants.items():
                 # As many fresh rows as a call looks up, so that none is still in a cache.
@@ -66,9 +71,8 @@ def main() -> None:
         return
     ours = rates["loadrun int8"]
     for name, rate in rates.items():
-        print(
-            f"{name:24} {rate:10,.0f}/s  {rate / 270:8,.0f} samples/s  ours is {ours / rate:.2f} x"
-        )
+        samples = f"{rate / MEAN:8,.0f} samples/s"
+        print(f"{name:24} {rate:10,.0f} pairs/s  {samples}  ours is {ours / rate:.2f} x")
 
 
 def _contestants(shape: Shape, folder: Path) -> dict[str, Run]:
@@ -109,7 +113,7 @@ def _contestants(shape: Shape, folder: Path) -> dict[str, Run]:
 
         return run
 
-    found["PyTorch eager fp32"] = eager(network)
+    found[REFERENCE] = eager(network)
     low: Any = DLRM(shape).eval()
     low.load_state_dict(network.state_dict())
     low = low.bfloat16()
@@ -118,6 +122,23 @@ def _contestants(shape: Shape, folder: Path) -> dict[str, Run]:
     if importlib.util.find_spec("openvino"):
         found |= _openvino(network, shape)
     return found
+
+
+def _check(
+    contestants: dict[str, Run], dense: NDArray[np.float32], sparse: NDArray[np.int32]
+) -> None:
+    """Raise ValueError unless all give about the same logits: else speed means nothing."""
+    expected = _logits(contestants[REFERENCE](dense, sparse))
+    for name, run in contestants.items():
+        if not name.startswith(" "):
+            error = np.std(_logits(run(dense, sparse)) - expected) / np.std(expected)
+            if not error < MOST_ERROR:
+                raise ValueError(f"{name}: its logits differ by {error:.3f} of their spread")
+
+
+def _logits(found: Any) -> NDArray[np.float32]:
+    array = found.float().numpy() if hasattr(found, "float") else found
+    return np.asarray(array if isinstance(array, np.ndarray) else array[0], np.float32)
 
 
 def _interaction(executor: Any) -> Run:

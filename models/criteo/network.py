@@ -62,7 +62,7 @@ class Tables(nn.Module):
         found = self._found(sparse)
         if max(self.hot) == 1:
             return found
-        sums = found.new_zeros(len(sparse), len(self.hot), found.shape[2])
+        sums = found.new_zeros(sparse.shape[0], len(self.hot), found.shape[2])
         return sums.index_add_(1, self.table, found)
 
     def _found(self, sparse: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class Tables(nn.Module):
             rows = [source[c.long()] for source, c in zip(self.sources, columns, strict=True)]
             return torch.cat(rows, 1).float()
         rows = (sparse + self.first).reshape(-1)
-        return self.weight.index_select(0, rows).view(len(sparse), -1, self.weight.shape[1])
+        return self.weight.index_select(0, rows).view(-1, sparse.shape[1], self.weight.shape[1])
 
 
 class CrossLayers(nn.Module):

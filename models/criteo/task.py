@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +104,14 @@ class DLRMTask(Task):
 
     def calibration(self, sources: Sources) -> DataSet:
         """Some of the samples of `sources.calibration`, rows of any form, else of the data."""
-        return spread(self._data(sources, sources.calibration or sources.data), CALIBRATED)
+        # How samples are put together, and their truth, is for what is served.
+        kept = {
+            name: value
+            for name, value in (sources.options or {}).items()
+            if not name.startswith("samples_to_aggregate") and name != "targets_in_log"
+        }
+        chosen = replace(sources, options=kept)
+        return spread(self._data(chosen, sources.calibration or sources.data), CALIBRATED)
 
     def _data(self, sources: Sources, path: Path | None) -> CriteoData:
         cache = sources.cache or Path()
