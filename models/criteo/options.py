@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from base.options import Option, count
+from base.options import WRITTEN, Option, count
 
 
 def share(text: str) -> float:
@@ -17,11 +16,6 @@ def share(text: str) -> float:
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of at least 0 and below 1")
     return value
-
-
-def written(text: str) -> str:
-    """The absolute path of a file that may be written: processes start in other directories."""
-    return str(Path(text).expanduser().absolute())
 
 
 OPTIONS = (
@@ -44,7 +38,7 @@ OPTIONS = (
         "--samples-to-aggregate-trace-file FILE",
         "DLRM: which rows make a sample: written, or read where it is there and none of the others"
         " is given",
-        parse=written,
+        path=WRITTEN,
     ),
     Option(
         "--targets-in-log",

@@ -29,6 +29,7 @@ from launch.completion.words import Takes, read
 from launch.options import RunOptions, find_sources
 from launch.options.run import TunedUse
 from launch.options.sources import sources_of
+from launch.reference.flags import BY_NAME
 from launch.supervise.environment import PACKAGE_ROOT
 from launch.tune.options import TuneOptions
 from launch.tune.tuned import tuned_path
@@ -303,6 +304,7 @@ def test_every_flag_in_a_message_is_one_that_a_command_has() -> None:
     for file in (PACKAGE_ROOT / "models").glob("*/options.py"):
         module = importlib.import_module(f"models.{file.parent.name}.options")
         known |= {option.flag for option in module.OPTIONS}
+    known |= set(BY_NAME)  # the reference's, which become ours
     sources = [file for name in PRODUCT for file in (PACKAGE_ROOT / name).rglob("*.py")]
     strange = {
         f"{file.relative_to(PACKAGE_ROOT)}: {flag}"

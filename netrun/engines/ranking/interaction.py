@@ -206,9 +206,9 @@ class InteractionRoutine(Routine):
             self._place(table, Reg.R12, Reg.RCX)
             self._place(table, Reg.R9, Reg.RAX)
             for line in range(self._steps):
-                row = Zmm((2 * table + line) % 32)
-                a.load(row, Mem(Reg.RCX, line * LINE))
-                a.store(Mem(Reg.RSP, (1 + table) * layer.width + line * LINE), row)
+                vector = Zmm((2 * table + line) % 32)
+                a.load(vector, Mem(Reg.RCX, line * LINE))
+                a.store(Mem(Reg.RSP, (1 + table) * layer.width + line * LINE), vector)
                 a.prefetch(Mem(Reg.RAX, line * LINE))
         for half in range(2):
             for step in range(self._steps):
