@@ -159,7 +159,8 @@ def _track(tracker: Tracker, record: Record, place: Path, terminal: Terminal) ->
     try:
         terminal.line(f"tracked: {track(tracker, record, place)}")
     except Exception as error:  # whatever the tracker's package raises
-        terminal.line(f"note: --track: not sent: {str(error) or repr(error)}")
+        reason = (str(error) or repr(error)).splitlines()[0]
+        terminal.line(f"note: --track {tracker.name}: not sent: {reason}")
 
 
 def _earlier(path: Path) -> Record | None:
