@@ -45,17 +45,16 @@ array [n, ...] of which each row is one."""
 
 
 PATTERNS = {
-    "accuracy": r"^accuracy=([\d\.]+).*",
+    "accuracy": r"^(?:Word Error Rate\:.*, )?accuracy=([\d\.]+).*",
     "F1": r"^{[\"\']exact_match[\"\']\:\s*[\d\.]+,\s*[\"\']f1[\"\']\:\s*([\d\.]+)}",
     "mAP": r"^mAP=([\d\.]+).*",
     "AUC": r"^AUC=([\d\.]+).*",
-    "WER": r"Word Error Rate\:.*, accuracy=([0-9\.]+)%",
     "DICE": r"Accuracy\:\s*mean\s*=\s*([\d\.]+).*",
 }
 """By metric, what the checkers look for in each line of accuracy.txt, from its beginning.
 
 Source: ACC_PATTERN of the submission checkers of rounds v2.0 to v6.1; where they changed, the form
-that all of them take. `WER` stands for 100% less the word error rate.
+that all of them take. The accuracy of speech is 100% less the word error rate.
 """
 
 

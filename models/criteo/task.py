@@ -15,7 +15,9 @@ from base.unchanged import file_digest
 from models.criteo import score, synthetic
 from models.criteo.aggregate import OFFICIAL_SAMPLES, QUANTILES
 from models.criteo.dataset import Aggregation, CriteoData, open_rows
+from models.criteo.folders import CRITEO
 from models.criteo.shapes import DENSE, MULTIHOT, TERABYTE_40M, Shape
+from models.published import DataFolder
 from models.task import Array, Batch, Benchmark, DataSet, Field, Part, Run, Score, Sources, Task
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class DLRMTask(Task):
     aliases: tuple[str, ...] = ()
     unit: str = "pairs"
     truths: str = "clicks"
+    dataset: DataFolder | None = CRITEO
     answer_bytes: int = 4 * max(QUANTILES)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from models.method import Method
-from models.task import ENCODER, NETWORK, Task
+from models.task import ENCODER, NETWORK, VOLUMES, Task
 
 OF_FORMS: Mapping[str, Method] = {
     NETWORK: Method(
@@ -31,8 +31,22 @@ OF_FORMS: Mapping[str, Method] = {
         "linear layers int8 by post-training quantisation, weights per output and activations per"
         " channel",
     ),
+    VOLUMES: Method(
+        "One pass of the fp32 network over the {items} finds the largest value of each channel of\n"
+        "each activation. Channels have steps of their own, between those of their tensor and of\n"
+        "themselves, which the weights of what reads them take in, so that parts of a\n"
+        "concatenation are written with its steps from the start. Weights are int8, symmetric,\n"
+        "with one scale per output channel; sums are int32.",
+        "int8 by post-training quantisation, weights per output channel and activations per"
+        " channel",
+    ),
 }
 """By the form of a task's parts: those of models.quantize, which onednn and pytorch execute."""
+OTHER = Method(
+    "int8 by post-training quantisation, with ranges taken from the {items}.",
+    "int8 by post-training quantisation",
+)
+"""All that is known of a form that says no more."""
 FLOAT = {
     NETWORK: {
         "bf16": "batch normalisation folded; weights rounded to bf16",
@@ -45,4 +59,9 @@ FLOAT = {
 
 def method_of(task: Task) -> Method:
     """How the task's parts are quantised: its own way, else that of the form of its first part."""
-    return task.int8 or OF_FORMS[task.parts[0].form]
+    return task.int8 or OF_FORMS.get(task.parts[0].form, OTHER)
+
+
+def float_weights(task: Task, precision: str) -> str:
+    """What becomes of the task's weights in bf16 or fp32, in a line."""
+    return FLOAT.get(task.parts[0].form, FLOAT[ENCODER])[precision]

@@ -11,7 +11,7 @@ import numpy as np
 
 from base.errors import InputError
 from models.errors import WeightsError
-from models.published import PublishedFile
+from models.published import DataFolder, PublishedFile
 from models.task import (
     VOLUMES,
     Answers,
@@ -25,7 +25,7 @@ from models.task import (
     Sources,
     Task,
 )
-from models.volumes import brats, brats_cases, kits19, plain, windows
+from models.volumes import brats, brats_cases, folders, kits19, plain, windows
 from models.volumes.data import Source, Volumes, spread_windows
 from models.volumes.widths import BRATS, KITS19, Widths
 
@@ -74,6 +74,7 @@ class _UNet(Task):
     answer_bytes: int
     widths: Widths
     published: tuple[PublishedFile, ...]
+    dataset: DataFolder | None = None
     aliases: tuple[str, ...] = ()
     unit: str = "windows"
     items: str = "volumes"
@@ -276,9 +277,10 @@ UNET_KITS19 = Kits19Task(
     name="3d-unet",
     title="3D U-Net, KiTS19",
     aliases=("3d-unet-kits19", "unet3d", "kits19"),
-    benchmarks=_benchmarks("3d-unet", 86.170, 43, 0, 43, "v6.1"),
+    benchmarks=_benchmarks("3d-unet", 86.170, 43, 0, 43, "v2.0-v6.1"),
     answer_bytes=320 * 448 * 448,
     widths=KITS19,
+    dataset=folders.KITS19,
     inference=kits19.INFERENCE,
     calibrating=kits19.CALIBRATION,
     published=(
@@ -312,6 +314,7 @@ UNET_BRATS = BratsTask(
     benchmarks=_benchmarks("3d-unet-brats", 85.300, 67, 16, 24_576, "v1.1"),
     answer_bytes=2 * brats.CLASSES * int(np.prod(brats.SHAPE)),
     widths=BRATS,
+    dataset=folders.BRATS,
     inference=brats_cases.INFERENCE,
     calibrating=brats_cases.CALIBRATION,
     published=(
