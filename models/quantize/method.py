@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from models.method import Method
-from models.task import ENCODER, NETWORK, Task
+from models.task import ENCODER, NETWORK, VOLUMES, Task
 
 OF_FORMS: Mapping[str, Method] = {
     NETWORK: Method(
@@ -31,6 +31,18 @@ OF_FORMS: Mapping[str, Method] = {
         "linear layers int8 by post-training quantisation, weights per output and activations per"
         " channel",
     ),
+    VOLUMES: Method(
+        "Every convolution multiplies int8 by int8 with int32 sums. One pass of the fp32 network\n"
+        "over windows of the {items} finds the largest magnitude of each channel of each\n"
+        "activation, of which nothing is cut off; channels have scales of their own, which the next\n"
+        "layer's weights take in, and what is concatenated is written with its scales from the\n"
+        "start. Weights are rounded to int8 with one scale per output channel. A convolution's\n"
+        "result is stored as int8 with a scale per channel; instance normalisation takes its\n"
+        "moments from the window itself, in float32, and writes 8 bits. Logits, their sums over\n"
+        "windows and the choice of a class are float32.",
+        "convolutions int8 by post-training quantisation, weights per output channel and"
+        " activations per channel",
+    ),
 }
 """By the form of a task's parts: those of models.quantize, which onednn and pytorch execute."""
 FLOAT = {
@@ -39,6 +51,7 @@ FLOAT = {
         "fp32": "batch normalisation folded",
     },
     ENCODER: {"bf16": "weights rounded to bf16", "fp32": "none"},
+    VOLUMES: {"bf16": "weights rounded to bf16", "fp32": "none"},
 }
 """What becomes of weights in other precisions."""
 

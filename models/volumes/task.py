@@ -11,7 +11,7 @@ import numpy as np
 
 from base.errors import InputError
 from models.errors import WeightsError
-from models.published import PublishedFile
+from models.published import DataFolder, PublishedFile
 from models.task import (
     VOLUMES,
     Answers,
@@ -74,6 +74,7 @@ class _UNet(Task):
     answer_bytes: int
     widths: Widths
     published: tuple[PublishedFile, ...]
+    dataset: DataFolder
     aliases: tuple[str, ...] = ()
     unit: str = "windows"
     items: str = "volumes"
@@ -281,6 +282,14 @@ UNET_KITS19 = Kits19Task(
     widths=KITS19,
     inference=kits19.INFERENCE,
     calibrating=kits19.CALIBRATION,
+    # MLPerf's calibration cases lie among the others.
+    dataset=DataFolder(
+        "kits19",
+        "KiTS19's 210 training cases",
+        {"data": "data", "calibration": "data"},
+        terms="licensed by CC BY-NC-SA 4.0 at https://github.com/neheller/kits19; then put its"
+        " folders case_00000 to case_00209, with imaging.nii.gz and segmentation.nii.gz, into data",
+    ),
     published=(
         _zenodo(
             5597155,
@@ -314,6 +323,13 @@ UNET_BRATS = BratsTask(
     widths=BRATS,
     inference=brats_cases.INFERENCE,
     calibrating=brats_cases.CALIBRATION,
+    dataset=DataFolder(
+        "brats",
+        "BraTS 2019's training cases",
+        dict.fromkeys(("data", "calibration"), "MICCAI_BraTS_2019_Data_Training"),
+        terms="register at https://www.med.upenn.edu/cbica/brats2019/registration.html; then put"
+        " MICCAI_BraTS_2019_Data_Training, with HGG and LGG, here",
+    ),
     published=(
         _zenodo(3928973, "224_224_160.onnx", "MLPerf's reference as ONNX, mean DICE 0.85300"),
         _zenodo(3928973, "224_224_160_dyanmic_bs.onnx", "the same for any batch size"),
