@@ -34,12 +34,12 @@ OF_FORMS: Mapping[str, Method] = {
     VOLUMES: Method(
         "Every convolution multiplies int8 by int8 with int32 sums. One pass of the fp32 network\n"
         "over windows of the {items} finds the largest magnitude of each channel of each\n"
-        "activation, of which nothing is cut off; channels have scales of their own, which the next\n"
-        "layer's weights take in, and what is concatenated is written with its scales from the\n"
-        "start. Weights are rounded to int8 with one scale per output channel. A convolution's\n"
-        "result is stored as int8 with a scale per channel; instance normalisation takes its\n"
-        "moments from the window itself, in float32, and writes 8 bits. Logits, their sums over\n"
-        "windows and the choice of a class are float32.",
+        "activation, of which nothing is cut off; channels have scales of their own, which the\n"
+        "next layer's weights take in, and what is concatenated is written with its scales from\n"
+        "the start. Weights are rounded to int8 with one scale per output channel. What a\n"
+        "convolution gives is stored as int8 with a scale per channel; instance normalisation\n"
+        "takes its moments from the window itself, in float32, and writes 8 bits. Logits, their\n"
+        "sums over windows and the choice of a class are float32.",
         "convolutions int8 by post-training quantisation, weights per output channel and"
         " activations per channel",
     ),
