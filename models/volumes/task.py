@@ -24,6 +24,7 @@ from models.task import (
     Score,
     Sources,
     Task,
+    spread,
 )
 from models.volumes import brats, brats_cases, kits19, plain, windows
 from models.volumes.data import Source, Volumes, spread_windows
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 NETWORK = "network"
 CALIBRATION_WINDOWS = 8
 """Of as many cases: each takes as long as a window in float32, and ranges settle after few."""
+CALIBRATION_VOLUMES = 4
+"""The same where they go through the network as a whole."""
 
 
 def _benchmarks(
@@ -103,16 +106,21 @@ class _UNet(Task):
         return self.volumes(sources.data, self.inference, sources)
 
     def calibration(self, sources: Sources) -> DataSet:
-        """Windows of the calibration cases: of `sources.calibration`, else of the served set.
+        """Some of the calibration cases: of `sources.calibration`, else of the served set.
 
-        MLPerf's calibration cases where they are there, else others.
+        Windows of them, or whole volumes, as the network is given. MLPerf's calibration cases where
+        they are there, else others.
         """
         path = sources.calibration or sources.data
         if path is None:
             from models.volumes.synthetic import calibrating
 
-            return spread_windows(calibrating(self, sources.cache or Path()), CALIBRATION_WINDOWS)
-        return spread_windows(self.volumes(path, self.calibrating, sources), CALIBRATION_WINDOWS)
+            volumes = calibrating(self, sources.cache or Path())
+        else:
+            volumes = self.volumes(path, self.calibrating, sources)
+        if volumes.whole:
+            return spread(volumes, CALIBRATION_VOLUMES)
+        return spread_windows(volumes, CALIBRATION_WINDOWS)
 
     def weights(self, sources: Sources) -> Path | None:
         """The user's weights, or the embedded ones."""
@@ -241,11 +249,12 @@ class BratsTask(_UNet):
         """Scans in the challenge's or nnU-Net's layout, or pickles. Raises InputError."""
         if (path / kits19.LIST).is_file():
             labels = (sources.options or {}).get("segmentations")
-            return Volumes(path.name, *brats.prepared(path, Path(labels) if labels else None))
+            prepared = brats.prepared(path, Path(labels) if labels else None)
+            return Volumes(path.name, *prepared, whole=True)
         if found := brats.raw(path):
             source, cases = found
             chosen = tuple(case for case in wanted if case in set(cases))
-            return _some("BraTS 2019", source, chosen or cases, wanted)
+            return replace(_some("BraTS 2019", source, chosen or cases, wanted), whole=True)
         raise InputError(
             f"{path}: no volumes: expected HGG/ and LGG/ with folders of cases (BraTS's data), "
             f"imagesTr/ (nnU-Net's), or {kits19.LIST} (MLPerf's preprocessing)"
