@@ -262,9 +262,13 @@ class BratsTask(_UNet):
 
     def infer(self, run: Mapping[str, Run], batch: Batch) -> Answers:
         """Logits float16 [4, 224, 224, 160] a sample."""
-        # One by one: a volume's activations take gigabytes.
-        network = run[NETWORK]
-        return [np.array(network(image=[view])["logits"][0]) for view in batch.views("image")]
+        # One by one: a volume's activations take gigabytes, and its logits hold until the next.
+        network, views = run[NETWORK], batch.views("image")
+        found = []
+        for number, view in enumerate(views, start=1):
+            (logits,) = network(image=[view])["logits"]
+            found.append(logits if number == len(views) else np.array(logits))
+        return found
 
 
 def _some(name: str, source: Source, cases: tuple[str, ...], wanted: tuple[str, ...]) -> Volumes:

@@ -27,6 +27,8 @@ LINE = 64
 PLACES = 8
 """Voxels that a transposed convolution makes of one."""
 Shape = tuple[int, int, int]
+PLANES = 1 << 18
+"""Voxels of an input that are quantised at once."""
 Bytes = NDArray[np.uint8]
 Size = tuple[int, ...]
 OWN = "AVX-512, our own"
@@ -177,11 +179,16 @@ class _Plan:
 
     def _quantise(self) -> None:
         steps = self._network.program.constants[f"{self._network.program.input}.steps"]
-        scaled = np.divide(self._window, steps[:, None, None, None])
-        np.rint(scaled, out=scaled)
-        np.clip(scaled, -127, 127, out=scaled)
-        target = self._input.view(np.int8)[: scaled.size].reshape(*self._shape, len(steps))
-        np.copyto(target, scaled.transpose(1, 2, 3, 0), casting="unsafe")
+        window = self._window
+        target = self._input.view(np.int8)[: window.size].reshape(*self._shape, len(steps))
+        # Some planes at a time: what is scaled stays in caches, and takes little memory.
+        several = max(1, PLANES // window[:, 0].size)
+        for first in range(0, len(target), several):
+            planes = slice(first, first + several)
+            scaled = np.divide(window[:, planes], steps[:, None, None, None])
+            np.rint(scaled, out=scaled)
+            np.clip(scaled, -127, 127, out=scaled)
+            np.copyto(target[planes], scaled.transpose(1, 2, 3, 0), casting="unsafe")
 
     def _step(
         self,
