@@ -33,6 +33,7 @@ TASKS = {
     "resnet50": "models.resnet50:RESNET50",
     "mobilenet": "models.mobilenet:MOBILENET",
     "bert": "models.squad.task:SQUAD",
+    "rnnt": "models.librispeech.task:RNNT_TASK",
 }
 """The tasks by name: the module that holds each, and what it is called there."""
 

@@ -28,7 +28,7 @@ module, too."""
 CALIBRATION_SAMPLES = 200
 """As many at most, unless a task chooses others."""
 
-NETWORK, ENCODER = "network", "encoder"
+NETWORK, ENCODER, RECURRENT = "network", "encoder", "recurrent"
 """Forms of parts."""
 
 Array = npt.NDArray[Any]
@@ -237,8 +237,9 @@ class Part:
     buckets: tuple[int, ...] = ()
     """Lengths of a varying dimension that an engine may prepare itself for."""
     form: str = NETWORK
-    """What int8 makes of it: a program of convolutions, or with ENCODER a transformer encoder over
-    streams of tokens (`models.quantize.encoder`)."""
+    """What int8 makes of it: a program of convolutions; with ENCODER a transformer encoder over
+    streams of tokens (`models.quantize.encoder`), with RECURRENT a part of a network of LSTM layers
+    (`models.quantize.recurrent`)."""
 
 
 def spelled(name: str) -> str:
