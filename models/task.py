@@ -28,7 +28,7 @@ module, too."""
 CALIBRATION_SAMPLES = 200
 """As many at most, unless a task chooses others."""
 
-NETWORK, ENCODER, RECURRENT = "network", "encoder", "recurrent"
+NETWORK, ENCODER, TRANSDUCER = "network", "encoder", "transducer"
 """Forms of parts."""
 
 Array = npt.NDArray[Any]
@@ -238,8 +238,8 @@ class Part:
     """Lengths of a varying dimension that an engine may prepare itself for."""
     form: str = NETWORK
     """What int8 makes of it: a program of convolutions; with ENCODER a transformer encoder over
-    streams of tokens (`models.quantize.encoder`), with RECURRENT a part of a network of LSTM layers
-    (`models.quantize.recurrent`)."""
+    streams of tokens (`models.quantize.encoder`), with TRANSDUCER a part of a recurrent transducer
+    (`models.quantize.transducer`)."""
 
 
 def spelled(name: str) -> str:

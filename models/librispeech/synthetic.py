@@ -37,7 +37,7 @@ Progress = Callable[[int, int], None]
 
 VERSION = 1
 """Changes with anything that changes sounds, weights or truth."""
-SERVED, CALIBRATED, FITTED = 64, 16, 32
+SERVED, CALIBRATED, FITTED = 48, 16, 24
 """Sounds that are served, that int8 ranges are taken from, and that weights are fitted on."""
 PHONES = 15
 """The first one spells a space, the last one an apostrophe, the others two letters each."""

@@ -18,7 +18,7 @@ from models.librispeech.labels import LABELS, text
 from models.librispeech.utterances import LONGEST_S
 from models.published import PublishedFile
 from models.task import (
-    RECURRENT,
+    TRANSDUCER,
     Array,
     Batch,
     Benchmark,
@@ -93,19 +93,19 @@ class RNNT(Task):
             "encoder",
             (Field("features", "<f4", (None, WIDTH)), Field("length", "<i8", ())),
             (Field("encoded", "<f4", (None, None)),),
-            form=RECURRENT,
+            form=TRANSDUCER,
         ),
         Part(
             "prediction",
             (Field("label", "<i8", ()), *_STATE),
             (Field("predicted", "<f4", (None,)), *_STATE),
-            form=RECURRENT,
+            form=TRANSDUCER,
         ),
         Part(
             "joint",
             (Field("encoded", "<f4", (None,)), Field("predicted", "<f4", (None,))),
             (Field("label", "<i8", ()),),
-            form=RECURRENT,
+            form=TRANSDUCER,
         ),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from models.task import ENCODER
+from models.task import ENCODER, TRANSDUCER
 
 if TYPE_CHECKING:
     from models.task import Answers, Batch, Part, Run, Task
@@ -49,6 +49,11 @@ class EngineSpec:
     def encoders(self) -> bool:
         """Whether int8 runs the task's parts as transformer encoders."""
         return all(part.form == ENCODER for part in self.task.parts)
+
+    @property
+    def transducer(self) -> bool:
+        """Whether int8 runs the task's parts as a recurrent transducer's."""
+        return all(part.form == TRANSDUCER for part in self.task.parts)
 
     def file(self, part: Part) -> Path:
         """The file of a part."""

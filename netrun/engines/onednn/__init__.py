@@ -32,6 +32,10 @@ def build(order: Order) -> Path:
         from netrun.engines.transformer import build as encoder
 
         return encoder.build(order)
+    if order.transducer:
+        from netrun.engines.transducer import build as transducer
+
+        return transducer.build(order)
     from base.affinity import threads_kept_on
     from models import artifact
     from netrun.engines.engine import part_file
@@ -71,6 +75,10 @@ def load(spec: EngineSpec) -> Engine:
         from netrun.engines.transformer.engine import EncoderEngine
 
         return EncoderEngine(spec)
+    if spec.transducer:
+        from netrun.engines.transducer.engine import TransducerEngine
+
+        return TransducerEngine(spec)
     from netrun.engines.onednn.engine import OneDNNEngine
 
     return OneDNNEngine(spec)

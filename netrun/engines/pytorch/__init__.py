@@ -26,6 +26,10 @@ def build(order: Order) -> Path:
         from netrun.engines.transformer import build as encoder
 
         return encoder.build(order)
+    if order.precision == "int8" and order.transducer:
+        from netrun.engines.transducer import build as transducer
+
+        return transducer.build(order)
     if order.precision == "int8":
         return order.programs()
     from netrun.engines.pytorch.stored import KIND, STORED
@@ -53,6 +57,10 @@ def load(spec: EngineSpec) -> Engine:
         from netrun.engines.transformer.engine import EncoderEngine
 
         return EncoderEngine(spec, tiles=False)
+    if spec.precision == "int8" and spec.transducer:
+        from netrun.engines.transducer.engine import TransducerEngine
+
+        return TransducerEngine(spec, tiles=False)
     from netrun.engines.pytorch.engine import PyTorchEngine
 
     return PyTorchEngine(spec)
