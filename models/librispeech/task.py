@@ -1,4 +1,4 @@
-"""RNN-T as a task: waves in, letters out; features, encoder and decoder are timed (MLPerf's rule)."""
+"""RNN-T as a task: waves in, letters out. Features, encoder and decoder are timed (MLPerf)."""
 
 from __future__ import annotations
 
