@@ -35,7 +35,7 @@ def main() -> None:
     path = Path(arguments.json)
     options = command.read_options(arguments)
     topology = read_topology()
-    default = default_choice(options.scenario, topology)
+    default = default_choice(options.model, options.scenario, topology)
     space = make_space(topology, options.scenario, default)
     study = open_study(study_name(options, topology, space), f"sqlite:///{options.home}/study.db")
     with Signals() as signals:

@@ -29,6 +29,7 @@ class BenchmarkEntry:
     performance_samples: int
     server_ms: float | None
     audits: tuple[str, ...]
+    precision: str
     edge: str
     datacenter: str
 
@@ -131,6 +132,7 @@ def _benchmark(benchmark: Benchmark) -> BenchmarkEntry:
         performance_samples=benchmark.performance_samples or benchmark.samples,
         server_ms=benchmark.server_ms,
         audits=benchmark.audits,
+        precision=benchmark.precision,
         edge=benchmark.edge,
         datacenter=benchmark.datacenter,
     )

@@ -20,6 +20,7 @@ from launch.supervise.signals import end_at_once, ignore_endings
 
 COMMANDS = (
     "run",
+    "run-all",
     "single-stream",
     "accuracy",
     "audit",
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Whatever the user's umask is: results and caches are read as they stand, so that nobody else
     # may write them.
     os.umask(os.umask(0o077) | 0o002)
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = [hyphenated(word) for word in (sys.argv[1:] if argv is None else argv)]
     if argv is not None:
         return _run(words)
     prepare_streams()
@@ -114,6 +115,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         ignore_endings()
         _let_go_of_a_closed_terminal()
+
+
+def hyphenated(word: str) -> str:
+    """An option as it is declared, where underscores spell it, as other harnesses do."""
+    if not word.startswith("--"):
+        return word
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value
 
 
 def _run(words: list[str]) -> int:

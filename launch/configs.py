@@ -13,6 +13,7 @@ from launch.options import FAST_DURATION_S, RunOptions
 from loadrun.config import LoadrunConfig, Overrides
 from loadrun.scenarios import SCENARIOS
 from models import artifact
+from models.samples import Prepared
 from netrun.config import NetrunConfig
 from netrun.engines.onednn.pack import KIND
 
@@ -47,7 +48,7 @@ def overrides(options: RunOptions) -> Overrides:
         duration_s = 0.0
     return Overrides(
         min_duration_s=duration_s,
-        min_query_count=count or (1 if options.fast else None),
+        min_query_count=count or options.min_query_count or (1 if options.fast else None),
         max_query_count=0 if count is not None and options.time_s is None else count,
         target_qps=options.qps or options.reference_qps,
         target_latency_ms=options.max_latency_ms,
@@ -93,6 +94,7 @@ def loadrun_config(
     if options.accuracy_only and options.count is not None:
         samples = min(samples, options.count)
     audit = directory / "audit.config"
+    largest = Prepared.open(Path(assets.samples.path)).largest()
     return LoadrunConfig(
         run_id=run_id,
         model=benchmark.conf,
@@ -109,7 +111,7 @@ def loadrun_config(
         server_latency_ms=benchmark.server_ms,
         report=str(directory / LOADRUN_REPORT),
         instances=len(plan.instances),
-        response_bytes=task.answer_bytes,
+        response_bytes=task.longest_answer(largest),
         user_conf=str(options.user_conf) if options.user_conf else None,
         audit_config=str(audit) if options.audit else None,
         processors=None if options.in_process else list(plan.loadrun),

@@ -13,7 +13,7 @@ from pathlib import Path
 import models
 from base.checked import read
 from base.errors import ExitCode, InputError, InterruptedRunError, RunError, TooLongError
-from launch.build.assets import Assets
+from launch.build.assets import WITHOUT_ARTIFACT, Assets
 from launch.build.engine import check_engine
 from launch.build.prepare import prepare, task_sources
 from launch.compliance.references import reference_ids
@@ -54,6 +54,7 @@ from launch.outcome.summary import summary
 from launch.outcome.timekeeping import judge
 from launch.report.sources import write_report
 from launch.screen.announcement import announce, unofficial_reasons
+from launch.screen.live.progress import Steps
 from launch.screen.terminal import Terminal
 from launch.screen.watch import RunWatcher, Watched
 from launch.supervise.aside import aside_of
@@ -245,7 +246,8 @@ class _Test:
         _need_room(options, self._plan, assets)
         measures_accuracy = MODES[options.mode].accuracy
         if measures_accuracy:
-            response_bytes = models.get(options.model).answer_bytes
+            largest = Prepared.open(Path(assets.samples.path)).largest()
+            response_bytes = models.get(options.model).longest_answer(largest)
             needed = results_bytes(assets.samples.count, response_bytes)
             need_space(self._directory, needed, RESULTS, CHOOSE)
         self._supervise(assets)
@@ -279,7 +281,7 @@ class _Test:
     def _supervise(self, assets: Assets) -> None:
         options, directory = self._options, self._directory
         if options.audit:
-            text = audit_config(options.audit, models.benchmark(options.model))
+            text = audit_config(options.audit, models.benchmark(options.model), options.round)
             (directory / "audit.config").write_text(text, encoding="utf-8")
         loadrun = self._write(
             "loadrun.config.json",
@@ -303,6 +305,7 @@ class _Test:
         else:
             words = [sys.executable, "-m", "loadrun", loadrun]
             command = Command("loadrun", words, base_environment(), self._plan.loadrun)
+        steps = _steps(options, assets)
         watched = Watched(
             self._run_id,
             options.model,
@@ -311,7 +314,9 @@ class _Test:
             options.in_process,
             directory / LOADRUN_REPORT,
             assets.samples.costs is not None and SCENARIOS[options.scenario].at_once,
+            steps,
         )
+        longest = assets.samples.costs.longest if assets.samples.costs else 1.0
         with RunWatcher(self._terminal, watched) as listener:
             supervisor = Supervisor(
                 self._run_id,
@@ -321,8 +326,9 @@ class _Test:
                 pinning=self._pinning,
                 max_restarts=options.max_restarts,
                 stall_limit_s=options.stall_limit_s,
-                batch_cost=options.batch_size,
-                longest_cost=assets.samples.costs.longest if assets.samples.costs else 1.0,
+                # Between two signs of life lies a batch, or a step of one.
+                batch_cost=options.batch_size if steps is None else 1 / steps.each,
+                longest_cost=longest if steps is None else 1 / steps.each,
                 start_timeout_s=START_TIMEOUT_S,
                 listener=listener,
                 signals=self._signals,
@@ -397,6 +403,16 @@ def _need_room(options: RunOptions, plan: Plan, assets: Assets | None = None) ->
         f"a run of {len(plan.instances)} instance{'s' * (len(plan.instances) > 1)}",
         ", or fewer --instances" if len(plan.instances) > 1 else "",
     )
+
+
+def _steps(options: RunOptions, assets: Assets) -> Steps | None:
+    """What can be seen of samples while they are served; None where their ends have to do."""
+    task = models.get(options.model)
+    if not task.stepwise or options.engine in WITHOUT_ARTIFACT:
+        return None
+    costs = Prepared.open(Path(assets.samples.path)).costs
+    served = costs[: options.count] if options.accuracy_only else costs
+    return Steps(task.unit, float(served.mean()))
 
 
 def _arena_bytes(options: RunOptions, assets: Assets | None) -> int:

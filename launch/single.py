@@ -15,6 +15,7 @@ from loadrun.config import LoadrunConfig
 from loadrun.process import run_in_process
 from netrun.config import NetrunConfig
 from netrun.engines import EngineError
+from netrun.pulse import Pulse
 from netrun.single import load_engine
 
 
@@ -22,12 +23,14 @@ def main(arguments: list[str]) -> int:
     """Load the engine, then run LoadGen's test with it; returns the exit code."""
     die_with_parent()
     config = LoadrunConfig.load(arguments[0])
+    pulse = Pulse()
     try:
-        infer = load_engine(NetrunConfig.load(Path(arguments[1])))
+        netrun = NetrunConfig.load(Path(arguments[1]))
+        infer = load_engine(netrun, config.response_bytes, pulse)
     except EngineError as error:
         print(f"loadrun: error: {error}", file=sys.stderr)
         return ExitCode.FAILED
-    return run_in_process(config, infer)
+    return run_in_process(config, infer, pulse.show_in)
 
 
 if __name__ == "__main__":

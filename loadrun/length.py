@@ -84,7 +84,8 @@ def _performance(settings: Settings, config: LoadrunConfig, rate: float) -> _Cau
     why = f"at least {test.min_query_count:,} {what} are asked for"
     entry = _entry(config, "min_query_count")
     if config.overrides.min_query_count is not None:
-        return _Cause(f"{why} (--count), and {answers}", "lower --count")
+        option = "--min-query-count" if config.overrides.max_query_count is None else "--count"
+        return _Cause(f"{why} ({option}), and {answers}", f"lower {option}")
     if entry is not None:
         place = f"{config.user_conf}:{entry.line}"
         return _Cause(f"{why} by min_query_count in {place}, and {answers}", "lower it there")

@@ -90,12 +90,15 @@ class SampleLibrary:
     def load_for_warm_up(self) -> list[int]:
         """Load samples evenly spread over their work, to be unloaded before the test.
 
-        Returns their positions: as many as the arena takes and is read in a moment, at least one.
+        Returns their positions: as many as the arena takes and is read in a moment. Where that is
+        one, it is the cheapest: such large samples take long, and any one tells the rate.
         """
         order = self._longest_first(range(len(self._source)))
         sizes = sum(self._source.nbytes(field.name) for field in self._source.fields)
         each = max(1.0, float(np.mean(sizes)))
         count = max(1, min(len(order), self._arena.slots, int(WARM_UP_BYTES / each)))
+        if count == 1:
+            return self._load(order[-1:])
         return self._load([order[(2 * i + 1) * len(order) // (2 * count)] for i in range(count)])
 
     def unload_all(self) -> None:

@@ -39,7 +39,7 @@ from loadrun.report import PhaseClock, Report
 from loadrun.run_test import LogDirError, run_test
 from loadrun.scenarios import MODES, SCENARIOS
 from loadrun.scheduling import ask_for_short_slices
-from loadrun.serving import Engine, InProcessServing, RingServing, Serving
+from loadrun.serving import Engine, InProcessServing, OnRecord, RingServing, Serving, unshown
 from loadrun.settings import (
     Settings,
     apply_measured_rate,
@@ -90,17 +90,18 @@ def run_over_rings(config: LoadrunConfig) -> int:
     return _Run(config, RingServing).run()
 
 
-def run_in_process(config: LoadrunConfig, engine: Engine) -> int:
+def run_in_process(config: LoadrunConfig, engine: Engine, record: OnRecord = unshown) -> int:
     """Run the test of `config` with `engine` in this process; return the exit code.
 
     `engine(positions, arena)` is called in one thread with up to batch_size positions of the arena
     (`shm.arena.SampleArena`); it returns the answers, an array or bytes, and the bytes of each
-    sample or one figure for all. To be called in the main thread: an interrupted or failed test
-    ends the process.
+    sample or one figure for all. `record` is given the record in which it can show its work to
+    those who watch. To be called in the main thread: an interrupted or failed test ends the
+    process.
     """
 
     def make(config: LoadrunConfig, layout: ArenaLayout) -> Serving:
-        return InProcessServing(config, layout, engine)
+        return InProcessServing(config, layout, engine, record)
 
     return _Run(config, make).run()
 

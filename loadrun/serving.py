@@ -30,13 +30,15 @@ from loadrun.sut import (
 )
 from loadrun.timeline import Timeline
 from shm.arena import ArenaLayout, SampleArena
-from shm.control import ControlBlock, InstanceState, RunState
+from shm.control import ControlBlock, InstanceRecord, InstanceState, RunState
 from shm.ring import RingGeometry, Rings
 from shm.segment import ShmError
 from shm.wait import WaitStrategy
 
 Engine = Callable[[list[int], SampleArena], Answer]
 """(positions of a batch, the samples) -> its answers."""
+OnRecord = Callable[[InstanceRecord], None]
+"""Is given the record in which work can be shown."""
 
 _POLL_S = 0.005
 _LEFT = (InstanceState.STOPPED, InstanceState.FAILED, InstanceState.DEAD, InstanceState.ABSENT)
@@ -121,7 +123,7 @@ class RingServing:
 
     def _wait_for(self, wanted: InstanceState, verb: str) -> None:
         states = self._control.states()
-        deadline = time.monotonic() + self._config.start_timeout_s
+        alive: list[int] = []
         while True:
             ended = states >= InstanceState.STOPPED
             if ended.any():
@@ -131,6 +133,11 @@ class RingServing:
             late = states < wanted
             if not late.any():
                 return
+            seen = [self._control.instance(i).heartbeat_ns for i in late.nonzero()[0].tolist()]
+            if seen != alive:
+                # A warm-up of long samples may take as long as it gives signs of life.
+                alive = seen
+                deadline = time.monotonic() + self._config.start_timeout_s
             if time.monotonic() > deadline:
                 seconds = self._config.start_timeout_s
                 raise InstanceError(int(late.argmax()), f"has not {verb} within {seconds:g} s")
@@ -220,6 +227,10 @@ def _never() -> int:
     return 0
 
 
+def unshown(record: InstanceRecord) -> None:
+    """An engine that shows nothing while it answers a batch."""
+
+
 class InProcessServing:
     """An engine in this process, called in LoadGen's thread (SingleStream as in the BKM).
 
@@ -227,7 +238,13 @@ class InProcessServing:
     the test goes on without.
     """
 
-    def __init__(self, config: LoadrunConfig, layout: ArenaLayout, engine: Engine) -> None:
+    def __init__(
+        self,
+        config: LoadrunConfig,
+        layout: ArenaLayout,
+        engine: Engine,
+        on_record: OnRecord = unshown,
+    ) -> None:
         self._config = config
         self._engine = engine
         self._sut: InProcessSUT | None = None
@@ -238,6 +255,7 @@ class InProcessServing:
         with contextlib.suppress(ShmError):
             self._control = ControlBlock.create(config.run_id, 1)
             self._control.instance(0).pid = os.getpid()
+            on_record(self._control.instance(0))
 
     def load(self) -> None:
         """The engine comes loaded."""

@@ -34,6 +34,8 @@ TASKS = {
     "mobilenet": "models.mobilenet:MOBILENET",
     "bert": "models.squad.task:SQUAD",
     "rnnt": "models.librispeech.task:RNNT_TASK",
+    "3d-unet": "models.volumes.task:UNET_KITS19",
+    "3d-unet-brats": "models.volumes.task:UNET_BRATS",
 }
 """The tasks by name: the module that holds each, and what it is called there."""
 
@@ -77,12 +79,15 @@ def get(name: str) -> Task:
     raise UnknownModel(name, known[close[0]].name, names())
 
 
-def canonical(name: str, task: str | None = None, like: str | None = None) -> str:
+def canonical(
+    name: str, task: str | None = None, like: str | None = None, config_ver: str | None = None
+) -> str:
     """Return the one name of what a user chose, by which every process gets it.
 
     It names a benchmark, the first one of a task that was chosen as such, and the task itself where
     that has only one; a user's file by its absolute path, and what of it is meant. `task` and
-    `like` say what an ONNX file is a network for. Raises what `get` raises.
+    `like` say what an ONNX file is a network for; `config_ver`, one of CONFIG_VERS, chooses among a
+    task's benchmarks. Raises what `get` raises, and InputError for a choice that is none.
     """
     from base.errors import InputError
     from models.own import names as own
@@ -90,12 +95,34 @@ def canonical(name: str, task: str | None = None, like: str | None = None) -> st
     found = own.parse(name)
     if found is not None:
         absolute = str(own.canonical(found, task, like))
-        get(absolute)
+        _check_config_ver(get(absolute), name, config_ver)
         return absolute
     for option, value in (("--task", task), ("--like", like)):
         if value is not None:
             raise InputError(f"{option} {value}: is for a network of your own, FILE.onnx")
-    return get(name).called(name)
+    found_task = get(name)
+    _check_config_ver(found_task, name, config_ver)
+    chosen = found_task.configured(config_ver) if config_ver else None
+    return found_task.called(chosen.name if chosen else name)
+
+
+def _check_config_ver(task: Task, name: str, config_ver: str | None) -> None:
+    """Raise InputError for a `config_ver` that the task has not, or not by that name."""
+    from base.errors import InputError
+    from models.task import spelled
+
+    if config_ver is None:
+        return
+    names = [benchmark.name for benchmark in task.benchmarks]
+    chosen = task.configured(config_ver)
+    if chosen is None or (is_own(name) and chosen.name != names[0]):
+        raise InputError(
+            f"--config-ver {config_ver}: {task.name} has none (its benchmarks: {', '.join(names)})"
+        )
+    if spelled(name) in names and len(names) > 1 and spelled(name) != chosen.name:
+        raise InputError(
+            f"--config-ver {config_ver}: is {chosen.name}, not {spelled(name)}; leave one out"
+        )
 
 
 def is_own(name: str) -> bool:

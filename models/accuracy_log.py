@@ -13,6 +13,7 @@ otherwise: any JSON list of such entries will do, and is read as a whole.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -78,6 +79,43 @@ class LoggedAnswers(Mapping[int, bytes]):
                 return False
             at += len(line)
         return True
+
+
+def digests(log: Path) -> list[tuple[int, bytes]]:
+    """Sample index and SHA-256 of each answer in a log, in its order; repeated ones stand again.
+
+    Answers are read one at a time where LoadGen wrote the log. Raises InputError for one that
+    cannot be read.
+    """
+    try:
+        with log.open("rb") as file:
+            found = _digests(file)
+        if found is None:
+            entries = json.loads(log.read_bytes())
+            found = [(int(e["qsl_idx"]), _digest(bytes.fromhex(e["data"]))) for e in entries]
+        return found
+    except OSError as error:
+        raise InputError(f"{log}: cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(f"{log}: not an accuracy log of LoadGen") from None
+
+
+def _digests(file: BinaryIO) -> list[tuple[int, bytes]] | None:
+    """None where the log is laid out otherwise."""
+    found = []
+    for line in file:
+        head = _HEAD.match(line)
+        end = line.find(b'"', head.end()) if head else -1
+        if head and _TAIL.fullmatch(line, end if end >= 0 else len(line)):
+            answer = bytes.fromhex(line[head.end() : end].decode("ascii"))
+            found.append((int(head[1]), _digest(answer)))
+        elif line.strip() not in (b"[", b"]", b""):
+            return None
+    return found
+
+
+def _digest(answer: bytes) -> bytes:
+    return hashlib.sha256(answer).digest()
 
 
 def _whole(log: Path) -> dict[int, bytes]:

@@ -175,6 +175,10 @@ class Prepared(Sequence[Mapping[str, Array]]):
         """The bytes of each sample's row of a field, [n]."""
         return self._columns[field].nbytes()
 
+    def largest(self) -> dict[str, int]:
+        """The most bytes that a sample has of each field."""
+        return {field.name: int(self.nbytes(field.name).max()) for field in self.fields}
+
     def head(self, count: int) -> Prepared:
         """The first `count` samples."""
         columns = {name: _head(column, count) for name, column in self._columns.items()}

@@ -20,7 +20,8 @@ import numpy.typing as npt
 from models.workers import Progress, silent
 
 if TYPE_CHECKING:
-    from models.published import PublishedFile
+    from models.method import Method
+    from models.published import DataFolder, PublishedFile
 
 Network = Any
 """A torch.nn.Module. Not even its type is imported here: loadrun, which never has torch, reads this
@@ -28,7 +29,10 @@ module, too."""
 CALIBRATION_SAMPLES = 200
 """As many at most, unless a task chooses others."""
 
-NETWORK, ENCODER, TRANSDUCER = "network", "encoder", "transducer"
+DEFAULT, HIGH_ACCURACY = CONFIG_VERS = ("default", "high_accuracy")
+"""What NVIDIA's harness and those made of it call the choice among a task's benchmarks."""
+
+NETWORK, ENCODER, TRANSDUCER, VOLUMES = "network", "encoder", "transducer", "volumes"
 """Forms of parts."""
 
 Array = npt.NDArray[Any]
@@ -38,6 +42,21 @@ as a list of its n rows, which an engine that can reads where they lie."""
 Answers = Sequence[bytes | Array] | Array
 """Answers to a batch: one item a sample, bytes or an array, whose bytes are the answer; or one
 array [n, ...] of which each row is one."""
+
+
+PATTERNS = {
+    "accuracy": r"^accuracy=([\d\.]+).*",
+    "F1": r"^{[\"\']exact_match[\"\']\:\s*[\d\.]+,\s*[\"\']f1[\"\']\:\s*([\d\.]+)}",
+    "mAP": r"^mAP=([\d\.]+).*",
+    "AUC": r"^AUC=([\d\.]+).*",
+    "WER": r"Word Error Rate\:.*, accuracy=([0-9\.]+)%",
+    "DICE": r"Accuracy\:\s*mean\s*=\s*([\d\.]+).*",
+}
+"""By metric, what the checkers look for in each line of accuracy.txt, from its beginning.
+
+Source: ACC_PATTERN of the submission checkers of rounds v2.0 to v6.1; where they changed, the form
+that all of them take. `WER` stands for 100% less the word error rate.
+"""
 
 
 @dataclass(frozen=True)
@@ -90,11 +109,16 @@ class Benchmark:
     audit_samples: int = 4096
     """Answers that TEST01 logs, about (its accuracy_log_sampling_target)."""
     edge: str = ""
-    """Last round with it in the closed division's category edge: `v6.1`; "" where none has."""
+    """Last round with it in the closed division's category edge: `v6.1`; "" where none has.
+
+    With the first one, where rounds that are known had it not yet: `v5.0-v6.1`.
+    """
     datacenter: str = ""
     """The same of the category datacenter."""
     official: str = ""
     """What the submission checker calls it, where that is not `name`."""
+    precision: str = "int8"
+    """The lowest precision that reaches the target, by what is known: a run's default."""
 
     @property
     def target(self) -> float:
@@ -102,10 +126,30 @@ class Benchmark:
         return self.reference * self.share
 
     @property
-    def categories(self) -> dict[str, str]:
-        """The categories of systems that the closed division has it in, with the last round."""
+    def categories(self) -> dict[str, tuple[str, str]]:
+        """The categories of systems that the closed division has it in: first and last round.
+
+        The first is "" where all known rounds to the last had it.
+        """
         found = {"edge": self.edge, "datacenter": self.datacenter}
-        return {category: last for category, last in found.items() if last}
+        spans = {category: span.rpartition("-") for category, span in found.items() if span}
+        return {category: (first, last) for category, (first, _, last) in spans.items()}
+
+    @property
+    def drift(self) -> float:
+        """How much the metric over the answers that TEST01 logs may differ, in percent of it.
+
+        For answers that depend on what else is in a batch: floats of a low precision.
+        """
+        return 0.1 if self.share >= 0.999 else 1.0
+
+    @property
+    def pattern(self) -> str | None:
+        """What the submission checker finds the metric by in accuracy.txt: an expression.
+
+        Its one group is the value. None for a metric that is none of MLPerf's.
+        """
+        return PATTERNS.get(self.metric)
 
     @property
     def checker_name(self) -> str:
@@ -238,8 +282,9 @@ class Part:
     """Lengths of a varying dimension that an engine may prepare itself for."""
     form: str = NETWORK
     """What int8 makes of it: a program of convolutions; with ENCODER a transformer encoder over
-    streams of tokens (`models.quantize.encoder`), with TRANSDUCER a part of a recurrent transducer
-    (`models.quantize.transducer`)."""
+    streams of tokens (`models.quantize.encoder`); with TRANSDUCER a part of a recurrent transducer
+    (`models.quantize.transducer`); with VOLUMES a program of convolutions in three dimensions, of
+    inputs of any size (`models.quantize.volumes`)."""
 
 
 def spelled(name: str) -> str:
@@ -343,19 +388,38 @@ class Task(ABC):
     """What people call samples: images, questions, utterances."""
     truths: str = "labels"
     """What they call the truth: labels, annotations, transcripts."""
+    stepwise: bool = False
+    """Whether a sample is so much work that it is served alone, unless a batch size is given, and
+    each row of a part is the work that `DataSet.cost` counts: progress and signs of life are then
+    seen within a sample."""
     origin: str = ""
     """Of a variant: whose weights it is for."""
     published: tuple[PublishedFile, ...] = ()
     """Weights that their makers publish; the first is MLPerf's reference."""
+    dataset: DataFolder | None = None
+    """The official data set: where it is looked for, and how it gets there."""
     network_file: Path | None = None
     """The file that is the network, and its weights, where the task is for just one."""
     like: Task | None = None
     """The task whose data and options it then has."""
+    int8: Method | None = None
+    """How its parts are quantised, where that is not the way of their form (`quantize.method`)."""
 
     def benchmark(self, name: str) -> Benchmark:
         """The benchmark of that name, in any spelling; the first one where none is called so."""
         named = (one for one in self.benchmarks if one.name == spelled(name))
         return next(named, self.benchmarks[0])
+
+    def configured(self, config_ver: str) -> Benchmark | None:
+        """The benchmark of one of CONFIG_VERS: the first one, or what asks for most accuracy.
+
+        None where no benchmark asks for more than the first.
+        """
+        first = self.benchmarks[0]
+        if config_ver == DEFAULT:
+            return first
+        strictest = max(self.benchmarks, key=lambda benchmark: benchmark.share)
+        return strictest if strictest.share > first.share else None
 
     def called(self, name: str) -> str:
         """What stands for the benchmark that `name` means, of all tasks' names and benchmarks.
@@ -419,6 +483,13 @@ class Task(ABC):
 
         What is returned may be used again for the next batch.
         """
+
+    def longest_answer(self, largest: Mapping[str, int]) -> int:
+        """Bytes of the longest answer, for which memory is reserved.
+
+        `largest` are the most bytes that a sample has of each field.
+        """
+        return self.answer_bytes
 
     @abstractmethod
     def score(self, answers: Mapping[int, bytes], data: DataSet) -> Score:

@@ -23,6 +23,7 @@ from netrun.config import NetrunConfig
 from netrun.engines import Answer, EngineError
 from netrun.engines.engine import AnswersOf
 from netrun.loading import load
+from netrun.pulse import Pulse
 from netrun.report import StartClock, write_report
 from netrun.warmup import measure_rate
 from shm.arena import SampleArena
@@ -71,7 +72,8 @@ def main(arguments: list[str]) -> int:
 def _run(config: NetrunConfig) -> None:
     clock = StartClock()
     clock.reached("imported")
-    engine, answer = load(config)
+    pulse = Pulse()
+    engine, answer = load(config, pulse)
     clock.reached("prepared")
     with ExitStack() as stack:
         control = _attach(config, stack)
@@ -82,6 +84,7 @@ def _run(config: NetrunConfig) -> None:
         rings = stack.enter_context(Rings.attach(config.run_id, wait_strategy=spin))
         record.pid = os.getpid()
         record.heartbeat_ns = time.monotonic_ns()
+        pulse.show_in(record)
         record.state = InstanceState.LOADED
         clock.reached("loaded")
         if not _restarted(control):

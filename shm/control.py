@@ -20,9 +20,11 @@
 | 384 + 256 i + 16 |    8 | u64  | busy_ns         | the instance                                |
 | 384 + 256 i + 24 |    8 | u64  | heartbeat_ns    | the instance                                |
 | 384 + 256 i + 32 |    8 | f64  | rate            | the instance                                |
+| 384 + 256 i + 40 |    8 | u64  | steps           | the instance                                |
 
 A record is two blocks of 128 bytes (two cache lines, fetched as a pair by x86 prefetchers): what
-loadrun looks at all the time, and the counters that the instance writes after every batch. Every
+loadrun looks at all the time, and the counters that the instance writes after every batch (of long
+samples, after every step). Every
 field has one writer at a time and fits one aligned word, so that it is never read torn. Magic,
 version and owner stay where they are in all versions to come: `reclaim` reads them.
 """
@@ -44,7 +46,7 @@ from shm.segment import Segment, ShmError, segment_name
 
 PART = "control"
 MAGIC = b"LRctrl\0\0"
-VERSION = 4
+VERSION = 5
 
 _RUN_STATE = 128 // 4
 _LATENCIES = slice(136 // 8, 160 // 8)
@@ -177,6 +179,15 @@ class InstanceRecord:
     @rate.setter
     def rate(self, value: float) -> None:
         self._rates[4] = value
+
+    @property
+    def steps(self) -> int:
+        """Rows of parts that were run (u64), of tasks whose samples take long; else 0."""
+        return self._counters[5]
+
+    @steps.setter
+    def steps(self, value: int) -> None:
+        self._counters[5] = value
 
     def close(self) -> None:
         """Let go of the shared memory; any later use raises ValueError."""

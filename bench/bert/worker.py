@@ -41,6 +41,7 @@ def loadrun(folder: Path, threads: int) -> Infer:
         shape = Shape(LARGE.hidden, LARGE.layers, LARGE.heads, LARGE.inner, LARGE.eps)
         artifact.write(path, quantise(seeded_network(), batches, {}), shape, {})
     run = EncoderRun(path, threads)
+    print("encoder:", run.describe()["encoder"], file=sys.stderr, flush=True)
     random = np.random.default_rng(0)
 
     def infer(lengths: Sequence[int]) -> None:

@@ -14,14 +14,22 @@ NO_HOME = (
 )
 
 
+SCRATCH = "MLPERF_SCRATCH_PATH"
+"""A folder for everything, as other harnesses have it: see `launch.build.places`."""
+
+
 def cache_directory(environment: Mapping[str, str] | None = None) -> Path:
-    """LOADRUN_CACHE, else XDG_CACHE_HOME/loadrun, else ~/.cache/loadrun.
+    """LOADRUN_CACHE, else preprocessed_data/loadrun of MLPERF_SCRATCH_PATH, else the user's.
+
+    That is XDG_CACHE_HOME/loadrun, else ~/.cache/loadrun.
 
     InputError where nothing says where that is.
     """
     source = os.environ if environment is None else environment
     if chosen := source.get("LOADRUN_CACHE"):
         return expanded(chosen, "LOADRUN_CACHE")
+    if scratch := source.get(SCRATCH):
+        return expanded(scratch, SCRATCH) / "preprocessed_data" / "loadrun"
     if base := source.get("XDG_CACHE_HOME"):
         return expanded(base, "XDG_CACHE_HOME") / "loadrun"
     # An empty HOME would mean the current directory.

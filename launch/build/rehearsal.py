@@ -40,10 +40,11 @@ def rehearse(
     step = "infer"
     try:
         answer = answers(task, registry.load(wanted.engine, spec))
-        samples = Prepared.open(Path(served.path))[:MOST]
+        prepared = Prepared.open(Path(served.path))
+        samples = prepared[:MOST]
         given = answer(Samples(samples))
         _check(given)
-        packed = pack(given, len(samples), task.answer_bytes)
+        packed = pack(given, len(samples), task.longest_answer(prepared.largest()))
         step = "data"
         data = task.data(sources)
         if data.scored:

@@ -27,14 +27,21 @@ def add_like_run(parser: argparse.ArgumentParser, group: str, *names: str, **oth
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add the name of the task or benchmark."""
-    add_like_run(parser, "", "model")
+    """Add the name of the task or benchmark, and --config-ver, which chooses among a task's."""
+    add_like_run(parser, "", "model", "config_ver")
 
 
 def model_of(arguments: argparse.Namespace) -> str:
     """The name by which all processes get what is meant; InputError as models.get."""
-    asked = (getattr(arguments, name, None) for name in ("task", "like"))
-    return models.canonical(arguments.model, *asked)
+    task, like = (getattr(arguments, name, None) for name in ("task", "like"))
+    return models.canonical(arguments.model, task, like, config_ver_of(arguments.config_ver))
+
+
+def config_ver_of(given: str | None) -> str | None:
+    """The name that --config-ver gives, None without it; InputError with the nearest one."""
+    from models.task import CONFIG_VERS
+
+    return None if given is None else one_of("--config-ver", given.replace("-", "_"), CONFIG_VERS)
 
 
 def add_data(parser: argparse.ArgumentParser, *left_out: str, **helps: str) -> None:
@@ -62,15 +69,16 @@ def round_of(arguments: argparse.Namespace) -> str | None:
         raise InputError(f"--round: {error}") from None
 
 
-def engine_of(arguments: argparse.Namespace) -> tuple[str, str]:
-    """--engine, or the default one for --precision, and that precision.
+def engine_of(arguments: argparse.Namespace, model: str) -> tuple[str, str]:
+    """--engine, or the default one for --precision, and that precision, by default the benchmark's.
 
     InputError for an unknown name, and for an engine that does not execute the precision.
     """
     from netrun.engines import ENGINES, PRECISIONS
     from netrun.engines.registry import executing, facts
 
-    precision = one_of("--precision", arguments.precision, PRECISIONS)
+    given = arguments.precision or models.benchmark(model).precision
+    precision = one_of("--precision", given, PRECISIONS)
     default = executing(precision)[0]
     engine = one_of("--engine", arguments.engine or default, tuple(ENGINES))
     if precision not in facts(engine).precisions:

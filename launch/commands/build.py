@@ -86,10 +86,10 @@ def read_options(arguments: argparse.Namespace) -> ArtifactOptions:
     from launch.build.alone import ArtifactOptions
     from launch.build.assets import WITHOUT_ARTIFACT
 
-    engine, precision = engine_of(arguments)
+    model = model_of(arguments)
+    engine, precision = engine_of(arguments, model)
     if engine in WITHOUT_ARTIFACT:
         raise InputError(f"--engine {engine}: computes nothing, so that nothing is built for it")
-    model = model_of(arguments)
     return ArtifactOptions(
         model=model,
         sources=sources_of(arguments, models.get(model)),

@@ -120,6 +120,15 @@ def read_options(arguments: argparse.Namespace) -> CalibrateOptions:
     sources = find_sources(task, given, {k: v for k, v in os.environ.items() if k not in places})
     wanted = "directory" if task.items == "images" else "directory or file"
     data = find_path(flag, arguments.data, "LOADRUN_CALIBRATION", os.environ, wanted)
+    if data is None and arguments.list is None and (sources.calibration or sources.served):
+        # What stands below MLPERF_SCRATCH_PATH is what a run would take ranges from.
+        return CalibrateOptions(
+            model=model,
+            sources=sources,
+            engine=one_of("--engine", arguments.engine, ENGINES),
+            batch_size=arguments.batch_size,
+            threads=arguments.threads,
+        )
     if sources.weights is not None and data is None:
         raise InputError(
             f"--weights {sources.weights}: calibration {task.items} are missing (give {usage})"

@@ -78,14 +78,15 @@ def _task(task: TaskEntry) -> Iterator[str]:
 def _benchmark(benchmark: BenchmarkEntry, items: str) -> Iterator[str]:
     yield (
         f"  benchmark {benchmark.name}: {benchmark.metric} {benchmark.target:.6g}% over"
-        f" {benchmark.samples:,} {items}"
+        f" {benchmark.samples:,} {items}, by default in {benchmark.precision}"
     )
     limit = benchmark.server_ms
     server = SERVER.name
     named = {server: server if limit is None else f"{server} within {limit:g} ms"}
     yield "    " + ", ".join(named.get(scenario, scenario) for scenario in benchmark.scenarios)
     last = {"edge": benchmark.edge, "datacenter": benchmark.datacenter}
-    closed = [f"{category} to {round}" for category, round in last.items() if round]
+    spans = {name: span.rpartition("-") for name, span in last.items() if span}
+    closed = [" ".join((name, *first.split(), "to", to)) for name, (first, _, to) in spans.items()]
     if closed:
         yield f"    closed division: {' and '.join(closed)}, with {', '.join(benchmark.audits)}"
 

@@ -12,7 +12,7 @@ from base.errors import InputError
 from launch.commands.arguments import engine_of, model_of, one_of, round_of, scenario_of
 from launch.options import IN_FLIGHT, RunOptions, TunedUse, find_user_conf
 from launch.options.declare import add, given
-from launch.options.run import PLANNED
+from launch.options.run import PLANNED, default_batch_size
 from launch.options.sources import sources_of
 from loadrun.scenarios import (
     MODES,
@@ -82,12 +82,12 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
     if arguments.strict and arguments.oversubscribe:
         raise InputError("--strict and --oversubscribe exclude each other: leave one out")
     if arguments.audit is not None:
-        from launch.compliance.settings import parse_audit
+        from launch.compliance.settings import check_round, parse_audit
 
-        parse_audit(arguments.audit)
+        check_round(parse_audit(arguments.audit), round_of(arguments))
         if mode != PERFORMANCE_ONLY.name:
             raise InputError(f"--audit {arguments.audit} runs in PerformanceOnly, not {mode}")
-    engine, precision = engine_of(arguments)
+    engine, precision = engine_of(arguments, model)
     choice, tuned = _find_tuned(arguments, model, scenario, engine, precision)
     asked = given(RunOptions, arguments)
     for name, value in (choice.options() if choice else {}).items():
@@ -97,6 +97,7 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
     found = {
         "model": model,
         # The model's name says what they ask for.
+        "config_ver": None,
         "task": None,
         "like": None,
         "scenario": scenario,
@@ -106,14 +107,28 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         "engine": engine,
         "precision": precision,
         "policy": one_of("--policy", policy.replace("-", "_"), NAMES),
-        "batch_size": asked["batch_size"] or known.batch_size,
+        "batch_size": asked["batch_size"] or default_batch_size(task, scenario),
         "in_flight": asked["in_flight"] or IN_FLIGHT,
         "user_conf": find_user_conf(asked["user_conf"]),
+        **_length(arguments),
         "audit": asked["audit"].upper() if asked["audit"] else None,
         "round": round_of(arguments),
         "results": Path(asked["results"]).absolute(),
     }
     return RunOptions(**{**asked, **found}, command=("loadrun", *sys.argv[1:]))
+
+
+def _length(arguments: argparse.Namespace) -> dict[str, object]:
+    """The options that bound a test from below, each under one name; InputError for two of them."""
+    time_s, ms = arguments.time_s, arguments.min_duration_ms
+    if time_s is not None and ms is not None:
+        raise InputError(f"--time {time_s:g} and --min-duration {ms}: one of them is enough")
+    count, least = arguments.count, arguments.min_query_count
+    if count is not None and least is not None:
+        raise InputError(
+            f"--count {count} and --min-query-count {least} exclude each other: leave one out"
+        )
+    return {"time_s": time_s if ms is None else ms / 1e3, "min_duration_ms": None}
 
 
 def _tune_command(

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import models
 from base.errors import InputError
-from launch.commands.arguments import add_data, add_like_run, round_of
+from launch.commands.arguments import add_data, add_like_run, config_ver_of, round_of
 from launch.options import RunOptions, Sources
 from launch.options.declare import group, offer
 from launch.options.run import ENGINE, OUTPUT, TEST
 from loadrun.rounds import ROUNDS
 from loadrun.scenarios import SCENARIOS
+from models.task import CONFIG_VERS, DEFAULT
 
 if TYPE_CHECKING:
     from launch.submission.layout import Layout
@@ -58,7 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--system", required=True, metavar="FILE", help="the system's description (SYSTEM.json)"
     )
     rounds = parser.add_argument(
-        "--round", required=True, metavar="NAME", help="v5.0, v5.1, v6.0 or v6.1"
+        "--round",
+        required=True,
+        metavar="NAME",
+        help="v5.0 to v6.1, or the last round of a benchmark that has ended",
     )
     offer(rounds, lambda: ROUNDS)
     chosen = parser.add_argument(
@@ -69,6 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " those that the round does not have in the open division)",
     )
     offer(chosen, models.choices)
+    versions = parser.add_argument(
+        "--config-ver",
+        dest="config_vers",
+        metavar="NAMES",
+        default=DEFAULT,
+        help="by commas, of tasks among --models: default, high_accuracy (default: default)",
+    )
+    offer(versions, lambda: CONFIG_VERS)
     scenarios = parser.add_argument(
         "--scenarios",
         metavar="NAMES",
@@ -103,6 +115,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from launch.commands import run as run_command
     from launch.machine.topology import read_topology
     from launch.outcome.room import need_space
+    from launch.series.benchmarks import benchmarks_of
     from launch.submission import rules
     from launch.submission.checker import find_checker
     from launch.submission.layout import Layout
@@ -121,7 +134,10 @@ def execute(arguments: argparse.Namespace) -> int:
     system = read_system(path, submitter, read_topology())
     if own := [name for name in _names(arguments, "models") if models.is_own(name)]:
         raise InputError(f"--models {own[0]}: a network of your own cannot be submitted yet")
-    names = list(dict.fromkeys(models.canonical(name) for name in _names(arguments, "models")))
+    versions = [config_ver_of(name) or DEFAULT for name in _names(arguments, "config_vers")]
+    names, left_out = benchmarks_of(_names(arguments, "models"), versions)
+    if not names:
+        raise InputError(f"--models {arguments.models}: {'; '.join(left_out)}")
     closed = system["division"] == rules.CLOSED
     benchmarks = {name: models.benchmark(name) for name in names}
     strange = [name for name, found in benchmarks.items() if not found.categories]
@@ -185,7 +201,7 @@ def _names(arguments: argparse.Namespace, option: str) -> list[str]:
     given = getattr(arguments, option)
     names = [name.strip() for name in given.split(",") if name.strip()] if given is not None else []
     if given is not None and not names:
-        raise InputError(f"--{option} {given!r}: names nothing")
+        raise InputError(f"--{option.replace('_vers', '-ver')} {given!r}: names nothing")
     return names
 
 

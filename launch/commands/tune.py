@@ -50,10 +50,11 @@ def read_options(arguments: argparse.Namespace) -> TuneOptions:
     scenario = scenario_of(arguments)
     if arguments.max_latency_ms is not None and SCENARIOS[scenario].limit is None:
         raise InputError(f"--max-latency is Server's limit; {scenario} has none")
-    engine, precision = engine_of(arguments)
     model = model_of(arguments)
+    engine, precision = engine_of(arguments, model)
     found = {
         "model": model,
+        "config_ver": None,
         "scenario": scenario,
         "sources": sources_of(arguments, models.get(model)),
         "engine": engine,

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import models
 from base.errors import ExitCode, InputError, RunError
+from launch.build.prepare import task_sources
 from launch.compliance.folder import folder_of, write_folder
+from launch.compliance.metric import verify_metric
 from launch.compliance.references import (
     ACCURACY,
     PERFORMANCE,
@@ -30,9 +33,12 @@ from launch.submission.present import Present
 from loadrun.logs import LogError, parse_result
 
 
-def audit(options: RunOptions, tests: list[str]) -> ExitCode:
-    """Run what the tests lack, then each of `tests`; exit code 3 where one failed."""
-    results = Terminal()
+def audit(options: RunOptions, tests: list[str], outlet: Terminal | None = None) -> ExitCode:
+    """Run what the tests lack, then each of `tests`; exit code 3 where one failed.
+
+    `outlet` is where verdicts go, standard output by default.
+    """
+    results = outlet or Terminal()
     terminal = Terminal.silent() if options.quiet else results
     _try_writing(options, tests)
     _run_references(options, tests, terminal)
@@ -93,6 +99,19 @@ def _verify_performance(
     return verify_performance(test, *results)
 
 
+def _verify_answers(options: RunOptions, where: Path, measured: Path) -> Verdict:
+    """Compare answers, and where they differ the metric over them."""
+    logs = where / ACCURACY_LOG, measured / ACCURACY_LOG
+    verdict = verify_answers(*logs)
+    if verdict.passed:
+        return verdict
+    task, sources = models.get(options.model), options.sources
+    benchmark = task.benchmark(options.model)
+    if sources.weights is not None:
+        task = task.fitting(sources.weights)
+    return verify_metric(verdict, *logs, task, benchmark, task.data(task_sources(sources)))
+
+
 def _anew(options: RunOptions, mode: str) -> str:
     return f"make it anew: {command(options, mode)}"
 
@@ -132,7 +151,7 @@ def judge(options: RunOptions, test: str, terminal: Terminal, results: Terminal)
         reference = find_reference(options, mode)
         check_same(reference, audited, where / RUN_JSON, _anew(options, mode))
         if mode == ACCURACY:
-            verdicts["accuracy"] = verify_answers(where / ACCURACY_LOG, measured / ACCURACY_LOG)
+            verdicts["accuracy"] = _verify_answers(options, where, measured)
         else:
             verdicts["performance"] = _verify_performance(test, reference, audited, where, measured)
     names = (options.results, options.model, options.scenario)

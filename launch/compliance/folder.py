@@ -6,6 +6,7 @@
         verify_accuracy.txt
         verify_performance.txt
         accuracy/mlperf_log_accuracy.json
+            baseline_accuracy.txt, compliance_accuracy.txt, where the metric decided
         performance/run_1/mlperf_log_summary.txt, mlperf_log_detail.txt
 
 Layout: tools/submission/submission_structure.md of mlcommons/inference.
@@ -56,5 +57,7 @@ def write_folder(
     if "accuracy" in verdicts:
         (aside / "accuracy").mkdir()
         shutil.copyfile(run / ACCURACY_LOG, aside / "accuracy" / ACCURACY_LOG)
+        for name, text in verdicts["accuracy"].files.items():
+            (aside / "accuracy" / name).write_text(text, encoding="utf-8")
     replace_folder(aside, place)
     return place

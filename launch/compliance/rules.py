@@ -7,14 +7,14 @@ which the submission checker looks for.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from base.errors import RunError
+from base.errors import InputError, RunError
 from loadrun.logs import LoadgenResult
 from loadrun.scenarios import SCENARIOS
+from models.accuracy_log import digests
 
 PASS, FAIL = "TEST PASS", "TEST FAIL"
 TOLERANCE, SHORT_TOLERANCE = 0.10, 0.20
@@ -23,15 +23,24 @@ TOLERANCE, SHORT_TOLERANCE = 0.10, 0.20
 
 @dataclass(frozen=True)
 class Verdict:
-    """`lines` are what the file for the submission holds, `figure` is for a person."""
+    """`lines` are what the file for the submission holds, `figure` is for a person.
+
+    `files` are those that stand beside the answers, by name, where the metric over them decided
+    instead of the answers themselves.
+    """
 
     passed: bool
     figure: str
     lines: tuple[str, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
-        """Return the content of verify_accuracy.txt or verify_performance.txt."""
-        return "\n".join((*self.lines, PASS if self.passed else FAIL)) + "\n"
+        """Return the content of verify_accuracy.txt or verify_performance.txt.
+
+        It is about the answers: where the metric decided, it says that they differ.
+        """
+        alike = self.passed and not self.files
+        return "\n".join((*self.lines, PASS if alike else FAIL)) + "\n"
 
 
 def verify_answers(reference: Path, audited: Path) -> Verdict:
@@ -39,9 +48,12 @@ def verify_answers(reference: Path, audited: Path) -> Verdict:
 
     Both are mlperf_log_accuracy.json. Raises RunError for a log that cannot be read.
     """
-    expected: dict[int, str] = {}
+    expected: dict[int, bytes] = {}
     doubled = contradicted = 0
-    known, found = _answers(reference), _answers(audited)
+    try:
+        known, found = digests(reference), digests(audited)
+    except InputError as error:
+        raise RunError(str(error)) from None
     for index, data in known:
         doubled += index in expected
         contradicted += expected.setdefault(index, data) != data
@@ -69,8 +81,8 @@ def verify_answers(reference: Path, audited: Path) -> Verdict:
 def verify_performance(test: str, reference: LoadgenResult, audited: LoadgenResult) -> Verdict:
     """Compare the scores of the performance run and the audit run.
 
-    TEST01: within 10% of each other. TEST04: at most 10% faster, or a cache answers. 20% for short
-    latencies; TEST04 compares rates, so that it takes 20% for every latency.
+    TEST01 and TEST05: within 10% of each other. TEST04: at most 10% faster, or a cache answers.
+    20% for short latencies; TEST04 compares rates, so that it takes 20% for every latency.
     """
     for name, result in (("reference", reference), ("audit", audited)):
         if not result.valid:
@@ -95,13 +107,3 @@ def verify_performance(test: str, reference: LoadgenResult, audited: LoadgenResu
     allowed = f"below {1 + tolerance:.2f}" if test == "TEST04" else f"1 +- {tolerance:.2f}"
     figure = f"audit run / performance run = {ratio:.3f} (allowed: {allowed})"
     return Verdict(passed, figure, (f"reference score = {scores[0]}", f"test score = {scores[1]}"))
-
-
-def _answers(path: Path) -> list[tuple[int, str]]:
-    try:
-        entries: list[dict[str, Any]] = json.loads(path.read_bytes())
-        return [(int(entry["qsl_idx"]), str(entry["data"]).upper()) for entry in entries]
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError):
-        raise RunError(f"{path}: not an accuracy log of LoadGen") from None

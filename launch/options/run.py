@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import models
 from base.options import Goes, one_line, positive, whole
@@ -17,6 +17,9 @@ from base.options import count as at_least_one
 from launch.options.declare import Options, nested, option
 from launch.options.sources import Sources
 from loadrun.scenarios import MODES, OFFLINE, PERFORMANCE_ONLY, SCENARIOS
+
+if TYPE_CHECKING:
+    from models.task import Task
 
 FAST_DURATION_S = 60.0
 IN_FLIGHT = 2
@@ -53,10 +56,24 @@ def _rounds() -> Iterable[str]:
     return ROUNDS
 
 
+def _config_vers() -> Iterable[str]:
+    from models.task import CONFIG_VERS
+
+    return CONFIG_VERS
+
+
 def _audits() -> Iterable[str]:
     from launch.compliance.settings import AUDITS
 
     return AUDITS
+
+
+def default_batch_size(task: Task, scenario: str) -> int:
+    """What --batch-size is where it is not given.
+
+    One long sample at a time: more are no faster, and would be lost with an instance that dies.
+    """
+    return 1 if task.stepwise else SCENARIOS[scenario].batch_size
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,13 @@ class RunOptions(Options):
         f"{' or '.join(models.names())}, or a network of your own: FILE.py:TASK, FILE.onnx",
         names=models.choices,
         goes=RECORD | Goes.KIND | Goes.AUDIT,
+    )
+    config_ver: str | None = option(
+        "--config-ver NAME",
+        "which of a task's benchmarks: default (the first) or high_accuracy (what asks for most"
+        " accuracy, in the precision that it takes)",
+        TEST,
+        names=_config_vers,
     )
     task: str | None = option(
         "--task NAME",
@@ -136,9 +160,8 @@ class RunOptions(Options):
     )
     precision: str = option(
         "--precision NAME",
-        "int8 (default), bf16 or fp32",
+        "int8, bf16 or fp32 (default: what the benchmark's target takes, mostly int8)",
         ENGINE,
-        default="int8",
         names=_precisions,
         goes=INSTANCES | COMPARED,
     )
@@ -146,7 +169,8 @@ class RunOptions(Options):
         "--batch-size N",
         "samples of a batch at most; where they differ in work, as much as so many mean ones"
         " have (default:"
-        f" {', '.join(f'{name} {known.batch_size}' for name, known in SCENARIOS.items())})",
+        f" {', '.join(f'{name} {known.batch_size}' for name, known in SCENARIOS.items())};"
+        " 1 for volumes)",
         ENGINE,
         at_least_one,
         goes=LOADRUN | INSTANCES | COMPARED,
@@ -185,10 +209,23 @@ class RunOptions(Options):
         "--fast", "60 s instead of 600, no minimum number of queries; not official", TEST
     )
     time_s: float | None = option("--time S", "minimum duration in seconds", TEST, positive)
+    min_duration_ms: int | None = option(
+        "--min-duration MS",
+        "the same in milliseconds, as LoadGen's files have it",
+        TEST,
+        at_least_one,
+    )
     count: int | None = option(
         "--count N",
         "queries of the test (Offline and AccuracyOnly: samples), however long they take;"
         " not official",
+        TEST,
+        at_least_one,
+        also=("--test-query-count",),
+    )
+    min_query_count: int | None = option(
+        "--min-query-count N",
+        "fewest queries of the test (Offline: samples), beside the minimum duration",
         TEST,
         at_least_one,
     )
@@ -242,7 +279,7 @@ class RunOptions(Options):
     )
     audit: str | None = option(
         "--audit NAME",
-        "with the settings of a compliance test, TEST01 or TEST04 (loadrun audit judges it)",
+        "with the settings of a compliance test: TEST01, TEST04, TEST05 (loadrun audit judges it)",
         TEST,
         names=_audits,
         goes=RECORD | Goes.KIND,

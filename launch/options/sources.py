@@ -1,4 +1,7 @@
-"""Where weights and data come from: options, else the environment, else nothing."""
+"""Where weights and data come from: options, else the environment, else nothing.
+
+The environment's variables are those of the options, else MLPERF_SCRATCH_PATH.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import models.options
 from base.errors import InputError
 from base.options import Option
 from launch.build.cache import expanded
+from launch.build.places import in_scratch
 from launch.options.declare import Options, option, others
 from launch.supervise.environment import PACKAGE_ROOT
 
@@ -93,11 +97,18 @@ def find_sources(
         parts = {option.variable for option in known.values() if option.of_data}
         variables = {k: v for k, v in variables.items() if k not in parts}
 
+    # So does what stands in the folder for all runs.
+    scratch = in_scratch(task, variables) if not task.network_file else {}
+    data_given = by_option or any(variables.get(known[n].variable) for n in ("data", "images"))
+    if data_given:
+        scratch = {name: path for name, path in scratch.items() if name == "weights"}
+
     def find(name: str) -> Any:
         option, value = known[name], given.get(name, known[name].default)
         if name not in own or not option.path:
             return value
-        return find_path(option.flag, value, option.variable, variables, option.path)
+        found = find_path(option.flag, value, option.variable, variables, option.path)
+        return found or scratch.get(name)
 
     data = find("data") if "images" not in by_option else None
     sources = Sources(

@@ -26,6 +26,8 @@ class Roofline:
     bandwidth: float
     batch_size: int
     whole_s: float
+    unit: str = "samples"
+    """What a batch is of."""
 
     @property
     def macs(self) -> int:
@@ -66,6 +68,10 @@ class Roofline:
     def share_of_peak(self) -> float:
         """The whole batch's rate in parts of the peak."""
         return self.macs / self.whole_s / self.peak
+
+    def in_words(self, rate: float) -> str:
+        """A rate with its unit, for people."""
+        return f"{rate:.1f} {self.unit}/s" if rate >= 10 else f"{rate:.3g} {self.unit}/s"
 
     def bound(self, layer: Layer) -> float:
         """The rate that peak and memory allow a layer of its intensity."""
@@ -117,7 +123,7 @@ class Roofline:
         }
 
 
-def from_measurement(measured: Measurement, batch_size: int) -> Roofline:
+def from_measurement(measured: Measurement, batch_size: int, unit: str = "samples") -> Roofline:
     """The roofline of what ``netrun.roofline`` found: best probe, better way to use the memory."""
     limits = measured.limits
     return Roofline(
@@ -126,4 +132,5 @@ def from_measurement(measured: Measurement, batch_size: int) -> Roofline:
         bandwidth=max(limits.read_bytes_per_s, limits.copy_bytes_per_s),
         batch_size=batch_size,
         whole_s=measured.whole_s,
+        unit=unit,
     )

@@ -7,7 +7,9 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import models
 from base.checked import read
 from base.errors import ExitCode, InterruptedRunError, RunError
 from base.files import write_text
@@ -27,6 +29,7 @@ from launch.supervise.processes import Child, describe_end, end_all, error_line,
 from launch.supervise.signals import Signals
 from launch.supervise.tail import Tail
 from models import artifact
+from models.task import NETWORK, VOLUMES
 from netrun.engines.onednn.pack import KIND
 from netrun.roofline.config import RooflineConfig
 from netrun.roofline.measurement import Measurement
@@ -39,7 +42,9 @@ LEAVE_S = 5.0
 def roofline(options: RooflineOptions) -> ExitCode:
     """Measure, then show and write what was found; LoadrunError where that cannot be done."""
     terminal = Terminal(sys.stderr if options.json_on_stdout else sys.stdout)
-    name = f"{title(options)}, batch size {options.batch_size}"
+    name = title(options)
+    window = options.form == VOLUMES
+    name += ", a window" if window else f", batch size {options.batch_size}"
     subject = announced(options, f"{name}: roofline", terminal)
     instance = subject.instance
     with Signals() as signals, tempfile.TemporaryDirectory(prefix="loadrun-roofline-") as folder:
@@ -48,8 +53,11 @@ def roofline(options: RooflineOptions) -> ExitCode:
         child = _start(options, subject, assets, directory)
         measured = _result(child, directory, terminal, signals)
     assert assets.artifact is not None
-    facts = artifact.read_facts(Path(assets.artifact), KIND)
-    found = from_measurement(measured, options.batch_size)
+    facts: dict[str, Any] = {}
+    if options.form == NETWORK:
+        facts = artifact.read_facts(Path(assets.artifact), KIND)
+    unit = models.get(options.model).unit if window else "samples"
+    found = from_measurement(measured, options.batch_size, unit)
     record = {
         "schema": SCHEMA,
         "command": list(options.command),
@@ -59,7 +67,7 @@ def roofline(options: RooflineOptions) -> ExitCode:
         "host": asdict(host(subject.topology)),
         "versions": {**versions(), "onednn": measured.library},
         **found.as_json(),
-        **{key: facts[key] for key in ("cut", "cuts_ms", "stages", "references")},
+        **{key: facts[key] for key in ("cut", "cuts_ms", "stages", "references") if facts},
         "machine": asdict(measured.limits),
     }
     terminal.line()
@@ -70,7 +78,8 @@ def roofline(options: RooflineOptions) -> ExitCode:
     terminal.line()
     terminal.lines(limits(measured.limits))
     terminal.lines(totals(found))
-    terminal.line(cut(facts))
+    if facts:
+        terminal.line(cut(facts))
     if synthetic(assets):
         terminal.line(SYNTHETIC)
     write_text(options.picture_path, picture(found, name, subject.machine))
@@ -92,6 +101,7 @@ def _start(options: RooflineOptions, subject: Subject, assets: Assets, directory
         batch_size=options.batch_size,
         processors=list(instance.processors),
         seconds=options.seconds,
+        form=options.form,
         result=str(directory / "result.json"),
     )
     path = directory / "roofline.config.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import models
 from launch.build.cache import expanded
 from launch.options import Sources
 
@@ -30,6 +31,12 @@ class RooflineOptions:
     command: tuple[str, ...]
     engine: str = "onednn"
     precision: str = "int8"
+
+    @property
+    def form(self) -> str:
+        """The form of the network."""
+        first, *_ = models.get(self.model).parts
+        return first.form
 
     @property
     def json_on_stdout(self) -> bool:

@@ -40,8 +40,8 @@ def draw(roofline: Roofline, title: str, machine: str) -> str:
     heats = ("heat", "share of int8 peak, 0 to 100%")
     idle = [("fill c3", "no MACs")] if any(not layer.macs for layer in roofline.layers) else []
     return picture(
-        f"{title}: {roofline.samples_per_s:.1f} samples/s, {100 * roofline.share_of_peak:.0f}% of"
-        " the int8 peak",
+        f"{title}: {roofline.in_words(roofline.samples_per_s)},"
+        f" {100 * roofline.share_of_peak:.0f}% of the int8 peak",
         machine,
         [
             Panel(
@@ -176,7 +176,7 @@ def _gap(roofline: Roofline) -> Chart:
         rules="x",
     )
     for place, (name, seconds, colour) in enumerate(bars):
-        text = f"{seconds * 1e3:.2f} ms ({roofline.batch_size / seconds:.1f} samples/s)"
+        text = f"{seconds * 1e3:.2f} ms ({roofline.in_words(roofline.batch_size / seconds)})"
         chart.box((0, seconds * 1e3), (place - 0.36, place + 0.36), f"{name}: {text}", colour)
         chart.text((seconds * 1e3, place), text, "unit", "start", by=(6, 4))
     return chart

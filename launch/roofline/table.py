@@ -134,12 +134,12 @@ def totals(roofline: Roofline) -> list[str]:
     """What it amounts to, one sentence a line."""
     return [
         f"batch of {roofline.batch_size}: {roofline.macs / 1e9:.3f} GMAC in"
-        f" {roofline.whole_s * 1e3:.2f} ms: {roofline.samples_per_s:.1f} samples/s,"
+        f" {roofline.whole_s * 1e3:.2f} ms: {roofline.in_words(roofline.samples_per_s)},"
         f" {_percent(roofline.share_of_peak)} of the int8 peak",
         f"kernels {roofline.kernels_s * 1e3:.2f} ms of {roofline.whole_s * 1e3:.2f} ms"
         f" ({_percent(roofline.kernels_share)})",
-        f"the peak allows {roofline.peak_samples_per_s:.1f} samples/s; peak and memory together"
-        f" {roofline.limit_samples_per_s:.1f}",
+        f"the peak allows {roofline.in_words(roofline.peak_samples_per_s)}; peak and memory"
+        f" together {roofline.in_words(roofline.limit_samples_per_s)}",
     ]
 
 

@@ -14,7 +14,7 @@ from launch.machine.plan import InstancePlan
 from launch.outcome.reports import loadrun_report
 from launch.screen.live.attention import attention
 from launch.screen.live.meter import Meter, Reading
-from launch.screen.live.progress import Progress
+from launch.screen.live.progress import Progress, Steps
 from launch.screen.live.rows import Group, group, row
 from launch.screen.live.screen import Screen
 from launch.screen.live.view import Latencies, rows_that_fit, view
@@ -42,7 +42,8 @@ class Watched:
     """The run that is watched; `in_process`: LoadGen and the only instance are one process.
 
     `report` is the file in which loadrun says, when the test begins, what to expect of it.
-    `longest_first`: samples differ in work and are served in that order.
+    `longest_first`: samples differ in work and are served in that order. `steps` are what can be
+    seen of long samples while they are served.
     """
 
     run_id: str
@@ -52,6 +53,7 @@ class Watched:
     in_process: bool
     report: Path
     longest_first: bool = False
+    steps: Steps | None = None
 
 
 class RunWatcher:
@@ -133,7 +135,7 @@ class RunWatcher:
         if self._meter is not None and self._state is RunState.RUNNING:
             now = time.monotonic()
             self._reading = self._meter.look(time.monotonic_ns())
-            if self._answers_began is None and self._reading.done:
+            if self._answers_began is None and (self._reading.done or self._reading.steps):
                 # LoadGen makes all queries before it asks the first, which can take seconds.
                 self._answers_began = self._looked
             self._looked = now
@@ -157,6 +159,8 @@ class RunWatcher:
             done=None if self._reading is None else self._reading.done,
             expected=self._report.expected_samples if self._report else None,
             even=not self._run.longest_first,
+            steps=self._run.steps,
+            stepped=0 if self._reading is None else self._reading.steps,
         )
 
     def _draw(self, screen: Screen) -> None:

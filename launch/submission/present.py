@@ -38,7 +38,7 @@ class Present:
         self._weights = weights_hash(sources.weights) if sources.weights else None
         # A bound that the user set makes LoadGen log an error, and lowers Offline's target.
         self._shortened = overrides(options) != overrides(
-            replace(options, fast=False, count=None, time_s=None)
+            replace(options, fast=False, count=None, time_s=None, min_query_count=None)
         )
         self._target = None if self._shortened else _asked_target(options)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import models
 from base.errors import InputError
+from launch.compliance.settings import tests_of
 from loadrun.scenarios import MULTI_STREAM, OFFLINE, SERVER, SINGLE_STREAM
 from models.task import Benchmark
 
@@ -25,9 +26,9 @@ def scenarios(system_type: str, benchmark: Benchmark) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(wanted) if name in benchmark.scenarios)
 
 
-def tests(division: str, benchmark: Benchmark) -> tuple[str, ...]:
-    """Return the compliance tests that a result of the benchmark needs."""
-    return benchmark.audits if division == CLOSED else ()
+def tests(division: str, benchmark: Benchmark, round: str | None) -> tuple[str, ...]:
+    """Return the compliance tests that a result of the benchmark needs in a round."""
+    return tests_of(benchmark, round) if division == CLOSED else ()
 
 
 def closed() -> list[str]:
@@ -38,22 +39,34 @@ def closed() -> list[str]:
 
 def check_category(system_type: str, round: str, benchmark: Benchmark) -> None:
     """Raise InputError for a category of the closed division that has no such benchmark."""
-    having = [name for name, last in benchmark.categories.items() if number(round) <= number(last)]
+    spans = benchmark.categories
+    having = [name for name, span in spans.items() if _within(round, span)]
     if all(category in having for category in system_type.split(",")):
         return
-    lasts = benchmark.categories
     if not having:
-        latest = max(lasts.values(), key=number)
+        latest = max(spans.values(), key=lambda span: number(span[1]))
         raise InputError(
-            f"round {round} has no {benchmark.name} (--round {latest} was the last with it);"
-            " division open takes it"
+            f"round {round} has no {benchmark.name} ({_nearest(round, latest, 'it')}); division"
+            " open takes it"
         )
     lacking = next(category for category in system_type.split(",") if category not in having)
-    last = f" (--round {lasts[lacking]} was the last with {lacking})" if lacking in lasts else ""
+    other = f" ({_nearest(round, spans[lacking], lacking)})" if lacking in spans else ""
     raise InputError(
         f"round {round} has {benchmark.name} in the {having[0]} category only: system_type must be"
-        f" {having[0]}, not {system_type}{last}"
+        f" {having[0]}, not {system_type}{other}"
     )
+
+
+def _within(round: str, span: tuple[str, str]) -> bool:
+    first, last = span
+    return (not first or number(first) <= number(round)) and number(round) <= number(last)
+
+
+def _nearest(round: str, span: tuple[str, str], what: str) -> str:
+    first, last = span
+    if number(round) > number(last):
+        return f"--round {last} was the last with {what}"
+    return f"--round {first} was the first with {what}"
 
 
 def number(round: str) -> tuple[int, ...]:

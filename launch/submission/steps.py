@@ -6,8 +6,10 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import models
 from base.errors import InputError
 from launch.compliance.folder import LOGS, folder_of, logs_in
+from launch.compliance.metric import metric_held
 from launch.compliance.references import (
     ACCURACY,
     PERFORMANCE,
@@ -116,18 +118,22 @@ def _verdict(audit: RunOptions, references: list[Record | None], record: Record 
     folder = folder_of(audit.results, audit.model, audit.scenario, audit.audit)
     run = place(audit, PERFORMANCE)
     try:
-        verdicts = [
-            path.read_text(encoding="utf-8") for path in sorted(folder.glob("verify_*.txt"))
-        ]
+        verdicts = {
+            path.name: PASS in path.read_text(encoding="utf-8")
+            for path in folder.glob("verify_*.txt")
+        }
         # A verdict that was left behind is on other logs.
         same = all(
             (logs_in(folder) / name).read_bytes() == (run / name).read_bytes() for name in LOGS
         )
     except OSError:
-        verdicts, same = [], False
+        verdicts, same = {}, False
     if not verdicts or not same:
         return NOT_JUDGED
-    return "" if all(PASS in verdict for verdict in verdicts) else "FAIL"
+    if metric_held(folder / "accuracy", models.benchmark(audit.model)):
+        # The verdict on the answers says that they differ, as it must.
+        verdicts.pop("verify_accuracy.txt", None)
+    return "" if all(verdicts.values()) else "FAIL"
 
 
 def _precedes(record: Record, reference: Record) -> bool:

@@ -39,7 +39,7 @@ class Submission:
 
     def tests(self, options: RunOptions) -> tuple[str, ...]:
         """The compliance tests that one of the runs needs."""
-        return rules.tests(self.layout.division, models.benchmark(options.model))
+        return rules.tests(self.layout.division, models.benchmark(options.model), options.round)
 
 
 def submit(submission: Submission) -> ExitCode:

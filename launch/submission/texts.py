@@ -11,15 +11,9 @@ import numpy as np
 import models
 from launch.outcome.record.run import Record
 from loadrun.scenarios import SCENARIOS
-
-TRANSFORMATIONS = {
-    "int8": (
-        "batch normalisation folded; int8 by post-training quantisation, weights per output channel"
-        " and activations per tensor (documentation/calibration.md)"
-    ),
-    "bf16": "batch normalisation folded; weights rounded to bf16",
-    "fp32": "batch normalisation folded",
-}
+from models.method import Method
+from models.quantize.method import FLOAT, method_of
+from netrun.engines.registry import facts as facts_of
 
 
 def user_conf(record: Record) -> str:
@@ -44,7 +38,7 @@ def facts(record: Record) -> str:
         "retraining": "No",
         "starting_weights_filename": weights.name if weights else "none",
         "weight_data_types": precision,
-        "weight_transformations": TRANSFORMATIONS[precision],
+        "weight_transformations": _transformed(record),
     }
     return json.dumps(values, indent=2) + "\n"
 
@@ -119,15 +113,22 @@ def _calibration(record: Record) -> str:
         f"- {items}: {assets.calibration}, preprocessed as those that are served"
         f" ({data.name if data else 'none'})\n"
         f"- compiled network: {assets.artifact}\n\n"
-        "Batch normalisation is folded into the convolutions. One pass of the fp32 network over\n"
-        f"the {items} finds, per tensor, the range of activations that minimises the squared\n"
-        "error of their 8-bit values, and the covariance of the inputs of each layer. Weights are\n"
-        "rounded to int8 with one scale per output channel; each rounding error is passed on to\n"
-        "the weights still to be rounded, weighted by that covariance. Biases are corrected for\n"
-        "the mean error that remains. Sums are int32; the first convolution takes the raw pixels,\n"
-        "as their normalisation is part of its weights. The same program runs on every processor\n"
-        "and gives the same answers there."
+        f"{_method(record).text.format(items=items)}"
     )
+
+
+def _method(record: Record) -> Method:
+    """How the engine's network was quantised: by the engine itself, or by models.quantize."""
+    own = facts_of(record.options.engine).int8
+    return own or method_of(models.get(record.options.model))
+
+
+def _transformed(record: Record) -> str:
+    """What became of the weights, in a line."""
+    precision = record.options.precision
+    if precision == "int8":
+        return f"{_method(record).weights} (documentation/calibration.md)"
+    return FLOAT[models.get(record.options.model).parts[0].form][precision]
 
 
 def warning(reasons: list[str]) -> str:

@@ -127,7 +127,7 @@ def _write_result(layout: Layout, options: RunOptions) -> dict[str, Record]:
     """Write all of one model and scenario; returns the records of its runs."""
     model, scenario = options.model, options.scenario
     task = models.get(model)
-    tests = rules.tests(layout.division, task.benchmark(model))
+    tests = rules.tests(layout.division, task.benchmark(model), options.round)
     audits = {test: replace(options, audit=test) for test in tests}
     places = {mode: place(options, mode) for mode in (PERFORMANCE, ACCURACY)}
     places |= {test: place(audit, PERFORMANCE) for test, audit in audits.items()}

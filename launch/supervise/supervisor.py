@@ -127,7 +127,8 @@ class Supervisor:
     `loadrun` is the process that creates the segments of `run_id`; `instances` the commands of
     the netrun processes, none for a scenario that runs in one process. Logs go to `directory`.
     `stall_limit_s` is how long a process may be stopped, `batch_cost` the most work of a batch and
-    `longest_cost` that of a sample, both in mean samples, `start_timeout_s` how long an instance
+    `longest_cost` that of a sample, both in mean samples, as far as they are answered without a
+    sign of life, `start_timeout_s` how long an instance
     that is restarted may take to be ready. `report` is what loadrun writes, `names_of` names the
     files of samples. This process stays on `processors` meanwhile (none given: it may be anywhere).
     """

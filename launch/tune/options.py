@@ -23,6 +23,7 @@ class TuneOptions(Options):
     """
 
     model: str = shared(RunOptions, "model")
+    config_ver: str | None = shared(RunOptions, "config_ver", group=SEARCH)
     scenario: str = shared(RunOptions, "scenario", group=SEARCH)
     budget_min: float = option(
         "--budget MINUTES", "of this session (15)", SEARCH, positive, default=15.0

@@ -8,12 +8,14 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
 
+import models
 from base.errors import ExitCode, InputError, InterruptedRunError
 from base.files import locked, write_text
 from launch.build.engine import check_engine
 from launch.machine.plan import make_plan
 from launch.machine.topology import Topology, read_topology
 from launch.options import IN_FLIGHT
+from launch.options.run import default_batch_size
 from launch.outcome.results import RESULTS, write_json
 from launch.outcome.writable import try_file
 from launch.screen.terminal import Terminal
@@ -43,7 +45,7 @@ def tune(options: TuneOptions) -> ExitCode:
     check_engine(options.engine)
     terminal = Terminal()
     topology = read_topology()
-    default = default_choice(options.scenario, topology)
+    default = default_choice(options.model, options.scenario, topology)
     space = make_space(topology, options.scenario, default)
     _try_writing(options)
     options.home.mkdir(parents=True, exist_ok=True)
@@ -65,8 +67,8 @@ def _try_writing(options: TuneOptions) -> None:
     try_file(tuned, "tuned configuration", "choose another cache with LOADRUN_CACHE")
 
 
-def default_choice(name: str, topology: Topology) -> Choice:
-    """What `loadrun run` does without any option."""
+def default_choice(model: str, name: str, topology: Topology) -> Choice:
+    """What `loadrun run` does with a model in the scenario `name`, without any option."""
     scenario = SCENARIOS[name]
     if scenario.one_sample:
         from launch.run import single_stream_cores
@@ -75,7 +77,8 @@ def default_choice(name: str, topology: Topology) -> Choice:
     else:
         plan = make_plan(topology)
         layout = Layout(len(plan.instances), plan.cores_per_instance)
-    return Choice(layout, scenario.batch_size, scenario.policy, IN_FLIGHT)
+    size = default_batch_size(models.get(model), name)
+    return Choice(layout, size, scenario.policy, IN_FLIGHT)
 
 
 def study_name(options: TuneOptions, topology: Topology, space: Space) -> str:

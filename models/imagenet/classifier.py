@@ -19,7 +19,7 @@ from models.imagenet.dataset import DataSet, image_folder, listed_images
 from models.imagenet.doubt import doubts
 from models.imagenet.pictures import PIXELS, Pictures, pictures
 from models.imagenet.preprocess import decode
-from models.published import PublishedFile
+from models.published import DataFolder, PublishedFile
 from models.sample import Pixels, SampleFormat
 from models.task import (
     CALIBRATION_SAMPLES,
@@ -46,6 +46,16 @@ SYNTHETIC_CALIBRATION = 32
 """Synthetic images that ranges are taken from: they are more alike than others."""
 
 
+IMAGENET = DataFolder(
+    "imagenet",
+    "ImageNet's validation set (ILSVRC 2012)",
+    {"images": "val", "labels": "val_map.txt", "calibration": "calibration*"},
+    terms="ask for access at https://image-net.org/download.php; then put the 50,000 images of"
+    " ILSVRC2012_img_val.tar into val, the lines 'name label' into val_map.txt, and MLPerf's list"
+    " cal_image_list_option_1.txt (or training images) into calibration.txt (calibration/)",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Classifier(Task):
     """An ImageNet classifier: answers each sample with one int32, the class of 0..999."""
@@ -60,6 +70,7 @@ class Classifier(Task):
     preprocessing: str
     """Version of the preprocessing; part of the key of cached samples."""
     published: tuple[PublishedFile, ...] = ()
+    dataset: DataFolder | None = IMAGENET
     label_offset: int
     """Added to the index of the largest output: -1 where output 0 is the background."""
     square: Callable[[Image.Image], Pixels]

@@ -16,7 +16,7 @@ from models.librispeech.decode import MOST, greedy
 from models.librispeech.features import WIDTH, Frames, extract
 from models.librispeech.labels import LABELS, text
 from models.librispeech.utterances import LONGEST_S
-from models.published import PublishedFile
+from models.published import DataFolder, PublishedFile
 from models.task import (
     TRANSDUCER,
     Array,
@@ -64,14 +64,24 @@ PUBLISHED = (
         "MLPerf's reference in float32, WER 7.45%",
         record="https://zenodo.org/api/records/3662521",
     ),
-    PublishedFile(
-        "dev-clean.tar.gz",
-        "https://www.openslr.org/resources/12/dev-clean.tar.gz",
-        "LibriSpeech's dev-clean, to be unpacked: --data LibriSpeech/dev-clean",
-        "md5:42e2234ba48799c1f50f24a7926300a1",
+)
+"""What `loadrun fetch rnnt` knows."""
+
+DATA = DataFolder(
+    "librispeech",
+    "LibriSpeech's dev-clean",
+    {"data": "LibriSpeech/dev-clean", "calibration": "calibration*"},
+    (
+        PublishedFile(
+            "dev-clean.tar.gz",
+            "https://www.openslr.org/resources/12/dev-clean.tar.gz",
+            "2,703 utterances as flac with transcripts, 2,513 of them up to 15 s",
+            "md5:42e2234ba48799c1f50f24a7926300a1",
+            unpacks_to="",
+        ),
     ),
 )
-"""What `loadrun fetch rnnt` knows; the first is what it fetches by itself."""
+"""Calibration: utterances of train-clean-100 (MLPerf's list has 500)."""
 
 _STATE = (Field("hidden", "<f4", (None, None)), Field("cell", "<f4", (None, None)))
 
@@ -87,6 +97,7 @@ class RNNT(Task):
     items = "utterances"
     truths = "transcripts"
     published = PUBLISHED
+    dataset = DATA
     answer_bytes = 8 * MOST * (Frames(RATE).features(int(LONGEST_S * RATE)) // 2 + 1)
     parts = (
         Part(

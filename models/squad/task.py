@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.published import PublishedFile
+from models.published import DataFolder, PublishedFile
 from models.squad.dataset import FIELDS, QuestionData, calibration_windows, vocabulary_of
 from models.squad.stream import stream
 from models.squad.windows import LONGEST
@@ -38,7 +38,7 @@ NETWORK = "network"
 REFERENCE = 90.874
 
 
-def _benchmark(name: str, share: float) -> Benchmark:
+def _benchmark(name: str, share: float, precision: str, edge: str) -> Benchmark:
     return Benchmark(
         name=name,
         conf="bert",
@@ -51,8 +51,9 @@ def _benchmark(name: str, share: float) -> Benchmark:
         offline_samples=10_833,
         server_ms=130.0,
         audits=("TEST01",),
-        edge="v6.1",
+        edge=edge,
         datacenter="v4.1",
+        precision=precision,
     )
 
 
@@ -69,12 +70,7 @@ PUBLISHED = (
         _ZENODO.format(3733868, "vocab.txt"),
         "its vocabulary, which belongs beside the weights",
         "md5:64800d5d8528ce344256daf115d4965e",
-    ),
-    PublishedFile(
-        "dev-v1.1.json",
-        "https://rajpurkar.github.io/SQuAD-explorer/dataset/dev-v1.1.json",
-        "SQuAD v1.1's dev set: --data",
-        "md5:3e85deb501d4e538b6bc56f786231552",
+        beside=True,
     ),
     PublishedFile(
         "pytorch_model.bin",
@@ -96,6 +92,20 @@ PUBLISHED = (
     ),
 )
 """What `loadrun fetch bert` knows; the first is what it fetches by itself."""
+DATA = DataFolder(
+    "squad",
+    "SQuAD v1.1's dev set",
+    {"data": "dev-v1.1.json*", "calibration": "calibration*"},
+    (
+        PublishedFile(
+            "dev-v1.1.json",
+            "https://rajpurkar.github.io/SQuAD-explorer/dataset/dev-v1.1.json",
+            "10,570 questions on 48 articles",
+            "md5:3e85deb501d4e538b6bc56f786231552",
+        ),
+    ),
+)
+"""Calibration: MLPerf's list, or a SQuAD file of its own."""
 
 
 class Squad(Task):
@@ -104,7 +114,11 @@ class Squad(Task):
     name = "bert"
     title = "BERT, SQuAD v1.1"
     aliases = ("squad", "bert-large")
-    benchmarks = (_benchmark("bert-99", 0.99), _benchmark("bert-99.9", 0.999))
+    # int8 keeps 99% of F1, not 99.9%.
+    benchmarks = (
+        _benchmark("bert-99", 0.99, "int8", "v6.1"),
+        _benchmark("bert-99.9", 0.999, "bf16", "v5.0-v6.1"),
+    )
     parts = (
         Part(
             NETWORK,
@@ -123,6 +137,7 @@ class Squad(Task):
     items = "windows"
     truths = "answers"
     published = PUBLISHED
+    dataset = DATA
 
     def data(self, sources: Sources) -> DataSet:
         """The windows of a SQuAD v1.1 file, or seeded sequences. Raises InputError."""

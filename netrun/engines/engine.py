@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from models.task import ENCODER, TRANSDUCER
-
 if TYPE_CHECKING:
+    from models.method import Method
     from models.task import Answers, Batch, Part, Run, Task
+    from netrun.pulse import Pulse
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class EngineFacts:
     """Modules of that extra that it imports."""
     computes: bool = True
     """Whether its answers are a network's: others need neither weights nor an artifact."""
+    int8: Method | None = None
+    """How it quantises by itself; None where it executes what models.quantize makes."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,6 @@ class EngineSpec:
     """Of what is drawn at random: the instance's number."""
     service: Any = None
     """The `sim` engine's model of time, a netrun.config.SimulatedService."""
-
-    @property
-    def encoders(self) -> bool:
-        """Whether int8 runs the task's parts as transformer encoders."""
-        return all(part.form == ENCODER for part in self.task.parts)
-
-    @property
-    def transducer(self) -> bool:
-        """Whether int8 runs the task's parts as a recurrent transducer's."""
-        return all(part.form == TRANSDUCER for part in self.task.parts)
 
     def file(self, part: Part) -> Path:
         """The file of a part."""
@@ -103,9 +95,17 @@ AnswersOf = Callable[["Batch"], "Answers"]
 """Answers a batch, as `models.task.Task.infer`."""
 
 
-def answers(task: Task, engine: Engine | Answering) -> AnswersOf:
-    """How `engine` answers batches of `task`."""
+def answers(task: Task, engine: Engine | Answering, pulse: Pulse | None = None) -> AnswersOf:
+    """How `engine` answers batches of `task`; `pulse` sees the steps of those that take long."""
     if isinstance(engine, Answering):
         return engine.answer
     run = {part.name: engine.part(part.name) for part in task.parts}
-    return lambda batch: task.infer(run, batch)
+    if pulse is None or not task.stepwise:
+        return lambda batch: task.infer(run, batch)
+    stepping = {name: pulse.after(each) for name, each in run.items()}
+
+    def answer(batch: Batch) -> Answers:
+        pulse.begin()
+        return task.infer(stepping, batch)
+
+    return answer

@@ -24,7 +24,6 @@ from base.unchanged import sha256_of
 from models import artifact, program
 from models.errors import WeightsError
 from models.own.sources import source_hash
-from models.task import ENCODER, TRANSDUCER
 from netrun.engines import EngineError
 from netrun.engines.engine import part_file
 from netrun.engines.recorder import given_as_they_are, record
@@ -143,16 +142,6 @@ class Order:
     def samples(self) -> Samples:
         """The calibration samples. Raises EngineError where there are none."""
         return self._calibration()
-
-    @property
-    def encoders(self) -> bool:
-        """Whether int8 runs the task's parts as transformer encoders."""
-        return all(part.form == ENCODER for part in self.task.parts)
-
-    @property
-    def transducer(self) -> bool:
-        """Whether int8 runs the task's parts as a recurrent transducer's."""
-        return all(part.form == TRANSDUCER for part in self.task.parts)
 
     def inputs(self, part: Part) -> Samples:
         """What the part is given for the calibration samples, of one row each."""

@@ -17,17 +17,22 @@ from base.checked import written
 from base.errors import ExitCode
 from base.files import write_text
 from base.parent import die_with_parent
-from models import artifact
-from models.program import Program
+from models import artifact, volume_program
 from models.samples import Prepared
+from models.task import ENCODER, VOLUMES
+from netrun.engines import EngineError
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.pack import KIND
+from netrun.engines.transformer.engine import EncoderRun
+from netrun.engines.volumes.network import VolumeNetwork
 from netrun.roofline.bandwidth import Bandwidth
 from netrun.roofline.config import RooflineConfig
-from netrun.roofline.layers import Passes, touched_bytes, useful_macs
-from netrun.roofline.measurement import Layer, Limits, Measurement
+from netrun.roofline.layers import Passes
+from netrun.roofline.measurement import Limits, Measured, Measurement
 from netrun.roofline.peak import probes
+from netrun.roofline.sequences import SequencePasses
+from netrun.roofline.windows import WindowPasses
 
 ROUND_S = 1.0
 LEAST_ROUNDS = 3
@@ -42,10 +47,7 @@ def measure(config: RooflineConfig, progress: Callable[[float, float], None]) ->
     library cannot be used.
     """
     threads = len(config.processors)
-    compiled = artifact.read(Path(config.artifact), KIND)
-    executor = Executor(compiled, config.batch_size, threads)
-    samples = Prepared.open(Path(config.samples))
-    passes = Passes(executor, samples.column(samples.fields[0].name))
+    passes = _measured(config, threads)
     bandwidth = Bandwidth(config.processors)
     read, copy = 0.0, 0.0
     tries = probes(threads)
@@ -71,31 +73,22 @@ def measure(config: RooflineConfig, progress: Callable[[float, float], None]) ->
             read_bytes_per_s=read,
             copy_bytes_per_s=copy,
             array_bytes=bandwidth.bytes,
-            macs_with_padding=sum(executor.program.macs().values()),
+            macs_with_padding=passes.macs_with_padding(),
         ),
         whole_s=passes.whole_ns() / 1e9,
-        layers=_layers(executor, passes),
+        layers=passes.layers(),
     )
 
 
-def _layers(executor: Executor, passes: Passes) -> tuple[Layer, ...]:
-    program, batch = executor.program, executor.batch_size
-    return tuple(
-        Layer(
-            name=kernel.operation.name,
-            source=_shape(program, kernel.operation.source),
-            output=_shape(program, kernel.operation.output),
-            kernel=kernel.implementation,
-            macs=useful_macs(program, kernel.operation) * batch,
-            bytes=touched_bytes(program, kernel.operation, batch),
-            seconds=float(ns) / 1e9,
-        )
-        for kernel, ns in zip(executor.kernels(), passes.kernels_ns(), strict=True)
-    )
-
-
-def _shape(program: Program, name: str) -> tuple[int, ...]:
-    return tuple(program.tensors[name].shape)
+def _measured(config: RooflineConfig, threads: int) -> Measured:
+    """What the artifact holds, ready to be measured on the samples."""
+    path, samples = Path(config.artifact), Prepared.open(Path(config.samples))
+    if config.form == VOLUMES:
+        return WindowPasses(VolumeNetwork(volume_program.load(path)[0], threads), samples)
+    if config.form == ENCODER:
+        return SequencePasses(EncoderRun(path, threads), samples, config.batch_size)
+    executor = Executor(artifact.read(path, KIND), config.batch_size, threads)
+    return Passes(executor, samples.column(samples.fields[0].name))
 
 
 def main(arguments: list[str]) -> int:
@@ -108,7 +101,7 @@ def main(arguments: list[str]) -> int:
 
     try:
         result = measure(config, progress)
-    except (artifact.ArtifactError, dnn.OneDNNError) as error:
+    except (artifact.ArtifactError, dnn.OneDNNError, EngineError) as error:
         print(f"error: {error}", flush=True)
         return ExitCode.FAILED
     write_text(Path(config.result), json.dumps(written(result)))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.program import Convolution, Linear, MaxPool, Operation, Program
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.executor import Executor
+from netrun.roofline.measurement import Layer
 
 CALLS = 2000
 
@@ -106,6 +107,26 @@ class Passes:
         """The median of whole runs."""
         return float(np.median(self._wholes))
 
+    def layers(self) -> tuple[Layer, ...]:
+        """Each operation on a batch, with its median time."""
+        program, batch = self.executor.program, self.executor.batch_size
+        return tuple(
+            Layer(
+                name=kernel.operation.name,
+                source=_shape(program, kernel.operation.source),
+                output=_shape(program, kernel.operation.output),
+                kernel=kernel.implementation,
+                macs=useful_macs(program, kernel.operation) * batch,
+                bytes=touched_bytes(program, kernel.operation, batch),
+                seconds=float(ns) / 1e9,
+            )
+            for kernel, ns in zip(self.executor.kernels(), self.kernels_ns(), strict=True)
+        )
+
+    def macs_with_padding(self) -> int:
+        """The work of a sample as networks are usually compared."""
+        return sum(self.executor.program.macs().values())
+
     def _pass(self) -> tuple[NDArray[np.int64], int]:
         batch = self.executor.batch_size
         positions = self._random.integers(0, len(self.samples), batch).tolist()
@@ -113,6 +134,10 @@ class Passes:
         self.executor.run(self.samples, positions)
         whole = time.perf_counter_ns() - began
         return self.executor.profile(self.samples, positions), whole
+
+
+def _shape(program: Program, name: str) -> tuple[int, ...]:
+    return tuple(program.tensors[name].shape)
 
 
 def call_ns(lib: dnn.Library) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from base.checked import FLAT
 
@@ -37,6 +38,32 @@ class Layer:
     def rate(self) -> float:
         """Multiply-accumulates a second."""
         return self.macs / self.seconds
+
+
+class Measured(Protocol):
+    """A program of which passes are measured, kernel by kernel and as a whole."""
+
+    def warm(self) -> None:
+        """One pass that does not count."""
+        ...
+
+    def measure(self) -> None:
+        """One pass kernel by kernel, one as a whole."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def whole_ns(self) -> float:
+        """The median of whole passes."""
+        ...
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Each kernel, with its median time."""
+        ...
+
+    def macs_with_padding(self) -> int:
+        """The work of a sample as networks are usually compared."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ IMAGES = 24
 def environment(cache: Path, *modules: Path) -> dict[str, str]:
     """This one without the user's LOADRUN_..., with `cache`; modules are looked for there first."""
     return {
-        **{k: v for k, v in os.environ.items() if not k.startswith("LOADRUN_")},
+        **{k: v for k, v in os.environ.items() if not k.startswith(("LOADRUN_", "MLPERF_"))},
         "PYTHONPATH": os.pathsep.join(map(str, (*modules, PACKAGE_ROOT))),
         "LOADRUN_CACHE": str(cache),
     }

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,18 @@ import pytest
 import records
 from cli_process import environment
 from PIL import Image
+from ragged import RAGGED, Ragged, Sequences
 from records import run_json
 
+import models
 from launch.commands import run as run_command
 from launch.compliance.folder import LOGS
+from launch.compliance.metric import metric_held, verify_metric
 from launch.compliance.references import PERFORMANCE, at_same_load, command, place, unusable
 from launch.compliance.rules import verify_answers, verify_performance
 from launch.outcome.results import ACCURACY_LOG
 from loadrun.logs import LoadgenResult
+from models.task import Score
 
 IMAGES = 300
 
@@ -127,6 +132,49 @@ def test_answers_must_be_those_of_the_accuracy_run(tmp_path: Path) -> None:
     assert other.figure == "1 of 2 answers differ from the accuracy run's, the first to sample 1"
     assert not verify_answers(known, log(tmp_path / "none.json", [])).passed
     assert not verify_answers(known, log(tmp_path / "strange.json", [(7, "0A")])).passed
+
+
+class Truth(Ragged):
+    """A task whose answers are right where they are their sample's index."""
+
+    def score(self, answers: Mapping[int, bytes], data: object) -> Score:
+        good = sum(answer == bytes([index]) for index, answer in answers.items())
+        value = 100 * good / len(answers)
+        return Score(value, f"accuracy={value:.3f}%, good={good}", len(answers), good)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "share", "passed", "apart"),
+    [(1, 0.99, True, "0.503%"), (3, 0.99, False, "1.523%"), (1, 0.999, False, "0.503%")],
+)
+def test_where_answers_differ_their_metric_decides(
+    tmp_path: Path, wrong: int, share: float, passed: bool, apart: str
+) -> None:
+    right = [(n, f"{n:02x}") for n in range(201)]
+    known = log(tmp_path / "accuracy.json", right)
+    # Asked again, a sample counts once; what nobody asked for counts in neither.
+    logs = known, log(tmp_path / "audit.json", [(n, "ff") for n in range(wrong)] + right[wrong:200])
+    benchmark = replace(models.benchmark("resnet50"), share=share)
+    answers = verify_answers(*logs)
+    verdict = verify_metric(answers, *logs, Truth(), benchmark, Sequences())
+    assert not answers.passed
+    assert verdict.passed is passed
+    assert f"accuracy over 200 samples is {apart} apart" in verdict.figure
+    assert verdict.text().endswith("TEST FAIL\n")
+    assert verdict.files["baseline_accuracy.txt"] == "accuracy=100.000%, good=200\n"
+    for name, text in verdict.files.items():
+        (tmp_path / name).write_text(text)
+    assert metric_held(tmp_path, benchmark) is passed
+
+
+def test_a_metric_that_the_checkers_do_not_know_decides_nothing(tmp_path: Path) -> None:
+    known = log(tmp_path / "accuracy.json", [(1, "01")])
+    logs = known, log(tmp_path / "audit.json", [(1, "02")])
+    answers = verify_answers(*logs)
+    assert verify_metric(answers, *logs, Truth(), RAGGED.benchmarks[0], Sequences()) is answers
+    none = verify_metric(answers, *logs, Truth(), models.benchmark("resnet50"), Sequences())
+    assert not none.passed
+    assert none.files == {}
 
 
 class Audits:

@@ -16,11 +16,14 @@ from toys import TOY
 import models
 from base.errors import InputError
 from launch.catalogue import _by_task, _cached, catalogue
-from launch.cli import main
+from launch.cli import hyphenated, main, parsers
+from launch.commands.run import read_options
+from launch.compliance.metric import value_in
 from launch.compliance.settings import audit_config
 from launch.submission import rules
 from launch.submission.checker import complaints
 from launch.supervise.environment import PACKAGE_ROOT
+from loadrun.rounds import AUDIT_SEEDS, ROUNDS
 from netrun.engines import ENGINES, EngineError, registry
 
 SUPPORT = PACKAGE_ROOT / "tests" / "support"
@@ -117,6 +120,45 @@ def test_a_name_means_a_benchmark(toy: None, given: str, canonical: str) -> None
     assert models.get(given) is TOY
 
 
+@pytest.mark.parametrize(
+    ("words", "model", "precision"),
+    [
+        (["toy"], "toy-99", "int8"),
+        (["toy", "--config-ver=default"], "toy-99", "int8"),
+        (["toy", "--config_ver", "High-Accuracy"], "toy-99.9", "bf16"),
+        (["toy-99.9", "--config_ver=high_accuracy"], "toy-99.9", "bf16"),
+        (["toy-99.9"], "toy-99.9", "bf16"),
+        (["toy-99.9", "--precision=fp32"], "toy-99.9", "fp32"),
+        (["resnet50", "--config-ver=default"], "resnet50", "int8"),
+    ],
+)
+def test_config_ver_picks_a_benchmark_and_its_precision(
+    toy: None, words: list[str], model: str, precision: str
+) -> None:
+    parser = parsers()[1]["run"]
+    options = read_options(parser.parse_args([hyphenated(word) for word in words]))
+    assert (options.model, options.precision, options.config_ver) == (model, precision, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["resnet50", "--config-ver=high_accuracy"],
+            "--config-ver high_accuracy: resnet50 has none (its benchmarks: resnet50)",
+        ),
+        (["toy-99", "--config-ver=high_accuracy"], "is toy-99.9, not toy-99; leave one out"),
+        (["toy", "--config-ver=highest"], "nearest: high_accuracy; known: default, high_accuracy"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "build", "tune", "find-qps", "calibrate"])
+def test_a_config_ver_that_is_none(
+    toy: None, capsys: pytest.CaptureFixture[str], command: str, words: list[str], said: str
+) -> None:
+    assert main([command, *words]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_choices_are_tasks_and_benchmarks(toy: None) -> None:
     choices = models.choices()
     assert choices[: len(models.names())] == models.names()
@@ -131,12 +173,21 @@ def test_an_audit_logs_as_many_answers_as_its_benchmark_asks_for() -> None:
     assert "sampling_target" not in audit_config("TEST04", STRICT)
 
 
+def test_other_seeds_are_those_of_the_round() -> None:
+    assert "qsl_rng_seed = 2376919268182438552\n" in audit_config("TEST05", STRICT, "v4.0")
+    with pytest.raises(InputError, match=r"TEST05: round v5.0 has none; give --round v1.1, .*v4.1"):
+        audit_config("TEST05", STRICT, "v5.0")
+    assert {*AUDIT_SEEDS} < {*ROUNDS}
+    assert all(AUDIT_SEEDS[round] != ROUNDS[round] for round in AUDIT_SEEDS)
+
+
 def test_a_category_asks_for_the_scenarios_that_a_benchmark_has() -> None:
     rules.check_category("edge", "v6.0", STRICT)
     assert rules.scenarios("edge", STRICT) == ("SingleStream", "Offline")
     assert rules.scenarios("datacenter,edge", STRICT) == ("SingleStream", "Offline")
-    assert rules.tests("closed", STRICT) == ("TEST01",)
-    assert rules.tests("open", STRICT) == ()
+    assert rules.tests("closed", STRICT, "v5.0") == ("TEST01",)
+    assert rules.tests("closed", STRICT, "v4.1") == ("TEST01", "TEST05")
+    assert rules.tests("open", STRICT, "v4.1") == ()
 
 
 @pytest.mark.parametrize(
@@ -149,6 +200,37 @@ def test_a_category_asks_for_the_scenarios_that_a_benchmark_has() -> None:
 def test_a_category_without_the_benchmark(system_type: str, round: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         rules.check_category(system_type, round, LOOSE)
+
+
+def test_a_category_may_have_had_a_benchmark_from_some_round_on() -> None:
+    bert = models.benchmark("bert-99.9")
+    rules.check_category("datacenter", "v4.1", bert)
+    rules.check_category("edge", "v5.0", bert)
+    with pytest.raises(InputError, match=r"datacenter, not edge \(--round v5.0 was the first with"):
+        rules.check_category("edge", "v4.1", bert)
+    with pytest.raises(InputError, match=r"edge, not datacenter \(--round v4.1 was the last with"):
+        rules.check_category("datacenter", "v5.0", bert)
+
+
+@pytest.mark.parametrize(
+    ("metric", "line", "value"),
+    [
+        ("accuracy", "accuracy=76.146%, good=38073, total=50000", 76.146),
+        ("F1", '{"exact_match": 83.5, "f1": 90.87}', 90.87),
+        ("mAP", " Average Precision  (AP) @[ IoU=0.50:0.95 ] = 0.370\nmAP=37.550%", 37.55),
+        ("AUC", "AUC=80.310%, accuracy=81%, good=1, total=2, queries=3", 80.31),
+        ("WER", "Word Error Rate: 7.45%, accuracy=92.55%", 92.55),
+        ("DICE", "Accuracy: mean = 0.86170, kidney = 0.9347, tumor = 0.7887", 0.8617),
+        ("accuracy", "hash=abc", None),
+    ],
+)
+def test_the_checkers_find_a_metric_in_its_line(metric: str, line: str, value: float) -> None:
+    assert value_in(line, replace(LOOSE, metric=metric)) == value
+
+
+def test_every_benchmark_of_the_closed_division_has_a_pattern() -> None:
+    for name in rules.closed():
+        assert models.benchmark(name).pattern, name
 
 
 def test_each_benchmark_of_a_task_is_one_of_the_closed_division(toy: None) -> None:
@@ -189,7 +271,8 @@ def test_what_can_be_run_is_listed(
     assert [engine["name"] for engine in found["engines"]] == [*ENGINES]
     assert main(["models"]) == 0
     shown = capsys.readouterr().out
-    assert "  benchmark toy-99.9: exact 99.9% over 64 samples\n    SingleStream, Offline\n" in shown
+    benchmark = "  benchmark toy-99.9: exact 99.9% over 64 samples, by default in bf16\n"
+    assert f"{benchmark}    SingleStream, Offline\n" in shown
     assert f"    {weights}\n" in shown
     assert "    loadrun fetch resnet50 --file resnet50-0676ba61.pth\n" in shown
 

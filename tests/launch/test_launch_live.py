@@ -18,7 +18,7 @@ from launch.machine.recording import Recorded
 from launch.machine.topology import read_topology
 from launch.screen.live.attention import attention
 from launch.screen.live.meter import InstanceReading, Meter
-from launch.screen.live.progress import Progress
+from launch.screen.live.progress import Progress, Steps
 from launch.screen.live.rows import Group, Row, group, row
 from launch.screen.live.view import (
     ASCII,
@@ -219,6 +219,32 @@ def test_the_meter_reads_differences_between_two_looks(control: ControlBlock) ->
     assert seen.instances[1] == InstanceReading(1, None, 0, 0.0, False)
     # In the midst of a long batch the last figure stands.
     assert meter.look(9 * 10**9).instances[0].busy == 0.6
+
+
+def test_the_meter_sees_steps_of_samples_that_are_under_way(control: ControlBlock) -> None:
+    first, second = control.instance(0), control.instance(1)
+    first.steps = 5  # of the warm-up
+    meter = Meter(control, lambda _: 1, 0)
+    first.steps, second.steps = 7, 4
+    assert meter.look(10**9).steps == 6
+    second.steps = 1  # a successor
+    found = meter.look(2 * 10**9)
+    assert (found.done, found.steps) == (0, 7)
+
+
+def test_long_samples_are_followed_by_their_steps() -> None:
+    steps = Steps("windows", 40.0)
+    seen = Progress(100.0, 300.0, 0, 2, even=False, steps=steps, stepped=20)
+    assert (seen.share, seen.left_s) == (0.25, 300.0)
+    assert str(seen).endswith(", 0 of 2 samples, 0 samples/s, 20 of 80 windows")
+    assert "20 of 80 windows" in text(view("testing", seen, 0.0, [], [], 200))[1]
+    # A killed instance's are done once more, and an end by the clock knows no number.
+    assert Progress(100.0, 300.0, 0, 2, steps=steps, stepped=90).share == 1.0
+    by_clock = Progress(100.0, 300.0, 1, None, steps=steps, stepped=20)
+    assert by_clock.share == pytest.approx(1 / 3)
+    assert by_clock.work == "20 windows"
+    # Nothing seen yet: as for other samples.
+    assert Progress(30.0, 300.0, 0, 2, even=False, steps=steps).share == pytest.approx(0.1)
 
 
 def test_the_meter_counts_on_over_a_restart(control: ControlBlock) -> None:

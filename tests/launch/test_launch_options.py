@@ -86,6 +86,7 @@ def test_declared_options_are_in_parser_help_and_completion(
     parser = parsers()[1][command]
     (action,) = [action for action in parser._actions if action.dest == name]
     assert option.flag in action.option_strings or not option.flag
+    assert {*option.also} <= {*action.option_strings}
     assert action.help == option.explained
     words = read(command, "", parser)
     (offered,) = [
@@ -136,10 +137,12 @@ def test_checked_options_come_back_from_words_and_from_json(
     if values["strict"]:
         values["oversubscribe"] = False
     values |= {**there, "user_conf": paths["user_conf"], "tuned": False}
-    # They are part of the name of an ONNX file.
-    values |= {"task": None, "like": None}
+    # They are part of the name, of an ONNX file or a benchmark.
+    values |= {"task": None, "like": None, "config_ver": None}
     # Most that exclude each other are of these.
     values |= {"audit": None} if values["mode"] != "PerformanceOnly" else {}
+    values |= {"min_duration_ms": None} if values["time_s"] else {}
+    values |= {"min_query_count": None} if values["count"] else {}
     try:
         options = read_options(parse(RunOptions.asking(**values)))
     except InputError:

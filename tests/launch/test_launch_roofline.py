@@ -72,7 +72,7 @@ def test_totals_by_hand() -> None:
     assert totals(FOUND) == [
         "batch of 2: 0.042 GMAC in 1.25 ms: 1600.0 samples/s, 34% of the int8 peak",
         "kernels 1.00 ms of 1.25 ms (80%)",
-        "the peak allows 4761.9 samples/s; peak and memory together 3636.4",
+        "the peak allows 4761.9 samples/s; peak and memory together 3636.4 samples/s",
     ]
 
 

@@ -22,6 +22,7 @@ from launch.commands import run as run_command
 from launch.compliance.folder import LOGS
 from launch.machine.topology import read_topology
 from launch.options import RunOptions
+from launch.outcome.record.run import Record
 from launch.outcome.results import ACCURACY_LOG
 from launch.run import planned_record
 from launch.submission import rules
@@ -30,9 +31,11 @@ from launch.submission.checker import check, complaints, find_checker
 from launch.submission.layout import Layout
 from launch.submission.steps import estimate_s, find_steps, known_rate
 from launch.submission.system import describe, read_system, unfilled, unlike_here
+from launch.submission.texts import calibration
 from launch.submission.tree import write_tree
 from models.imagenet.content import content_of
 from models.imagenet.dataset import image_folder
+from models.quantize.method import method_of
 
 ROUND = "v5.0"
 RESNET50 = models.benchmark("resnet50")
@@ -402,6 +405,24 @@ def test_the_files_of_the_tree_say_what_the_runs_recorded(results: Results) -> N
     assert hashlib.sha256(b"y" * 9_000).hexdigest() in (audited / "accuracy.txt").read_text()
 
 
+def test_the_write_up_of_calibration_is_that_of_the_task_and_engine() -> None:
+    written = Record.from_json(record("Offline", "PerformanceOnly", None))
+
+    def text(**changes: Any) -> str:
+        options = replace(written.options, **changes)
+        return calibration("", "box", [replace(written, options=options)])
+
+    assert "rounded to int8 with one scale per output channel" in text()
+    bert = text(model="bert-99")
+    assert "linear layer multiplies int8" in bert
+    assert "over the windows finds" in bert
+    assert "onvolution" not in bert
+    assert "NNCF" in text(engine="openvino")
+    assert "None: the network runs in bf16." in text(model="bert-99.9", precision="bf16")
+    for name in models.names():
+        assert method_of(models.get(name)).text.format(items="images")
+
+
 def test_a_tree_of_short_runs_is_marked(results: Results, tmp_path: Path) -> None:
     results.complete("Offline")
     results.run("Offline", unofficial_reasons=["--fast"])
@@ -652,7 +673,7 @@ def test_a_checker_that_ends_half_way_leaves_its_output(tmp_path: Path, results:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("--round v9", "unknown round 'v9' (known: v5.0, v5.1, v6.0, v6.1)"),
+        ("--round v9", "unknown round 'v9' (known: v1.1, v2.0, "),
         ("--round v5.0 --models mobilenet", "no benchmark of the closed division"),
         ("--round v5.0 --scenarios offline", "edge also asks for SingleStream, MultiStream"),
         ("--round v5.0 --scenarios onlin", "unknown scenario"),

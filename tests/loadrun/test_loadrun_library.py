@@ -89,6 +89,15 @@ def test_a_warm_up_gets_samples_of_all_kinds(tmp_path: Path) -> None:
     assert library.positions([99]) == [0]
 
 
+def test_a_warm_up_of_one_large_sample_gets_the_cheapest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loadrun.library.WARM_UP_BYTES", 400)
+    served, arena = library_of(uneven(tmp_path / "s", [60, 90, 50, 70]), 4)
+    (position,) = served.load_for_warm_up()
+    assert len(arena.row("ids", position)) == 50
+
+
 def test_a_large_file_of_samples_takes_little_memory(tmp_path: Path) -> None:
     """As in AccuracyOnly: set after set is loaded and unloaded, until all were there."""
     folder, size, count = tmp_path / "samples", 1 << 20, 96

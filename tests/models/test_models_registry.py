@@ -9,7 +9,7 @@ from models.imagenet.classifier import classifier
 
 
 def test_names_are_listed_without_aliases() -> None:
-    assert models.names() == ["resnet50", "mobilenet", "bert"]
+    assert models.names() == ["resnet50", "mobilenet", "bert", "3d-unet", "3d-unet-brats"]
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,9 @@ def test_names_are_listed_without_aliases() -> None:
         ("ResNet50-v1.5", "resnet50"),
         ("mobilenet", "mobilenet"),
         ("MobileNet_V1", "mobilenet"),
+        ("3D-UNet-KiTS19", "3d-unet"),
+        ("3d-unet-99.9", "3d-unet"),
+        ("brats", "3d-unet-brats"),
     ],
 )
 def test_names_and_aliases_in_any_spelling(given: str, name: str) -> None:
@@ -31,7 +34,8 @@ def test_unknown_model_names_the_nearest() -> None:
         models.get("mobilnet")
     assert caught.value.nearest == "mobilenet"
     assert str(caught.value) == (
-        "unknown model 'mobilnet' (nearest: mobilenet; known: resnet50, mobilenet, bert)"
+        "unknown model 'mobilnet' (nearest: mobilenet; known: resnet50, mobilenet, bert, 3d-unet,"
+        " 3d-unet-brats)"
     )
 
 
@@ -73,5 +77,5 @@ def test_official_figures() -> None:
     assert (resnet50.reference, resnet50.share) == (76.46, 0.99)
     assert (mobilenet.reference, mobilenet.share) == (71.676, 0.98)
     assert resnet50.performance_samples == mobilenet.performance_samples == 1024
-    assert resnet50.categories == {"edge": "v6.1", "datacenter": "v5.0"}
+    assert resnet50.categories == {"edge": ("", "v6.1"), "datacenter": ("", "v5.0")}
     assert mobilenet.categories == {}

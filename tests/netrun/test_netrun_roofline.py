@@ -11,15 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from netrun_programs import residual_program
+from volume_cases import kits19_network, noise
 
 from base.processors import last_level_cache
 from launch.supervise.environment import PACKAGE_ROOT, instance_environment
 from models.program import Convolution, Operation, Program, Tensor
+from models.quantize.volumes import quantise_volumes
 from models.samples import save
 from models.task import Field
 from netrun.engines.onednn import compiler
+from netrun.engines.volumes.network import VolumeNetwork
 from netrun.roofline.config import RooflineConfig
 from netrun.roofline.layers import touched_bytes, useful_macs
+from netrun.roofline.windows import WindowPasses
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +128,26 @@ def test_a_measurement_from_configuration_to_result(
     assert rates[-1] > 0
     assert min(measured["read_bytes_per_s"], measured["copy_bytes_per_s"]) > 0
     assert measured["macs_with_padding"] == sum(program.macs().values())
+
+
+def test_a_window_of_a_volume_is_measured_kernel_by_kernel(tmp_path: Path) -> None:
+    network = kits19_network()
+    image = noise(1, 32, 32, 32)
+    made = quantise_volumes(network, [{"image": image}], lambda done, total: None)
+    fields = [Field("image", "<f4", (1, None, None, None))]
+    prepared = save(tmp_path / "volumes", fields, [{"image": image}])
+    passes = WindowPasses(VolumeNetwork(made, threads=1), prepared)
+    passes.measure()
+    passes.measure()
+    layers = {layer.name: layer for layer in passes.layers()}
+    # Per direction 32 outputs meet 3 inputs each but for the two at the edges; at stride 2 one.
+    first, down = layers["input_block_conv1_2"], layers["downsample_0_conv1_2"]
+    assert first.macs == 16 * (3 * 32 - 2) ** 3
+    assert (down.macs, down.output) == (16 * 32 * (3 * 16 - 1) ** 3, (16, 16, 16, 32))
+    assert layers["input_block_conv1_2 norm"].macs == 0
+    assert layers["output_conv_0"].macs == 32**3 * 16 * 3
+    assert passes.macs_with_padding() == network.widths.macs((32, 32, 32))
+    assert sum(layer.seconds for layer in layers.values()) < 3 * passes.whole_ns() / 1e9
 
 
 def test_an_artifact_that_does_not_fit_gets_one_line(

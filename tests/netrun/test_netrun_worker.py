@@ -229,7 +229,7 @@ def answer(batch):
         return [b"12345"]
     return [bytes(4)] * (len(batch) - (serving and batch.positions == [11]))
 
-worker.load = lambda config: (NullEngine(config.batch_size), answer)
+worker.load = lambda config, pulse: (NullEngine(config.batch_size), answer)
 sys.exit(worker.main(sys.argv[1:]))
 """
 
@@ -256,6 +256,53 @@ def test_an_engine_that_fails_while_serving(
     assert run.process.wait(10) == 4
     assert run.log.read_text() == said
     assert run.record.state is InstanceState.FAILED
+
+
+STEPS = """
+import sys
+from types import SimpleNamespace
+import numpy as np
+from netrun import worker
+from netrun.engines.engine import answers
+
+class Engine:
+    def part(self, name):
+        return lambda image: {"logits": np.zeros(len(image))}
+
+def infer(run, batch):
+    run["network"](image=[1, 2, 3])
+    if batch.positions == [9]:
+        open(sys.argv[2]).read()
+    run["network"](image=[4])
+    return [bytes(4)] * len(batch)
+
+task = SimpleNamespace(parts=[SimpleNamespace(name="network")], stepwise=True, infer=infer)
+worker.load = lambda config, pulse: (SimpleNamespace(describe=dict), answers(task, Engine(), pulse))
+sys.exit(worker.main(sys.argv[1:2]))
+"""
+
+
+def test_steps_of_a_batch_are_signs_of_life_before_its_end(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "held")
+    script = tmp_path / "steps.py"
+    script.write_text(STEPS.replace("sys.argv[2]", repr(str(tmp_path / "held"))))
+    run = make_run()
+    run.serve("-c", script.read_text())
+    record = run.record
+    run.ask([1])
+    before, samples, busy = record.steps, record.samples, record.busy_ns
+    heartbeat = record.heartbeat_ns
+    assert before % 4 == 0
+    assert run.rings.request_producer(0).try_send([9], [9])
+    wait_for(lambda: record.steps == before + 3, "the first step")
+    assert record.samples == samples
+    assert record.busy_ns > busy
+    assert record.heartbeat_ns > heartbeat
+    (tmp_path / "held").write_text("")
+    wait_for(lambda: record.samples == samples + 1, "the answer")
+    assert record.steps == before + 4
 
 
 def test_an_instance_leaves_when_its_parent_is_killed(

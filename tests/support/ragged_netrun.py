@@ -18,6 +18,7 @@ from models.task import Answers, Batch, Task
 from netrun import single, worker
 from netrun.config import NetrunConfig
 from netrun.engines.engine import AnswersOf
+from netrun.pulse import Pulse
 
 models.TASKS.update(ragged="ragged:RAGGED", bulky="ragged:BULKY", bulkier="ragged:BULKIER")
 
@@ -30,7 +31,7 @@ class Engine:
         return {}
 
 
-def load(config: NetrunConfig) -> tuple[Any, AnswersOf]:
+def load(config: NetrunConfig, pulse: Pulse | None = None) -> tuple[Any, AnswersOf]:
     """The task of the configuration, with parts that Python computes."""
     task: Task = models.get(config.model)
 
@@ -46,8 +47,9 @@ def main() -> int:
         vars(module)["load"] = load
     if len(sys.argv) == 2:
         return worker.main(sys.argv[1:])
-    infer = single.load_engine(NetrunConfig.load(Path(sys.argv[1])))
-    return run_in_process(LoadrunConfig.load(Path(sys.argv[2])), infer)
+    config = LoadrunConfig.load(Path(sys.argv[2]))
+    infer = single.load_engine(NetrunConfig.load(Path(sys.argv[1])), config.response_bytes)
+    return run_in_process(config, infer)
 
 
 if __name__ == "__main__":

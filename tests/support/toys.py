@@ -23,8 +23,9 @@ class Toy(Ragged):
             audits=("TEST01",),
             audit_samples=64,
             edge="v6.0",
+            precision=precision,
         )
-        for percent, share in (("99", 0.99), ("99.9", 0.999))
+        for percent, share, precision in (("99", 0.99, "int8"), ("99.9", 0.999, "bf16"))
     )
 
 

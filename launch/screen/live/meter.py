@@ -29,11 +29,15 @@ class InstanceReading:
 
 @dataclass(frozen=True)
 class Reading:
-    """All instances: samples `done` in the test so far, samples/s since the look before."""
+    """All instances: samples `done` in the test so far, samples/s since the look before.
+
+    `steps` are those of long samples that were done, 0 where there are none.
+    """
 
     done: int
     rate: float
     instances: list[InstanceReading]
+    steps: int = 0
 
 
 class Meter:
@@ -49,6 +53,7 @@ class Meter:
         # The test may have begun a moment ago.
         self._done = sum(control.instance(i).samples for i in range(control.instances))
         self._looked_ns = now_ns
+        self._steps = 0
 
     def look(self, now_ns: int) -> Reading:
         """Read all counters; `now_ns` is CLOCK_MONOTONIC's."""
@@ -58,6 +63,7 @@ class Meter:
         for index, counters in enumerate(self._instances):
             new, serving = counters.look()
             answered += new
+            self._steps += counters.new_steps()
             held = self._held(index)
             if not serving:
                 # Nothing is sent to it now: unanswered batches before it stay so.
@@ -65,7 +71,7 @@ class Meter:
             in_flight = held - self._lost[index]
             readings.append(InstanceReading(index, counters.busy, in_flight, new / past_s, serving))
         self._done += answered
-        return Reading(self._done, answered / past_s, readings)
+        return Reading(self._done, answered / past_s, readings, self._steps)
 
 
 class _Counters:
@@ -74,6 +80,7 @@ class _Counters:
     def __init__(self, record: InstanceRecord) -> None:
         self._record = record
         self._samples, self._busy_ns = record.samples, record.busy_ns
+        self._steps = record.steps
         self._alive_ns = record.heartbeat_ns
         self.busy: float | None = None
 
@@ -84,11 +91,17 @@ class _Counters:
         # A successor counts from zero.
         new = samples - self._samples if samples >= self._samples else samples
         worked_ns = busy_ns - self._busy_ns if busy_ns >= self._busy_ns else busy_ns
-        # From sign of life to sign of life, which ends of batches are: the time until now may hold
-        # half a batch. In the midst of a long one there is no newer figure.
+        # From sign of life to sign of life, which ends of batches and of steps are: the time until
+        # now may hold half of one. In its midst there is no newer figure.
         past_ns = alive_ns - self._alive_ns
         if past_ns > 0:
             self.busy = min(worked_ns / past_ns, 1.0)
             self._busy_ns, self._alive_ns = busy_ns, alive_ns
         self._samples = samples
         return new, record.state is InstanceState.READY
+
+    def new_steps(self) -> int:
+        """Steps since the last time."""
+        steps, before = self._record.steps, self._steps
+        self._steps = steps
+        return steps - before if steps >= before else steps

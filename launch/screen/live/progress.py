@@ -11,12 +11,21 @@ FORETELLS_S = 5.0
 
 
 @dataclass(frozen=True)
+class Steps:
+    """What long samples consist of: how people call it, and how much of it a mean sample has."""
+
+    unit: str
+    each: float
+
+
+@dataclass(frozen=True)
 class Progress:
     """A test that has gone on for `gone_s`.
 
     `done` of `expected` samples are answered; `expected_s` is how long loadrun foresaw it to take.
     None where it is not known: nothing has been read yet, or the test ends by the clock. `even`:
     samples take about as long in any part of the test, so that their number tells how far it is.
+    Where these are long, `stepped` of their `steps` are done.
     """
 
     gone_s: float
@@ -24,6 +33,23 @@ class Progress:
     done: int | None
     expected: int | None
     even: bool = True
+    steps: Steps | None = None
+    stepped: int = 0
+
+    @property
+    def expected_steps(self) -> int | None:
+        """All steps of the test, about; None where they are not known, or not seen."""
+        if self.steps is None or not self.stepped or not self.expected:
+            return None
+        return max(round(self.expected * self.steps.each), self.stepped)
+
+    @property
+    def work(self) -> str:
+        """What of long samples is done, for people; "" where nothing is seen of it."""
+        if self.steps is None or not self.stepped:
+            return ""
+        of = f" of {self.expected_steps:,}" if self.expected_steps else ""
+        return f"{self.stepped:,}{of} {self.steps.unit}"
 
     @property
     def rate(self) -> float | None:
@@ -35,6 +61,8 @@ class Progress:
     @property
     def share(self) -> float | None:
         """Part of the test that is over (0..1); never beyond its end, however late it is."""
+        if self.expected_steps:
+            return self.stepped / self.expected_steps
         counts = self.even or not self.expected_s
         if counts and self.done is not None and self.expected:
             return min(self.done / self.expected, 1.0)
@@ -43,6 +71,8 @@ class Progress:
     @property
     def left_s(self) -> float | None:
         """Time left: by the rate where the number of samples is known, else by the clock."""
+        if self.expected_steps and self.gone_s >= FORETELLS_S:
+            return (self.expected_steps - self.stepped) * self.gone_s / self.stepped
         rate = self.rate
         foretells = (self.even and self.gone_s >= FORETELLS_S) or not self.expected_s
         if rate and foretells and self.done is not None and self.expected:
@@ -57,4 +87,6 @@ class Progress:
         if self.done is not None and self.gone_s >= 1:
             of = f" of {self.expected}" if self.expected else ""
             text += f", {self.done}{of} samples, {self.rate:.4g} samples/s"
+        if self.work:
+            text += f", {self.work}"
         return text

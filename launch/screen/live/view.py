@@ -95,6 +95,8 @@ def _figures(progress: Progress, rate: float | None) -> str:
     words = [f"{progress.done:,}{of} samples"]
     if progress.rate is not None:
         words.append(f"{progress.rate:.4g} samples/s")
+    if progress.work:
+        words.append(progress.work)
     if rate is not None:
         words.append(f"{rate:.4g} just now")
     return "   ".join(words)

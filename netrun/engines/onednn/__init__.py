@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from netrun.engines import EngineError
 from netrun.engines.engine import EngineFacts
+from netrun.engines.forms import form_of
 
 if TYPE_CHECKING:
     from models.task import Part
@@ -28,14 +29,8 @@ def check() -> None:
 
 def build(order: Order) -> Path:
     """The programs, then compiled for this machine, batch size and number of threads."""
-    if order.encoders:
-        from netrun.engines.transformer import build as encoder
-
-        return encoder.build(order)
-    if order.transducer:
-        from netrun.engines.transducer import build as transducer
-
-        return transducer.build(order)
+    if form := form_of(order.task):
+        return form.build(order)
     from base.affinity import threads_kept_on
     from models import artifact
     from netrun.engines.engine import part_file
@@ -71,14 +66,8 @@ def build(order: Order) -> Path:
 
 def load(spec: EngineSpec) -> Engine:
     """The engine, every primitive of every batch size made."""
-    if spec.encoders:
-        from netrun.engines.transformer.engine import EncoderEngine
-
-        return EncoderEngine(spec)
-    if spec.transducer:
-        from netrun.engines.transducer.engine import TransducerEngine
-
-        return TransducerEngine(spec)
+    if form := form_of(spec.task):
+        return form.load(spec)
     from netrun.engines.onednn.engine import OneDNNEngine
 
     return OneDNNEngine(spec)

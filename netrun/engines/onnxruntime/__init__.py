@@ -6,6 +6,7 @@ import importlib.metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.method import Method
 from netrun.engines.engine import EngineFacts
 
 if TYPE_CHECKING:
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
     from netrun.engines.order import Order
 
 ENGINE = EngineFacts(
-    "ONNX Runtime", ("int8", "fp32"), "onnxruntime", packages=("onnxruntime", "onnx")
+    "ONNX Runtime",
+    ("int8", "fp32"),
+    "onnxruntime",
+    packages=("onnxruntime", "onnx"),
+    int8=Method(
+        "ONNX Runtime's static quantiser (quantize_static) on the ONNX graph of the fp32 network,\n"
+        "with ranges taken from the {items}.",
+        "int8 by ONNX Runtime's static quantiser",
+    ),
 )
 STORED = 1  # raised when the same network would be stored in another way
 

@@ -6,6 +6,7 @@ import importlib.metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.method import Method
 from netrun.engines.engine import EngineFacts
 
 if TYPE_CHECKING:
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
     from netrun.engines.order import Order
 
 ENGINE = EngineFacts(
-    "OpenVINO", ("int8", "bf16", "fp32"), "openvino", packages=("openvino", "nncf")
+    "OpenVINO",
+    ("int8", "bf16", "fp32"),
+    "openvino",
+    packages=("openvino", "nncf"),
+    int8=Method(
+        "NNCF's post-training quantisation (nncf.quantize) of the OpenVINO representation of the\n"
+        "fp32 network, with ranges taken from the {items}.",
+        "int8 by NNCF's post-training quantisation",
+    ),
 )
 STORED = 1  # raised when the same network would be stored in another way
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netrun.engines.engine import EngineFacts
+from netrun.engines.forms import form_of
 
 if TYPE_CHECKING:
     from models.task import Part
@@ -22,16 +23,9 @@ def check() -> None:
 
 def build(order: Order) -> Path:
     """The programs for int8; else the parameters of the networks, as they are used."""
-    if order.precision == "int8" and order.encoders:
-        from netrun.engines.transformer import build as encoder
-
-        return encoder.build(order)
-    if order.precision == "int8" and order.transducer:
-        from netrun.engines.transducer import build as transducer
-
-        return transducer.build(order)
     if order.precision == "int8":
-        return order.programs()
+        form = form_of(order.task)
+        return order.programs() if form is None else form.build(order)
     from netrun.engines.pytorch.stored import KIND, STORED
 
     # Another release may trace and fold a network in another way.
@@ -53,14 +47,8 @@ def build(order: Order) -> Path:
 
 def load(spec: EngineSpec) -> Engine:
     """The engine, its parameters mapped."""
-    if spec.precision == "int8" and spec.encoders:
-        from netrun.engines.transformer.engine import EncoderEngine
-
-        return EncoderEngine(spec, tiles=False)
-    if spec.precision == "int8" and spec.transducer:
-        from netrun.engines.transducer.engine import TransducerEngine
-
-        return TransducerEngine(spec, tiles=False)
+    if spec.precision == "int8" and (form := form_of(spec.task)):
+        return form.load(spec, portable=True)
     from netrun.engines.pytorch.engine import PyTorchEngine
 
     return PyTorchEngine(spec)

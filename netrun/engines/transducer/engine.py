@@ -19,17 +19,14 @@ Call = Callable[..., Any]
 
 
 class TransducerEngine:
-    """The `onednn` and `pytorch` engines' int8 for the parts of a transducer.
+    """The `onednn` and `pytorch` engines' int8 for the parts of a transducer."""
 
-    `tiles`: whether to use the kernels for AMX; None where there are some for this processor.
-    """
+    def __init__(self, spec: EngineSpec, portable: bool = False) -> None:
+        """Map the artifacts, make all kernels; raises EngineError where they do not fit.
 
-    def __init__(self, spec: EngineSpec, tiles: bool | None = None) -> None:
-        """Map the artifacts, make all kernels; raises EngineError where they do not fit."""
-        usable = has_tiles()
-        if tiles and not usable:
-            raise EngineError("this processor has no AMX: choose another engine")
-        self.tiles = usable if tiles is None else tiles
+        `portable`: by PyTorch's operators, whatever the processor has.
+        """
+        self.tiles = not portable and has_tiles()
         try:
             arrays = {part.name: artifact.read(spec.file(part)) for part in spec.task.parts}
             calls = (_tiled if self.tiles else _portable)(arrays, spec.threads)

@@ -1,0 +1,1 @@
+"""Several runs, one after the other: which, what became of each, and a table of them."""
