@@ -33,6 +33,7 @@ TASKS = {
     "resnet50": "models.resnet50:RESNET50",
     "mobilenet": "models.mobilenet:MOBILENET",
     "bert": "models.squad.task:SQUAD",
+    "rnnt": "models.librispeech.task:RNNT_TASK",
     "3d-unet": "models.volumes.task:UNET_KITS19",
     "3d-unet-brats": "models.volumes.task:UNET_BRATS",
 }

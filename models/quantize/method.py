@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from models.method import Method
-from models.task import ENCODER, NETWORK, VOLUMES, Task
+from models.task import ENCODER, NETWORK, TRANSDUCER, VOLUMES, Task
 
 OF_FORMS: Mapping[str, Method] = {
     NETWORK: Method(
@@ -43,6 +43,15 @@ OF_FORMS: Mapping[str, Method] = {
         "convolutions int8 by post-training quantisation, weights per output channel and"
         " activations per channel",
     ),
+    TRANSDUCER: Method(
+        "LSTM layers of the encoder and the prediction network, and what they give to the joint\n"
+        "network, multiply int8 by int8 with int32 sums. States lie between -1 and 1 and are\n"
+        "stored in steps of 1/127; the {items} only give the step of the features, which errs\n"
+        "least on them. Weights are rounded to int8 with one scale per output. Sums become float16,\n"
+        "gates and cells are float32. The embedding, as a table of the first layer's sums, is\n"
+        "float16; the joint network computes in float32.",
+        "LSTM layers int8 by post-training quantisation, weights per output; joint network fp32",
+    ),
 }
 """By the form of a task's parts: those of models.quantize, which onednn and pytorch execute."""
 OTHER = Method(
@@ -57,6 +66,7 @@ FLOAT = {
     },
     ENCODER: {"bf16": "weights rounded to bf16", "fp32": "none"},
     VOLUMES: {"bf16": "weights rounded to bf16", "fp32": "none"},
+    TRANSDUCER: {"bf16": "weights of linear layers rounded to bf16", "fp32": "none"},
 }
 """What becomes of weights in other precisions."""
 

@@ -9,7 +9,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from models.task import ENCODER, VOLUMES
+from models.task import ENCODER, TRANSDUCER, VOLUMES
 from netrun.engines import EngineError
 
 if TYPE_CHECKING:
@@ -41,8 +41,10 @@ class Form:
 
 
 _TRANSFORMER, _VOLUMES = "netrun.engines.transformer", "netrun.engines.volumes"
+_TRANSDUCER = "netrun.engines.transducer"
 FORMS = {
     ENCODER: Form(f"{_TRANSFORMER}.build:build", f"{_TRANSFORMER}.engine:EncoderEngine"),
+    TRANSDUCER: Form(f"{_TRANSDUCER}.build:build", f"{_TRANSDUCER}.engine:TransducerEngine"),
     VOLUMES: Form(f"{_VOLUMES}.build:build", f"{_VOLUMES}.engine:VolumeEngine"),
 }
 
