@@ -34,6 +34,8 @@ TASKS = {
     "mobilenet": "models.mobilenet:MOBILENET",
     "bert": "models.squad.task:SQUAD",
     "rnnt": "models.librispeech.task:RNNT_TASK",
+    "dlrm": "models.criteo.task:DLRM",
+    "dlrm-v2": "models.criteo.task:DLRM_V2",
     "3d-unet": "models.volumes.task:UNET_KITS19",
     "3d-unet-brats": "models.volumes.task:UNET_BRATS",
 }

@@ -47,9 +47,9 @@ OF_FORMS: Mapping[str, Method] = {
         "LSTM layers of the encoder and the prediction network, and what they give to the joint\n"
         "network, multiply int8 by int8 with int32 sums. States lie between -1 and 1 and are\n"
         "stored in steps of 1/127; the {items} only give the step of the features, which errs\n"
-        "least on them. Weights are rounded to int8 with one scale per output. Sums become float16,\n"
-        "gates and cells are float32. The embedding, as a table of the first layer's sums, is\n"
-        "float16; the joint network computes in float32.",
+        "least on them. Weights are rounded to int8 with one scale per output. Sums become\n"
+        "float16, gates and cells are float32. The embedding, as a table of the first layer's\n"
+        "sums, is float16; the joint network computes in float32.",
         "LSTM layers int8 by post-training quantisation, weights per output; joint network fp32",
     ),
 }

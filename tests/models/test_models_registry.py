@@ -9,7 +9,9 @@ from models.imagenet.classifier import classifier
 
 
 def test_names_are_listed_without_aliases() -> None:
-    assert models.names() == ["resnet50", "mobilenet", "bert", "3d-unet", "3d-unet-brats"]
+    assert models.names() == [
+        *("resnet50", "mobilenet", "bert", "dlrm", "dlrm-v2", "3d-unet", "3d-unet-brats"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -34,8 +36,8 @@ def test_unknown_model_names_the_nearest() -> None:
         models.get("mobilnet")
     assert caught.value.nearest == "mobilenet"
     assert str(caught.value) == (
-        "unknown model 'mobilnet' (nearest: mobilenet; known: resnet50, mobilenet, bert, 3d-unet,"
-        " 3d-unet-brats)"
+        "unknown model 'mobilnet' (nearest: mobilenet; known: resnet50, mobilenet, bert, dlrm,"
+        " dlrm-v2, 3d-unet, 3d-unet-brats)"
     )
 
 
