@@ -33,6 +33,7 @@ TASKS = {
     "resnet50": "models.resnet50:RESNET50",
     "mobilenet": "models.mobilenet:MOBILENET",
     "bert": "models.squad.task:SQUAD",
+    "rnnt": "models.librispeech.task:RNNT_TASK",
     "dlrm": "models.criteo.task:DLRM",
     "dlrm-v2": "models.criteo.task:DLRM_V2",
     "3d-unet": "models.volumes.task:UNET_KITS19",

@@ -20,7 +20,7 @@ from base.options import Option
 if TYPE_CHECKING:
     from models.task import Task
 
-FOLDERS: tuple[str, ...] = ("imagenet", "squad", "criteo", "volumes")
+FOLDERS: tuple[str, ...] = ("imagenet", "squad", "criteo", "librispeech", "volumes")
 """Folders of models/ whose `options` declares some."""
 
 

@@ -22,10 +22,11 @@ from models.criteo.dataset import (
     notes_of,
     open_rows,
 )
+from models.criteo.folders import CRITEO
 from models.criteo.shapes import DENSE
 from models.criteo.synthetic import Seeded
 from models.errors import WeightsError
-from models.published import PublishedFile
+from models.published import DataFolder, PublishedFile
 from models.ranking import Shape, shape_from
 from models.task import (
     RANKING,
@@ -84,6 +85,7 @@ class DLRMTask(Task):
     published: tuple[PublishedFile, ...] = ()
     unit: str = "pairs"
     truths: str = "clicks"
+    dataset: DataFolder | None = CRITEO
     answer_bytes: int = 2 * 4 * MOST_PAIRS
 
     @property

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from models.detection.anchors import ssd_anchors
 from models.detection.answers import ROW_BYTES, Detections
+from models.detection.folders import COCO
 from models.detection.labels import Labels
 from models.detection.nms import kept
 from models.detection.task import DetectionTask, Resize
@@ -102,6 +103,7 @@ class SSDMobileNetTask(DetectionTask):
     labels = Labels(90, ids=frozenset(range(1, 91)))
     annotation_files = ("annotations/instances_val2017.json", "instances_val2017.json")
     image_folders = ("val2017", "images")
+    dataset = COCO
     threshold = 0.3
     classes = 91
     """With the background, which is class 0."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from models.detection.anchors import r34_boxes
 from models.detection.answers import ROW_BYTES, Detections
+from models.detection.folders import COCO
 from models.detection.labels import Labels
 from models.detection.nms import kept
 from models.detection.task import DetectionTask, Resize
@@ -79,6 +80,7 @@ class SSDResNet34Task(DetectionTask):
     labels = Labels(CLASSES - 1, in_order=True)
     annotation_files = ("annotations/instances_val2017.json", "instances_val2017.json")
     image_folders = ("val2017", "images")
+    dataset = COCO
     parts = (
         Part(
             "network",

@@ -9,7 +9,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from models.task import ENCODER, RANKING, VOLUMES
+from models.task import ENCODER, RANKING, TRANSDUCER, VOLUMES
 from netrun.engines import EngineError
 
 if TYPE_CHECKING:
@@ -43,9 +43,11 @@ class Form:
 
 
 _TRANSFORMER, _VOLUMES = "netrun.engines.transformer", "netrun.engines.volumes"
+_TRANSDUCER = "netrun.engines.transducer"
 _RANKING = "netrun.engines.ranking"
 FORMS = {
     ENCODER: Form(f"{_TRANSFORMER}.build:build", f"{_TRANSFORMER}.engine:EncoderEngine"),
+    TRANSDUCER: Form(f"{_TRANSDUCER}.build:build", f"{_TRANSDUCER}.engine:TransducerEngine"),
     VOLUMES: Form(f"{_VOLUMES}.build:build", f"{_VOLUMES}.engine:VolumeEngine"),
     RANKING: Form(f"{_RANKING}.build:build", f"{_RANKING}.engine:RankingEngine", every=True),
 }

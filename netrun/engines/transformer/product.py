@@ -4,6 +4,7 @@
 
     "bf16"      output = sums * scale + bias                        bfloat16
     "gelu"      output = gelu(sums * scale + bias) * gain + shift   int8
+    "half"      output = sums * scale + bias                        float16
     "residual"  output = sums * scale + bias + residual             float16
     "u8", "s8"  output = max(sums * scale + bias, 0)                uint8 up to 255, int8 up to 127
 
@@ -54,9 +55,10 @@ CHUNK = 1024
 BLOCK = 4 * TILE
 AHEAD = 32
 """Lines of the next panel's weights that are fetched while a block is computed."""
-KINDS = {"bf16": 2, "gelu": 1, "residual": 2, "u8": 1, "s8": 1}
+KINDS = {"bf16": 2, "gelu": 1, "half": 2, "residual": 2, "u8": 1, "s8": 1}
 """What follows the sums, and the bytes of an output."""
-_FACTORS = {"bf16": 256, "gelu": 384, "residual": 256, "u8": 256, "s8": 256}  # bytes of a panel
+_FACTORS = {"gelu": 384} | dict.fromkeys(("bf16", "half", "residual", "u8", "s8"), 256)
+"""Bytes of a panel."""
 _NARROWED = {"u8": "vpmovusdb", "s8": "vpmovsdb"}
 # gelu(x) = max(x, 0) - t (BOUND - t)^3 p(t), t = min(|x|, BOUND); p from t^0 on. In float16 it is
 # within 0.0014 of the exact one for |x| < 3, which is what float16 holds there.
@@ -431,9 +433,10 @@ class ProductRoutine(Routine):
         steps += [partial(a.two, "vcvtps2phx", vector, vector) for vector in sums]
         whole = sums[0]
         steps.append(partial(a.shuffle, "vinserti64x4", whole, whole, sums[1], 1))
-        if layer.kind == "residual":
-            residual = Mem(Reg.R8, row * layer.output_stride)
-            steps.append(partial(a.three, "vaddph", whole, whole, residual))
+        if layer.kind in ("half", "residual"):
+            if layer.kind == "residual":
+                residual = Mem(Reg.R8, row * layer.output_stride)
+                steps.append(partial(a.three, "vaddph", whole, whole, residual))
             return [*steps, partial(a.store, output, whole)]
         size, value, rest = Zmm(first + 1), Zmm(first + 2), Zmm(first + 3)
         steps += [
