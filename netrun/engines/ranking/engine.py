@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import artifact
-from models.quantize.ranking import Stored
-from models.ranking import shape_from
+from models.ranking import Stored, shape_from
 from netrun.engines import EngineError
 from netrun.engines.ranking import tables
 from netrun.engines.ranking.build import KIND, TABLES

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.quantize.ranking import SIGNED, UNSIGNED, Stored
-from models.ranking import Shape
+from models.ranking import SIGNED, UNSIGNED, Shape, Stored
 from netrun.engines.amx.routine import LINE, aligned
 from netrun.engines.ranking.interaction import AHEAD, Interaction, InteractionKernel
 from netrun.engines.transformer.product import WIDTH, Product, ProductKernel
