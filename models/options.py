@@ -20,7 +20,7 @@ from base.options import Option
 if TYPE_CHECKING:
     from models.task import Task
 
-FOLDERS: tuple[str, ...] = ("imagenet", "squad")
+FOLDERS: tuple[str, ...] = ("imagenet", "squad", "detection")
 """Folders of models/ whose `options` declares some."""
 
 
