@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models import artifact
+from models import artifact, resumed
 from models.quantize.ranking import Ranking, best, quantise
 from models.ranking import Shape
 from netrun.engines.amx import supported
@@ -179,6 +179,33 @@ def test_tables_are_kept_in_every_precision(precision: str, tmp_path: Path) -> N
         each = np.repeat(scales, [5, 1, 300])[:, None]
         assert np.abs(weight * each - whole).max() <= 0.5001 * scales.max()
         assert np.abs(weight[:5]).max() == 127
+
+
+@pytest.mark.parametrize("precision", ["int8", "bf16"])
+def test_tables_that_were_interrupted_are_gone_on_with_within_a_table(
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "ROWS", 10)
+    monkeypatch.setattr(resumed, "NOTED", 1)
+    random = np.random.default_rng(2)
+    given = [random.standard_normal((n, 16)).astype(np.float32) * n for n in (25, 1, 300, 7)]
+    tables.write(tmp_path / "whole", given, precision, {})
+    read: list[int] = []
+
+    def failing(rows: NDArray[np.float32], *how: Any) -> NDArray[Any]:
+        read.append(len(rows))
+        if len(read) == 20:
+            raise KeyboardInterrupt
+        return stored(rows, *how)
+
+    stored = tables._stored
+    monkeypatch.setattr(tables, "_stored", failing)
+    with pytest.raises(KeyboardInterrupt):
+        tables.write(tmp_path / "other", given, precision, {})
+    tables.write(tmp_path / "other", given, precision, {})
+    # What was not noted is read again: the one block that failed.
+    assert sum(read[:19]) + sum(read[20:]) == 333
+    assert (tmp_path / "other").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
 def test_a_network_is_described_by_plain_values() -> None:
