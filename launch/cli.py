@@ -22,6 +22,7 @@ COMMANDS = (
     "run",
     "run-all",
     "single-stream",
+    "run-local",
     "accuracy",
     "audit",
     "submit",

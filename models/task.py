@@ -32,7 +32,8 @@ CALIBRATION_SAMPLES = 200
 DEFAULT, HIGH_ACCURACY = CONFIG_VERS = ("default", "high_accuracy")
 """What NVIDIA's harness and those made of it call the choice among a task's benchmarks."""
 
-NETWORK, ENCODER, VOLUMES = "network", "encoder", "volumes"
+NETWORK, ENCODER, TRANSDUCER = "network", "encoder", "transducer"
+VOLUMES, RANKING = "volumes", "ranking"
 """Forms of parts."""
 
 Array = npt.NDArray[Any]
@@ -281,8 +282,10 @@ class Part:
     """Lengths of a varying dimension that an engine may prepare itself for."""
     form: str = NETWORK
     """What int8 makes of it: a program of convolutions; with ENCODER a transformer encoder over
-    streams of tokens (`models.quantize.encoder`); with VOLUMES a program of convolutions in three
-    dimensions, of inputs of any size (`models.quantize.volumes`)."""
+    streams of tokens (`models.quantize.encoder`); with TRANSDUCER a part of a recurrent transducer
+    (`models.quantize.transducer`); with VOLUMES a program of convolutions in three dimensions, of
+    inputs of any size (`models.quantize.volumes`). RANKING is a network with embedding tables,
+    which any precision keeps in a file of their own (`netrun.engines.ranking`)."""
 
 
 def spelled(name: str) -> str:

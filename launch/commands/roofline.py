@@ -16,6 +16,8 @@ from launch.options.run import OUTPUT
 from launch.options.sources import sources_of
 from launch.outcome.writable import try_file
 from launch.roofline.options import STANDARD_OUTPUT, RooflineOptions
+from models.task import NETWORK
+from netrun.roofline.config import FORMS
 
 SUMMARY = "show where a model's time goes: each layer against the machine's peak and memory"
 DESCRIPTION = """\
@@ -103,9 +105,7 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
         if picture.suffix != PICTURE:
             raise InputError(f"--picture {arguments.picture}: give a name that ends in {PICTURE}")
     model = model_of(arguments)
-    if models.get(model).stepwise and (arguments.sizes or arguments.batch_size):
-        given = "--sizes" if arguments.sizes else f"--batch-size {arguments.batch_size}"
-        raise InputError(f"{given}: {model} runs one window at a time: leave it out")
+    _check_form(arguments, model)
     options = RooflineOptions(
         model=model,
         sources=sources_of(arguments, models.get(model)),
@@ -122,6 +122,20 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
         if arguments.json != STANDARD_OUTPUT or option != "--json":
             _make_room(option, path)
     return options
+
+
+def _check_form(arguments: argparse.Namespace, model: str) -> None:
+    """Whether the network's kernels can be measured, in batches or by sizes."""
+    task = models.get(model)
+    forms = {part.form for part in task.parts}
+    if len(task.parts) > 1 or not forms <= {*FORMS}:
+        raise InputError(f"{model}: kernels of such a network are not measured one by one")
+    if arguments.sizes and forms != {NETWORK}:
+        raise InputError(f"--sizes: a batch of {model} takes the time of its work: leave it out")
+    if task.stepwise and arguments.batch_size:
+        raise InputError(
+            f"--batch-size {arguments.batch_size}: {model} runs one window at a time: leave it out"
+        )
 
 
 def _make_room(option: str, path: Path) -> None:

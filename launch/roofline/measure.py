@@ -29,6 +29,7 @@ from launch.supervise.processes import Child, describe_end, end_all, error_line,
 from launch.supervise.signals import Signals
 from launch.supervise.tail import Tail
 from models import artifact
+from models.task import NETWORK, VOLUMES
 from netrun.engines.onednn.pack import KIND
 from netrun.roofline.config import RooflineConfig
 from netrun.roofline.measurement import Measurement
@@ -42,7 +43,8 @@ def roofline(options: RooflineOptions) -> ExitCode:
     """Measure, then show and write what was found; LoadrunError where that cannot be done."""
     terminal = Terminal(sys.stderr if options.json_on_stdout else sys.stdout)
     name = title(options)
-    name += ", a window" if options.volumes else f", batch size {options.batch_size}"
+    window = options.form == VOLUMES
+    name += ", a window" if window else f", batch size {options.batch_size}"
     subject = announced(options, f"{name}: roofline", terminal)
     instance = subject.instance
     with Signals() as signals, tempfile.TemporaryDirectory(prefix="loadrun-roofline-") as folder:
@@ -52,9 +54,9 @@ def roofline(options: RooflineOptions) -> ExitCode:
         measured = _result(child, directory, terminal, signals)
     assert assets.artifact is not None
     facts: dict[str, Any] = {}
-    if not options.volumes:
+    if options.form == NETWORK:
         facts = artifact.read_facts(Path(assets.artifact), KIND)
-    unit = models.get(options.model).unit if options.volumes else "samples"
+    unit = models.get(options.model).unit if window else "samples"
     found = from_measurement(measured, options.batch_size, unit)
     record = {
         "schema": SCHEMA,
@@ -99,7 +101,7 @@ def _start(options: RooflineOptions, subject: Subject, assets: Assets, directory
         batch_size=options.batch_size,
         processors=list(instance.processors),
         seconds=options.seconds,
-        volumes=options.volumes,
+        form=options.form,
         result=str(directory / "result.json"),
     )
     path = directory / "roofline.config.json"

@@ -8,7 +8,6 @@ from pathlib import Path
 import models
 from launch.build.cache import expanded
 from launch.options import Sources
-from models.task import VOLUMES
 
 STANDARD_OUTPUT = "-"
 
@@ -34,9 +33,10 @@ class RooflineOptions:
     precision: str = "int8"
 
     @property
-    def volumes(self) -> bool:
-        """Whether it is of a network over volumes, of which a window is measured."""
-        return all(part.form == VOLUMES for part in models.get(self.model).parts)
+    def form(self) -> str:
+        """The form of the network."""
+        first, *_ = models.get(self.model).parts
+        return first.form
 
     @property
     def json_on_stdout(self) -> bool:

@@ -67,6 +67,9 @@ class RetinaNetTask(DetectionTask):
             performance_samples=64,
             server_ms=100.0,
             audits=("TEST01",),
+            audit_samples=256,
+            edge="v6.0",
+            datacenter="v6.0",
         ),
     )
     answer_bytes = KEPT * ROW_BYTES

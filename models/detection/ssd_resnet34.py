@@ -63,6 +63,10 @@ class SSDResNet34Task(DetectionTask):
             performance_samples=64,
             server_ms=100.0,
             audits=("TEST01", "TEST04"),
+            audit_samples=256,
+            edge="v2.0",
+            datacenter="v2.0",
+            official="ssd-large",
         ),
     )
     answer_bytes = KEPT * ROW_BYTES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from models.method import Method
-from models.task import ENCODER, NETWORK, VOLUMES, Task
+from models.task import ENCODER, NETWORK, TRANSDUCER, VOLUMES, Task
 
 OF_FORMS: Mapping[str, Method] = {
     NETWORK: Method(
@@ -32,13 +32,25 @@ OF_FORMS: Mapping[str, Method] = {
         " channel",
     ),
     VOLUMES: Method(
-        "One pass of the fp32 network over the {items} finds the largest value of each channel of\n"
-        "each activation. Channels have steps of their own, between those of their tensor and of\n"
-        "themselves, which the weights of what reads them take in, so that parts of a\n"
-        "concatenation are written with its steps from the start. Weights are int8, symmetric,\n"
-        "with one scale per output channel; sums are int32.",
-        "int8 by post-training quantisation, weights per output channel and activations per"
-        " channel",
+        "Every convolution multiplies int8 by int8 with int32 sums. One pass of the fp32 network\n"
+        "over windows of the {items} finds the largest magnitude of each channel of each\n"
+        "activation, of which nothing is cut off; channels have scales of their own, which the\n"
+        "next layer's weights take in, and what is concatenated is written with its scales from\n"
+        "the start. Weights are rounded to int8 with one scale per output channel. What a\n"
+        "convolution gives is stored as int8 with a scale per channel; instance normalisation\n"
+        "takes its moments from the window itself, in float32, and writes 8 bits. Logits, their\n"
+        "sums over windows and the choice of a class are float32.",
+        "convolutions int8 by post-training quantisation, weights per output channel and"
+        " activations per channel",
+    ),
+    TRANSDUCER: Method(
+        "LSTM layers of the encoder and the prediction network, and what they give to the joint\n"
+        "network, multiply int8 by int8 with int32 sums. States lie between -1 and 1 and are\n"
+        "stored in steps of 1/127; the {items} only give the step of the features, which errs\n"
+        "least on them. Weights are rounded to int8 with one scale per output. Sums become\n"
+        "float16, gates and cells are float32. The embedding, as a table of the first layer's\n"
+        "sums, is float16; the joint network computes in float32.",
+        "LSTM layers int8 by post-training quantisation, weights per output; joint network fp32",
     ),
 }
 """By the form of a task's parts: those of models.quantize, which onednn and pytorch execute."""
@@ -53,6 +65,8 @@ FLOAT = {
         "fp32": "batch normalisation folded",
     },
     ENCODER: {"bf16": "weights rounded to bf16", "fp32": "none"},
+    VOLUMES: {"bf16": "weights rounded to bf16", "fp32": "none"},
+    TRANSDUCER: {"bf16": "weights of linear layers rounded to bf16", "fp32": "none"},
 }
 """What becomes of weights in other precisions."""
 

@@ -29,13 +29,14 @@ def _kits19(_: Path) -> Sequence[PublishedFile]:
 KITS19 = DataFolder(
     "kits19",
     "KiTS19, MLPerf's 43 cases and its 20 for calibration (CC BY-NC-SA 4.0)",
-    {"data": "data"},
+    # MLPerf's calibration cases lie among the others.
+    {"data": "data", "calibration": "data"},
     listed=_kits19,
 )
 BRATS = DataFolder(
     "brats",
     "BraTS 2019's training set",
-    {"data": "MICCAI_BraTS_2019_Data_Training"},
+    dict.fromkeys(("data", "calibration"), "MICCAI_BraTS_2019_Data_Training"),
     terms="register at https://www.med.upenn.edu/cbica/brats2019/data.html; then unpack"
     " MICCAI_BraTS_2019_Data_Training.zip",
 )

@@ -19,15 +19,19 @@ from base.files import write_text
 from base.parent import die_with_parent
 from models import artifact, volume_program
 from models.samples import Prepared
+from models.task import ENCODER, VOLUMES
+from netrun.engines import EngineError
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.pack import KIND
+from netrun.engines.transformer.engine import EncoderRun
 from netrun.engines.volumes.network import VolumeNetwork
 from netrun.roofline.bandwidth import Bandwidth
 from netrun.roofline.config import RooflineConfig
 from netrun.roofline.layers import Passes
 from netrun.roofline.measurement import Limits, Measured, Measurement
 from netrun.roofline.peak import probes
+from netrun.roofline.sequences import SequencePasses
 from netrun.roofline.windows import WindowPasses
 
 ROUND_S = 1.0
@@ -79,8 +83,10 @@ def measure(config: RooflineConfig, progress: Callable[[float, float], None]) ->
 def _measured(config: RooflineConfig, threads: int) -> Measured:
     """What the artifact holds, ready to be measured on the samples."""
     path, samples = Path(config.artifact), Prepared.open(Path(config.samples))
-    if config.volumes:
+    if config.form == VOLUMES:
         return WindowPasses(VolumeNetwork(volume_program.load(path)[0], threads), samples)
+    if config.form == ENCODER:
+        return SequencePasses(EncoderRun(path, threads), samples, config.batch_size)
     executor = Executor(artifact.read(path, KIND), config.batch_size, threads)
     return Passes(executor, samples.column(samples.fields[0].name))
 
@@ -95,7 +101,7 @@ def main(arguments: list[str]) -> int:
 
     try:
         result = measure(config, progress)
-    except (artifact.ArtifactError, dnn.OneDNNError) as error:
+    except (artifact.ArtifactError, dnn.OneDNNError, EngineError) as error:
         print(f"error: {error}", flush=True)
         return ExitCode.FAILED
     write_text(Path(config.result), json.dumps(written(result)))

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from base.configs import Config
+from models.task import ENCODER, NETWORK, VOLUMES
+
+FORMS = (NETWORK, ENCODER, VOLUMES)
+"""Forms of networks whose kernels can be measured one by one."""
 
 
 @dataclass(frozen=True)
 class RooflineConfig(Config):
     """Measure `artifact` on `processors`, one thread on each, for about `seconds`.
 
-    `samples` is a folder of prepared samples; `result` the JSON file to write. `volumes`: the
-    artifact is a program over volumes, of which one window is measured.
+    `samples` is a folder of prepared samples; `result` the JSON file to write. `form` is that of
+    the network (`models.task.Part`), one of FORMS: of one over volumes a window is measured.
     """
 
     artifact: str
@@ -21,4 +25,4 @@ class RooflineConfig(Config):
     processors: list[int]
     seconds: float
     result: str
-    volumes: bool = False
+    form: str = NETWORK

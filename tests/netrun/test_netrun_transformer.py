@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from models.artifact import ArtifactError
 from models.quantize.encoder import Input, quantise, quantise_linear
+from models.samples import save
 from models.squad.network import QuestionAnswering
 from models.squad.sizes import Sizes
 from models.squad.stream import stream
 from models.squad.synthetic import SyntheticData, seeded_network
+from models.task import Field
+from netrun.engines import EngineError
 from netrun.engines.amx.assembler import Mem, Reg, Tmm, Zmm
 from netrun.engines.amx.routine import AMX_BITS, aligned, permitted
 from netrun.engines.onednn import library as dnn
@@ -29,6 +32,7 @@ from netrun.engines.transformer.executor import Shape, groups
 from netrun.engines.transformer.instructions import Vectors
 from netrun.engines.transformer.normalise import Normalise
 from netrun.engines.transformer.product import KINDS, WIDTH, Product
+from netrun.roofline.sequences import SequencePasses, middle, work
 
 SIZES = Sizes(hidden=128, layers=2, heads=2, inner=256, pieces=1500)
 ENCODINGS: list[tuple[str, Callable[[Vectors], None]]] = [
@@ -138,6 +142,8 @@ def test_products(
     scales = (rng.uniform(0.5, 2, out_channels) / (73 * 73 * channels**0.5)).astype(np.float32)
     bias, gain = rng.standard_normal((2, out_channels)).astype(np.float32)
     gain, shift = 20 + gain, rng.uniform(-100, -80, out_channels).astype(np.float32)
+    if kind in ("u8", "s8"):
+        scales, bias = 100 * scales, 100 * bias
     before = rng.standard_normal((tokens, out_channels)).astype(np.float16)
     packed, factors = layer.pack(weights), layer.pack_factors(scales, bias, gain, shift)
     assert np.array_equal(layer.unpack(packed), weights)
@@ -159,6 +165,10 @@ def test_products(
     elif kind == "residual":
         exact += before
         assert np.abs(given.view(np.float16) - exact).max() < 2**-9 * np.abs(exact).max()
+    elif kind in ("u8", "s8"):
+        found = given.view(np.int8) if kind == "s8" else given
+        most = 127 if kind == "s8" else 255
+        assert np.abs(found - np.clip(exact, 0, most)).max() < 0.51
     else:
         exact = np.clip(gelu(exact) * gain + shift, -128, 127)
         assert np.abs(given.view(np.int8) - exact).max() < 0.7
@@ -289,6 +299,37 @@ def test_without_tiles_an_encoder_runs_through_pytorch(
     assert run.describe() == {"encoder": "PyTorch's oneDNN operators"}
     given, expected = exact
     assert (run(**given)["logits"] - expected).std() < 0.02 * expected.std()
+
+
+def test_the_work_of_a_stream_is_that_of_its_sequences() -> None:
+    lengths = [17, 80, 80, 301]
+    shape = Shape(SIZES.hidden, SIZES.layers, SIZES.heads, SIZES.inner, SIZES.eps)
+    layers = {name: (macs, moved) for name, _, _, macs, moved in work(shape, lengths)}
+    assert sum(macs for macs, _ in layers.values()) == sum(map(SIZES.macs, lengths))
+    assert layers["1.qkv"] == (478 * 128 * 384, 478 * (128 + 2 * 384) + 128 * 384)
+    assert layers["0.output.norm"][0] == 0
+
+
+def test_a_batch_for_the_roofline_is_spread_over_all_lengths() -> None:
+    assert middle([50, 10, 30, 20, 40, 60], 3) == [3, 4, 5]
+    assert middle([7, 9], 4) == [0, 0, 1, 1]
+
+
+def test_kernels_are_measured_one_by_one(encoder: Path, tmp_path: Path) -> None:
+    fields = [Field("input_ids", "<i4", (None,))]
+    samples = [{"input_ids": np.arange(1, size + 1, dtype="<i4")} for size in (33, 12, 300)]
+    run = EncoderRun(encoder, 1)
+    passes = SequencePasses(run, save(tmp_path / "samples", fields, samples), 3)
+    if not run.tiles:
+        with pytest.raises(EngineError, match="without AMX"):
+            passes.measure()
+        return
+    passes.measure()
+    layers = passes.layers()
+    assert [layer.name for layer in layers] == [name for name, *_ in work(run.shape, [345])]
+    assert layers[0].source == (345, SIZES.hidden)
+    assert passes.macs_with_padding() == sum(map(SIZES.macs, (12, 33, 300))) // 3
+    assert len(passes) == 1
 
 
 def test_sizes_without_kernels() -> None:

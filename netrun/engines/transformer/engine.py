@@ -72,6 +72,7 @@ class EncoderRun:
         Raises EngineError where there are none, and models.artifact.ArtifactError.
         """
         arrays, shape = artifact.read(path)
+        self.shape = shape
         longest = min(LONGEST, len(arrays["embedding.positions"]))
         usable = has_tiles(shape)
         if tiles and not usable:
@@ -97,6 +98,20 @@ class EncoderRun:
     ) -> dict[str, NDArray[np.float32]]:
         """Logits [tokens, 2] by the output's name."""
         return {"logits": self._runs.run(input_ids, positions, types)}
+
+    def profile(
+        self,
+        input_ids: NDArray[np.int32],
+        positions: NDArray[np.int32],
+        types: NDArray[np.int32],
+    ) -> dict[str, int]:
+        """Nanoseconds of each kernel of one call; EngineError where there are no kernels."""
+        if not isinstance(self._runs, Executor):
+            raise EngineError(
+                "without AMX an encoder runs through PyTorch's operators,"
+                " which are not measured one by one"
+            )
+        return self._runs.profile(input_ids, positions, types)
 
     def describe(self) -> dict[str, Any]:
         """What executes the encoder."""

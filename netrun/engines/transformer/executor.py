@@ -13,8 +13,10 @@ next one reads it, and weights should be read for many tokens.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -143,6 +145,7 @@ class Executor:
         """Make all kernels; raises OSError where memory cannot be made executable."""
         self._arrays, self._shape, self._threads = arrays, shape, threads
         self._longest = longest
+        self._each: Callable[[str, Callable[[], None]], None] = _called
         self.most = max(GROUP, -(-longest // WIDTH) * WIDTH)
         rows = self.most + max(KEYS, WIDTH)
         hidden, inner = shape.hidden, shape.inner
@@ -218,25 +221,47 @@ class Executor:
             start = here.stop
         return logits
 
+    def profile(
+        self, ids: NDArray[np.int32], positions: NDArray[np.int32], types: NDArray[np.int32]
+    ) -> dict[str, int]:
+        """Nanoseconds of each kernel, all its calls together, while `run` answers the same."""
+        spent: dict[str, int] = {}
+
+        def timed(name: str, call: Callable[[], None]) -> None:
+            began = time.perf_counter_ns()
+            call()
+            spent[name] = spent.get(name, 0) + time.perf_counter_ns() - began
+
+        self._each = timed
+        try:
+            self.run(ids, positions, types)
+        finally:
+            self._each = _called
+        return spent
+
     def _group(self, lengths: Sequence[int], logits: NDArray[np.float32]) -> None:
         tokens = sum(lengths)
         self._attention.set_lengths(lengths)
         self._embed.set_tokens(tokens)
-        self._embed.call()
-        for layer in self._layers:
+        self._each("embedding.norm", self._embed.call)
+        for number, layer in enumerate(self._layers):
             for kernel in (layer.qkv, layer.joins, layer.first_norm, layer.second_norm):
                 kernel.set_tokens(tokens)
-            layer.qkv.call()
-            self._attention.call()
-            layer.joins.call()
-            layer.first_norm.call()
-            self._wide(layer, tokens)
-            layer.second_norm.call()
-        hidden = self._x[:tokens, : 2 * self._shape.hidden].view(np.float16).astype(np.float32)
-        np.matmul(hidden, self._arrays["head.weight"].T, out=logits)
+            self._each(f"{number}.qkv", layer.qkv.call)
+            self._each(f"{number}.attention", self._attention.call)
+            self._each(f"{number}.joins", layer.joins.call)
+            self._each(f"{number}.attention.norm", layer.first_norm.call)
+            self._wide(number, layer, tokens)
+            self._each(f"{number}.output.norm", layer.second_norm.call)
+        self._each("head", partial(self._head, logits))
+
+    def _head(self, logits: NDArray[np.float32]) -> None:
+        hidden = self._x[: len(logits), : 2 * self._shape.hidden]
+        wide = hidden.view(np.float16).astype(np.float32)
+        np.matmul(wide, self._arrays["head.weight"].T, out=logits)
         logits += self._arrays["head.bias"]
 
-    def _wide(self, layer: _Layer, tokens: int) -> None:
+    def _wide(self, number: int, layer: _Layer, tokens: int) -> None:
         """The two wide products, some tokens at a time."""
         shape = self._shape
         parts = -(-tokens // INNER)
@@ -252,8 +277,8 @@ class Executor:
             layer.narrows.arguments.output = self._y.ctypes.data + wide
             layer.widens.set_tokens(count)
             layer.narrows.set_tokens(count)
-            layer.widens.call()
-            layer.narrows.call()
+            self._each(f"{number}.inner", layer.widens.call)
+            self._each(f"{number}.output", layer.narrows.call)
 
     def _embed_tokens(
         self, ids: NDArray[np.int32], positions: NDArray[np.int32], types: NDArray[np.int32]
@@ -262,6 +287,10 @@ class Executor:
         words += self._arrays["embedding.positions"][positions]
         words += self._arrays["embedding.types"][types]
         self._y[: len(ids), : 2 * self._shape.hidden].view(np.float16)[:] = words
+
+
+def _called(_name: str, call: Callable[[], None]) -> None:
+    call()
 
 
 def groups(lengths: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
