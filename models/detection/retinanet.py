@@ -68,8 +68,8 @@ class RetinaNetTask(DetectionTask):
             server_ms=100.0,
             audits=("TEST01",),
             audit_samples=256,
-            edge="v6.0",
-            datacenter="v6.0",
+            edge="v2.1-v6.0",
+            datacenter="v2.1-v6.0",
         ),
     )
     answer_bytes = KEPT * ROW_BYTES

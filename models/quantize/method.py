@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from models.method import Method
-from models.task import ENCODER, NETWORK, TRANSDUCER, VOLUMES, Task
+from models.task import ENCODER, NETWORK, RANKING, TRANSDUCER, VOLUMES, Task
 
 OF_FORMS: Mapping[str, Method] = {
     NETWORK: Method(
@@ -30,6 +30,14 @@ OF_FORMS: Mapping[str, Method] = {
         "float32, and what passes from block to block is float16. Embeddings are not quantised.",
         "linear layers int8 by post-training quantisation, weights per output and activations per"
         " channel",
+    ),
+    RANKING: Method(
+        "Each layer's input is stored in 8 bits by one scale, found on the {items} for the least\n"
+        "error; weights are int8 by one scale for each output, with int32 sums. Rows of\n"
+        "embedding tables are int8 by one scale a table. What enters the top network may have two\n"
+        "scales, which its weights take in. The last layer stays in float32.",
+        "linear layers int8 by post-training quantisation, weights per output and activations per"
+        " tensor; embedding tables int8 by one scale a table",
     ),
     VOLUMES: Method(
         "Every convolution multiplies int8 by int8 with int32 sums. One pass of the fp32 network\n"
