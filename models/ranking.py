@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+SIGNED, UNSIGNED = 127, 255
+"""The largest number of values that are stored in 8 bits."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -69,3 +72,11 @@ def shape_from(facts: Mapping[str, Any]) -> Shape:
     """A shape from JSON values, as `dataclasses.asdict` gives them. Raises TypeError."""
     given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in facts.items()}
     return Shape(**given)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How values are kept in 8 bits: value = number * scale."""
+
+    scale: float
+    signed: bool

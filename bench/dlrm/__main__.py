@@ -161,7 +161,8 @@ def _openvino(network: Any, shape: Shape) -> dict[str, Run]:
 
     example = (torch.zeros(8, 13), torch.zeros(8, shape.lookups, dtype=torch.int32))
     model = openvino.convert_model(network, example_input=example)
-    core, found = openvino.Core(), {}
+    core = openvino.Core()
+    found: dict[str, Run] = {}
     for name in ("f32", "bf16"):
         compiled = core.compile_model(
             model,

@@ -73,19 +73,12 @@ def _flag(flag: Flag, name: str, value: str, task: str, found: Translated) -> No
     if name == "--dataset-list" and task.startswith("ssd"):
         ours = [f"--annotations={value}"]
     if name == "--dataset-path":
-        ours = [f"{_data_flag(task)}={value}"]
+        ours = [f"{data_option(models.get(task)).partition(' ')[0]}={value}"]
     if name == "--count-samples" and not found.has("--mode"):
         found.notes.append("--count-samples: counts queries here, of Offline and accuracy samples")
     # Given last, it wins, as in the reference; the backend's precision goes with its engine.
     flags = {word.partition("=")[0] for word in ours}
     found.words = [word for word in found.words if word.partition("=")[0] not in flags] + ours
-
-
-def _data_flag(task: str) -> str:
-    try:
-        return data_option(models.get(task)).partition(" ")[0]
-    except models.UnknownModel:
-        return "--data"
 
 
 def _files(place: Place, environment: Mapping[str, str], found: Translated) -> None:

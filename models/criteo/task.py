@@ -212,6 +212,11 @@ class DLRMTask(Task):
             return np.split(rates, ends)
         return np.split(np.stack([rates, clicked.astype(np.float32)], 1), ends)
 
+    def longest_answer(self, largest: Mapping[str, int]) -> int:
+        """A rate for each pair of the largest sample, and its truth where samples hold it."""
+        pairs = largest["dense"] // (4 * DENSE)
+        return (8 if CLICKED in largest else 4) * pairs
+
     def score(self, answers: Mapping[int, bytes], data: DataSet) -> Score:
         """Return the area under the ROC curve in percent, and MLPerf's line."""
         assert isinstance(data, CriteoData)

@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.ranking import SIGNED, UNSIGNED, Stored
+
 if TYPE_CHECKING:
     from models.criteo.network import DLRM
 
@@ -25,17 +27,8 @@ VERSION = 1
 """Raised when the same network and pairs would give other values."""
 MOST_PAIRS = 16_384
 """Pairs that ranges are taken from, evenly from all."""
-SIGNED, UNSIGNED = 127, 255
 _CUTS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 """Parts of the largest value that are tried as the end of the range."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """How values are kept in 8 bits: value = number * scale."""
-
-    scale: float
-    signed: bool
 
 
 @dataclass(frozen=True)
@@ -129,18 +122,3 @@ def _inputs(network: DLRM, dense: Tensor, sparse: Tensor) -> Mapping[str, Tensor
         for hook in hooks:
             hook.remove()
     return found
-
-
-def table_scale(table: NDArray[np.float32]) -> float:
-    """The scale of an int8 table: its largest value is 127. 1 for a table of zeros."""
-    largest = max((float(np.abs(part).max(initial=0)) for part in pieces(table)), default=0.0)
-    return largest / SIGNED if largest else 1.0
-
-
-ROWS = 1 << 17
-
-
-def pieces(table: NDArray[Any], first: int = 0) -> Iterator[NDArray[np.float32]]:
-    """Its rows from one on, as float32, some at a time: a table may be larger than memory."""
-    for at in range(first, len(table), ROWS):
-        yield np.asarray(table[at : at + ROWS], np.float32)

@@ -37,8 +37,10 @@ def test_int8_ranks_real_pairs_as_fp32_does(cache: Path, tmp_path: Path) -> None
     assert "good=316, total=409, queries=3" in plain.output
     trace = tmp_path / "trace.txt"
     both = loadrun(
-        *(cache, tmp_path / "both", *words, "--targets-in-log"),
-        *("--samples-to-aggregate-trace-file", str(trace)),
+        cache,
+        tmp_path / "both",
+        *words,
+        *("--targets-in-log", "--samples-to-aggregate-trace-file", str(trace)),
     )
     assert both.code == 0, both.output
     line = next(line for line in plain.output.splitlines() if line.startswith("AUC="))
@@ -55,7 +57,9 @@ def test_int8_ranks_real_pairs_as_fp32_does(cache: Path, tmp_path: Path) -> None
 
 def test_fp32_in_eager_pytorch_is_the_reference(cache: Path, tmp_path: Path) -> None:
     done = loadrun(
-        *(cache, tmp_path, "dlrm", "--mode", "AccuracyOnly", "--precision", "fp32"),
+        cache,
+        tmp_path,
+        *("dlrm", "--mode", "AccuracyOnly", "--precision", "fp32"),
         *("--samples-to-aggregate-fix", "150", *REAL),
     )
     assert done.code == 0, done.output

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models import artifact
+from models import artifact, resumed
 from models.quantize.ranking import Ranking, best, quantise
 from models.ranking import Shape
 from netrun.engines.amx import supported
@@ -21,6 +21,7 @@ from netrun.engines.ranking.executor import Executor, Kernels, row_bytes
 from netrun.engines.ranking.interaction import AHEAD, Interaction
 from netrun.engines.ranking.portable import PortableRanking
 from netrun.engines.transformer.product import Product
+from netrun.roofline.pairs import work
 
 TILES = supported(load().isa, Interaction(27, 128, 576))
 needs_tiles = pytest.mark.skipif(not TILES, reason="this processor has no AMX")
@@ -135,6 +136,19 @@ def test_int8_gives_nearly_the_networks_logits(shape: Shape, tmp_path: Path) -> 
         assert error < 0.06, name
 
 
+@needs_tiles
+def test_a_profile_has_every_kernel_of_the_roofline(tmp_path: Path) -> None:
+    network = seeded(V1)
+    made = quantise(network, *pairs(V1, 300))
+    stored = int8_tables(network, tmp_path / "tables")
+    given = (stored.arrays["weight"], stored.arrays["scales"], 1, load().openmp)
+    spent = Executor(V1, made.arrays, made.stored, *given).profile(*pairs(V1, 1100))
+    kernels = {name: macs for name, _, _, macs, _ in work(V1, 1)}
+    assert list(spent) == list(kernels)
+    assert min(spent.values()) > 0
+    assert sum(kernels.values()) == V1.macs + 13 * V1.bottom[0] - V1.top[-2]
+
+
 def test_ranges_lose_little_to_single_values() -> None:
     import torch
 
@@ -165,6 +179,33 @@ def test_tables_are_kept_in_every_precision(precision: str, tmp_path: Path) -> N
         each = np.repeat(scales, [5, 1, 300])[:, None]
         assert np.abs(weight * each - whole).max() <= 0.5001 * scales.max()
         assert np.abs(weight[:5]).max() == 127
+
+
+@pytest.mark.parametrize("precision", ["int8", "bf16"])
+def test_tables_that_were_interrupted_are_gone_on_with_within_a_table(
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "ROWS", 10)
+    monkeypatch.setattr(resumed, "NOTED", 1)
+    random = np.random.default_rng(2)
+    given = [random.standard_normal((n, 16)).astype(np.float32) * n for n in (25, 1, 300, 7)]
+    tables.write(tmp_path / "whole", given, precision, {})
+    read: list[int] = []
+
+    def failing(rows: NDArray[np.float32], *how: Any) -> NDArray[Any]:
+        read.append(len(rows))
+        if len(read) == 20:
+            raise KeyboardInterrupt
+        return stored(rows, *how)
+
+    stored = tables._stored
+    monkeypatch.setattr(tables, "_stored", failing)
+    with pytest.raises(KeyboardInterrupt):
+        tables.write(tmp_path / "other", given, precision, {})
+    tables.write(tmp_path / "other", given, precision, {})
+    # What was not noted is read again: the one block that failed.
+    assert sum(read[:19]) + sum(read[20:]) == 333
+    assert (tmp_path / "other").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
 def test_a_network_is_described_by_plain_values() -> None:
@@ -206,7 +247,7 @@ def test_tables_larger_than_memory_are_only_touched_where_they_are_looked_up(
             file.seek(plan.start + row * width)
             file.write(random.integers(-127, 128, width).astype(np.int8).tobytes())
         file.seek(plan.start + size * width)
-        file.write(np.full(len(shape.rows), 0.01, "<f4").tobytes())
+        file.write(np.full(len(shape.rows), 0.004, "<f4").tobytes())
     assert path.stat().st_blocks * 512 < 64 << 20
     # As `artifact.ensure` notes it when it has hashed the file, which here would take a minute.
     artifact._stamp_file(path).write_text(artifact._stamp(path))
@@ -215,7 +256,7 @@ def test_tables_larger_than_memory_are_only_touched_where_they_are_looked_up(
     made = quantise(network, *pairs(V1, 300))
     stored = tables.read(path)
     given = (shape, made.arrays, made.stored, stored.arrays["weight"], stored.arrays["scales"], 1)
-    rows = stored.arrays["weight"][sparse + firsts].astype(np.float32) * np.float32(0.01)
+    rows = stored.arrays["weight"][sparse + firsts].astype(np.float32) * np.float32(0.004)
     before = _own_bytes()
     found = [PortableRanking(*given).run(dense, sparse)]
     if TILES:

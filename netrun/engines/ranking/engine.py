@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import artifact
-from models.quantize.ranking import Stored
-from models.ranking import shape_from
+from models.ranking import Stored, shape_from
 from netrun.engines import EngineError
 from netrun.engines.ranking import tables
 from netrun.engines.ranking.build import KIND, TABLES
+from netrun.engines.ranking.executor import Executor, Kernels
 from netrun.engines.rows import Given, stacked
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from models.artifact import Artifact
     from models.ranking import Shape
     from models.task import Array, Part, Run
@@ -30,6 +32,15 @@ class Runs(Protocol):
     def run(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         """Logits float32 [n] of pairs: float32 [n, 13], int32 [n, lookups]."""
         ...
+
+
+def executor(path: Path, threads: int) -> Executor:
+    """An int8 network on kernels for AMX; EngineError where there are none for it."""
+    network = artifact.read(path, KIND)
+    runs, how = _int8(network, _tables(network), threads, portable=False)
+    if not isinstance(runs, Executor):
+        raise EngineError(f"the network runs through {how}, which are not measured one by one")
+    return runs
 
 
 class RankingEngine:
@@ -95,7 +106,6 @@ def _int8(network: Artifact, mapped: Artifact, threads: int, portable: bool) -> 
     weight, scales = mapped.arrays["weight"], mapped.arrays["scales"]
     if not portable and _has_tiles(shape):
         from netrun.engines.onednn.library import load
-        from netrun.engines.ranking.executor import Executor
 
         lib = load()
         lib.set_threads(threads)
@@ -110,7 +120,6 @@ def _int8(network: Artifact, mapped: Artifact, threads: int, portable: bool) -> 
 def _has_tiles(shape: Shape) -> bool:
     from netrun.engines.amx import supported
     from netrun.engines.onednn.library import OneDNNError, load
-    from netrun.engines.ranking.executor import Kernels
 
     try:
         return supported(load().isa, Kernels(shape))

@@ -11,21 +11,22 @@ What a layer writes is still in the second-level cache when the next one reads i
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.quantize.ranking import SIGNED, UNSIGNED, Stored
-from models.ranking import Shape
+from models.ranking import SIGNED, UNSIGNED, Shape, Stored
 from netrun.engines.amx.routine import LINE, aligned
 from netrun.engines.ranking.interaction import AHEAD, Interaction, InteractionKernel
 from netrun.engines.transformer.product import WIDTH, Product, ProductKernel
 
 CHUNK = 512
 """Pairs that go through all layers together."""
+INTERACTION = "interaction"
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -79,6 +80,8 @@ class Executor:
         """Make all kernels; raises OSError where memory cannot be made executable."""
         self._arrays, self._stored, self._openmp, self._threads = arrays, stored, openmp, threads
         self._kept: list[Any] = []
+        self.shape = shape
+        self._each: Callable[[str, Callable[[], None]], None] = _called
         names = [name.removesuffix(".weight") for name in arrays if name.endswith(".weight")]
         bottom = [name for name in names if name.startswith("bot_l")]
         *top, last = (name for name in names if name.startswith("top_l"))
@@ -125,16 +128,32 @@ class Executor:
         stored = self._dense.view(np.int8) if self._how.signed else self._dense
         stored[:count, : dense.shape[1]] = scaled
         self._numbers[:count] = sparse
-        for kernel in self._bottom:
-            kernel.set_tokens(count)
-            kernel.call()
         self._interaction.set_pairs(count)
-        self._interaction.call()
-        for kernel in self._top:
+        for name, kernel in self._bottom.items():
             kernel.set_tokens(count)
-            kernel.call()
+            self._each(name, kernel.call)
+        self._each(INTERACTION, self._interaction.call)
+        for name, kernel in self._top.items():
+            kernel.set_tokens(count)
+            self._each(name, kernel.call)
         np.matmul(self._hidden[:count].astype(np.float32), self._last, out=logits)
         logits += self._shift
+
+    def profile(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> dict[str, int]:
+        """Nanoseconds of each kernel, all its calls together, while `run` answers the same."""
+        spent: dict[str, int] = {}
+
+        def timed(name: str, call: Callable[[], None]) -> None:
+            began = time.perf_counter_ns()
+            call()
+            spent[name] = spent.get(name, 0) + time.perf_counter_ns() - began
+
+        self._each = timed
+        try:
+            self.run(dense, sparse)
+        finally:
+            self._each = _called
+        return spent
 
     def _layers(
         self,
@@ -142,15 +161,16 @@ class Executor:
         ends: Sequence[Stored],
         source: NDArray[np.uint8],
         output: NDArray[np.uint8],
-    ) -> list[ProductKernel]:
+    ) -> dict[str, ProductKernel]:
         """Layers from a buffer to another; what lies between them has buffers of its own."""
-        kernels = []
+        kernels = {}
         for name, end in zip(names, ends, strict=True):
             wide = len(self._arrays[f"{name}.scales"])
             target = output if name == names[-1] else _buffer(row_bytes(wide))
-            kernels.append(self._layer(name, end, source.strides[0], target.strides[0]))
-            kernels[-1].arguments.source = source.ctypes.data
-            kernels[-1].arguments.output = target.ctypes.data
+            kernel = self._layer(name, end, source.strides[0], target.strides[0])
+            kernel.arguments.source = source.ctypes.data
+            kernel.arguments.output = target.ctypes.data
+            kernels[name] = kernel
             self._kept.append(target)
             source = target
         return kernels
@@ -168,6 +188,10 @@ class Executor:
         bias = np.asarray(self._arrays[f"{name}.bias"] / end_scale, np.float32)
         packed = [_line(product.pack(whole)), _line(product.pack_factors(scales, bias))]
         return product.make(CHUNK, self._threads, packed[0], packed[1], self._openmp)
+
+
+def _called(_name: str, call: Callable[[], None]) -> None:
+    call()
 
 
 def _range(how: Stored) -> tuple[int, int]:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.quantize.ranking import SIGNED, UNSIGNED, Stored
+from models.ranking import SIGNED, UNSIGNED, Stored
 
 if TYPE_CHECKING:
     from models.ranking import Shape

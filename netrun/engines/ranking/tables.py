@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 from base.memory_nodes import interleaved
 from models import artifact, resumed
-from models.quantize.ranking import SIGNED, pieces, table_scale
+from models.ranking import SIGNED
 from models.workers import Progress, silent
 
 KIND = "embedding-tables"
 STORED = 1
+ROWS = 1 << 17
+"""Rows that are converted together: a table may be larger than memory."""
 DTYPES = {"int8": "|i1", "bf16": "<u2", "fp32": "<f4"}
 
 
@@ -81,3 +83,15 @@ def _stored(rows: NDArray[np.float32], precision: str, scale: float) -> NDArray[
 def read(path: Path) -> artifact.Artifact:
     """Map the tables. Raises models.artifact.ArtifactError."""
     return artifact.read(path, KIND)
+
+
+def table_scale(table: NDArray[np.float32]) -> float:
+    """The scale of an int8 table: its largest value is 127. 1 for a table of zeros."""
+    largest = max((float(np.abs(part).max(initial=0)) for part in pieces(table)), default=0.0)
+    return largest / SIGNED if largest else 1.0
+
+
+def pieces(table: NDArray[Any], first: int = 0) -> Iterator[NDArray[np.float32]]:
+    """Its rows from one on, as float32, some at a time: a table may be larger than memory."""
+    for at in range(first, len(table), ROWS):
+        yield np.asarray(table[at : at + ROWS], np.float32)
