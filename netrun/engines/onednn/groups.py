@@ -59,9 +59,8 @@ def factors_of(program: Program, wide: Program) -> dict[str, int]:
     found = {}
     for before, after in zip(program.operations, wide.operations, strict=True):
         if isinstance(before, Convolution) and isinstance(after, Convolution):
-            if before.groups != after.groups:
-                found[before.name] = before.groups // after.groups
-    return found
+            found[before.name] = before.groups // after.groups
+    return {name: factor for name, factor in found.items() if factor > 1}
 
 
 def _few_channels(program: Program, operation: Convolution) -> bool:
