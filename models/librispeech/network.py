@@ -11,6 +11,7 @@ half is computed when its side changes. Names of parameters are the published on
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,8 +56,19 @@ class Encoder(nn.Module):
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Return float [n, ceil(T / 2), J] of float [n, T, 240], `length` int64 [n] of them valid.
 
-        What stands behind an end is of no meaning.
+        What stands behind an end is of no meaning. Utterances of like length run together.
         """
+        frames = -(-features.shape[1] // STACKED)
+        encoded = features.new_zeros(len(features), frames, self.joint_side.out_features)
+        for group in alike(length.tolist()):
+            longest = int(length[group[0]])
+            if longest:
+                found = self.padded(features[group, :longest], length[group])
+                encoded[group, : found.shape[1]] = found.to(encoded.dtype)
+        return encoded
+
+    def padded(self, features: Tensor, length: Tensor) -> Tensor:
+        """The same for utterances that are filled up to the longest and run in one."""
         found, _ = self.pre_rnn.lstm(features.transpose(0, 1))
         steps = torch.arange(found.shape[0])[:, None]
         # An odd last frame is stacked with zeros.
@@ -68,6 +80,23 @@ class Encoder(nn.Module):
         found, _ = self.post_rnn.lstm(pairs.reshape(count // STACKED, n, STACKED * width))
         half: Tensor = self.joint_side(found)
         return half.transpose(0, 1)
+
+
+WASTE = 0.8
+"""Utterances this much shorter than the longest of a group begin another one."""
+LEAST = 8
+"""Utterances of a group at least, where there are so many: fewer leave the processor waiting."""
+
+
+def alike(lengths: Sequence[int]) -> list[list[int]]:
+    """Return places, the longest first, in groups of like length."""
+    found: list[list[int]] = []
+    for one in sorted(range(len(lengths)), key=lambda one: -lengths[one]):
+        if found and (len(found[-1]) < LEAST or lengths[one] >= WASTE * lengths[found[-1][0]]):
+            found[-1].append(one)
+        else:
+            found.append([one])
+    return found
 
 
 class Prediction(nn.Module):
@@ -103,3 +132,10 @@ class Joint(nn.Module):
         """Return the likeliest label int64 [n] of float [n, J] twice."""
         logits: Tensor = self.out(torch.relu(encoded + predicted))
         return logits.argmax(-1)
+
+
+PARTS: Mapping[str, type[nn.Module]] = {
+    "encoder": Encoder,
+    "prediction": Prediction,
+    "joint": Joint,
+}

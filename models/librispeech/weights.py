@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from models.errors import WeightsError
 from models.librispeech.features import WIDTH
 from models.librispeech.labels import BLANK
-from models.librispeech.network import STACKED, Encoder, Joint, Prediction, Sizes
+from models.librispeech.network import PARTS, STACKED, Sizes
 from models.weights.kind import Kind
 from models.weights.kind import kind_of as file_kind
 from models.weights.state import read_state
@@ -68,17 +68,14 @@ def part(name: str, sizes: Sizes, state: State) -> nn.Module:
     """Return a part of the network in evaluation mode, with its parameters of a checkpoint."""
     encoder = sizes.encoder
     weight, bias = state["joint_net.0.weight"], state["joint_net.0.bias"]
-    module: nn.Module
+    module = PARTS[name](sizes)
     if name == "encoder":
-        module = Encoder(sizes)
         own = _below(state, "encoder.")
         own |= {"joint_side.weight": weight[:, :encoder], "joint_side.bias": bias}
     elif name == "prediction":
-        module = Prediction(sizes)
         own = _below(state, "prediction.") | {"joint_side.weight": weight[:, encoder:]}
         own["embed.weight"] = torch.cat([own["embed.weight"], torch.zeros(1, sizes.embedding)])
     else:
-        module = Joint(sizes)
         own = {f"out.{kind}": state[f"joint_net.3.{kind}"] for kind in ("weight", "bias")}
     module.load_state_dict({key: tensor.contiguous() for key, tensor in own.items()})
     return module.eval()

@@ -26,7 +26,7 @@ from models.task import (
     Task,
     spread,
 )
-from models.volumes import brats, brats_cases, kits19, plain, windows
+from models.volumes import brats, brats_cases, folders, kits19, plain, windows
 from models.volumes.data import Source, Volumes, spread_windows
 from models.volumes.widths import BRATS, KITS19, Widths
 
@@ -290,19 +290,12 @@ UNET_KITS19 = Kits19Task(
     name="3d-unet",
     title="3D U-Net, KiTS19",
     aliases=("3d-unet-kits19", "unet3d", "kits19"),
-    benchmarks=_benchmarks("3d-unet", 86.170, 43, 0, 43, "v6.1"),
+    benchmarks=_benchmarks("3d-unet", 86.170, 43, 0, 43, "v2.0-v6.1"),
     answer_bytes=320 * 448 * 448,
     widths=KITS19,
     inference=kits19.INFERENCE,
     calibrating=kits19.CALIBRATION,
-    # MLPerf's calibration cases lie among the others.
-    dataset=DataFolder(
-        "kits19",
-        "KiTS19's 210 training cases",
-        {"data": "data", "calibration": "data"},
-        terms="licensed by CC BY-NC-SA 4.0 at https://github.com/neheller/kits19; then put its"
-        " folders case_00000 to case_00209, with imaging.nii.gz and segmentation.nii.gz, into data",
-    ),
+    dataset=folders.KITS19,
     published=(
         _zenodo(
             5597155,
@@ -336,13 +329,7 @@ UNET_BRATS = BratsTask(
     widths=BRATS,
     inference=brats_cases.INFERENCE,
     calibrating=brats_cases.CALIBRATION,
-    dataset=DataFolder(
-        "brats",
-        "BraTS 2019's training cases",
-        dict.fromkeys(("data", "calibration"), "MICCAI_BraTS_2019_Data_Training"),
-        terms="register at https://www.med.upenn.edu/cbica/brats2019/registration.html; then put"
-        " MICCAI_BraTS_2019_Data_Training, with HGG and LGG, here",
-    ),
+    dataset=folders.BRATS,
     published=(
         _zenodo(3928973, "224_224_160.onnx", "MLPerf's reference as ONNX, mean DICE 0.85300"),
         _zenodo(3928973, "224_224_160_dyanmic_bs.onnx", "the same for any batch size"),

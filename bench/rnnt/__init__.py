@@ -1,0 +1,1 @@
+"""RNN-T's engines side by side."""

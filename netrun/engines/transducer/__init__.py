@@ -1,0 +1,1 @@
+"""int8 recurrent transducers on AMX: LSTM layers over utterances without padding."""

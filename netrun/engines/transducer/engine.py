@@ -1,0 +1,90 @@
+"""The int8 parts of a transducer: with tiles where the processor has them, else through PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from models.artifact import ArtifactError
+from netrun.engines import EngineError
+from netrun.engines.rows import Given, stacked
+from netrun.engines.transducer import artifact
+from netrun.engines.transducer.executor import Joint
+
+if TYPE_CHECKING:
+    from models.task import Array, Part, Run
+    from netrun.engines.engine import EngineSpec
+
+Call = Callable[..., Any]
+
+
+class TransducerEngine:
+    """The `onednn` and `pytorch` engines' int8 for the parts of a transducer."""
+
+    def __init__(self, spec: EngineSpec, portable: bool = False) -> None:
+        """Map the artifacts, make all kernels; raises EngineError where they do not fit.
+
+        `portable`: by PyTorch's operators, whatever the processor has.
+        """
+        self.tiles = not portable and has_tiles()
+        try:
+            arrays = {part.name: artifact.read(spec.file(part)) for part in spec.task.parts}
+            calls = (_tiled if self.tiles else _portable)(arrays, spec.threads)
+            calls["joint"] = Joint(arrays["joint"]).run
+            self._runs = {part.name: _run(part, calls[part.name]) for part in spec.task.parts}
+        except ArtifactError as error:
+            raise EngineError(f"{error}; start again, and it is built anew") from None
+        except (KeyError, ValueError, OSError) as error:
+            raise EngineError(str(error)) from None
+
+    def part(self, name: str) -> Run:
+        """What runs a part."""
+        return self._runs[name]
+
+    def describe(self) -> dict[str, Any]:
+        """What executes the layers."""
+        return {"transducer": "AMX tiles" if self.tiles else "PyTorch's oneDNN operators"}
+
+
+def has_tiles() -> bool:
+    """Whether the kernels for AMX run on this processor."""
+    from netrun.engines.amx import supported
+    from netrun.engines.onednn.library import OneDNNError, load
+    from netrun.engines.transducer.gates import Gates
+
+    try:
+        return supported(load().isa, Gates(64, 64, 64, 64))
+    except OneDNNError:
+        return False
+
+
+def _tiled(arrays: Mapping[str, artifact.Arrays], threads: int) -> dict[str, Call]:
+    from netrun.engines.onednn.library import load
+    from netrun.engines.transducer.executor import Encoder, Prediction
+
+    lib = load()
+    lib.set_threads(threads)
+    return {
+        "encoder": Encoder(arrays["encoder"], threads, lib.openmp).run,
+        "prediction": Prediction(arrays["prediction"], threads, lib.openmp).run,
+    }
+
+
+def _portable(arrays: Mapping[str, artifact.Arrays], threads: int) -> dict[str, Call]:
+    from netrun.engines.transducer.portable import PortableEncoder, PortablePrediction
+
+    return {
+        "encoder": PortableEncoder(arrays["encoder"], threads).run,
+        "prediction": PortablePrediction(arrays["prediction"], threads).run,
+    }
+
+
+def _run(part: Part, call: Call) -> Run:
+    names = [field.name for field in part.outputs]
+
+    def run(**inputs: Given) -> Mapping[str, Array]:
+        found = call(*stacked(part, inputs))
+        outputs = found if isinstance(found, tuple) else (found,)
+        return dict(zip(names, outputs, strict=True))
+
+    return run
