@@ -262,6 +262,7 @@ class RunOptions(Options):
         "--track WHERE",
         "send the result to an experiment tracker, too: mlflow:URI or wandb:PROJECT",
         OUTPUT,
+        one_line,
     )
     label: str | None = option("--label TEXT", "a note on the run", OUTPUT, one_line, goes=SHOWN)
     quiet: bool = option("--quiet", "write only the result, and what went wrong", OUTPUT)
