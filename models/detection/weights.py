@@ -56,7 +56,7 @@ def belongs_to(task: Detector, path: Path) -> bool:
         from models.detection.onnx import kernel_shapes
 
         return kernel_shapes(path) >= {tuple(v.shape) for v in own.values() if v.dim() == 4}
-    return read_state(path, kind, own).keys() >= own.keys()
+    return set(own) <= set(read_state(path, kind, own))
 
 
 def _published_names(own: list[str]) -> list[str]:
