@@ -9,7 +9,7 @@ from models.imagenet.classifier import classifier
 
 
 def test_names_are_listed_without_aliases() -> None:
-    assert models.names() == ["resnet50", "mobilenet", "bert", "3d-unet", "3d-unet-brats"]
+    assert models.names() == ["resnet50", "mobilenet", "bert", "rnnt", "3d-unet", "3d-unet-brats"]
 
 
 @pytest.mark.parametrize(
