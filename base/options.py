@@ -21,6 +21,8 @@ LONGEST = 200
 """Characters of a text that stands in a line of its own."""
 TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """They turn the direction of all that follows on the line, whoever wrote that."""
+WRITTEN = "file to write"
+"""What an option's path names where it need not be there yet."""
 Number = TypeVar("Number", int, float)
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from base.files import why_not_regular
+from base.files import why_not_regular, write_text
 
 Result = TypeVar("Result")
 
@@ -80,3 +82,32 @@ class OncePerFile(Generic[Result]):
 
 sha256_of = OncePerFile(lambda file: file_digest(file).hex())
 """The SHA-256 of a file's bytes, in hexadecimal digits. Raises OSError as `file_digest` does."""
+
+
+LARGE = 1 << 30
+"""Bytes of a file from which on its digest is kept: reading it takes seconds to minutes."""
+
+
+def kept_digest(file: Path, folder: Path) -> bytes:
+    """The SHA-256 of a file's bytes, of a large one kept in `folder` while the file is left alone.
+
+    Raises OSError as `file_digest` does.
+    """
+    before, now = facts_of(file), time.time_ns()
+    if before is None or before[0] < LARGE:
+        return bytes.fromhex(sha256_of(file))
+    name = hashlib.sha256(str(file.resolve()).encode(errors="surrogateescape")).hexdigest()[:20]
+    note = folder / "digests" / name
+    wanted = " ".join(map(str, before))
+    with suppress(OSError, ValueError):
+        # Another user's word is not taken.
+        if note.stat().st_uid == os.geteuid():
+            facts, _, digest = note.read_text(encoding="ascii").rpartition(" ")
+            if facts == wanted and len(digest) == 64:
+                return bytes.fromhex(digest)
+    found = file_digest(file)
+    if settled(before, now) and facts_of(file) == before:
+        with suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            write_text(note, f"{wanted} {found.hex()}")
+    return found

@@ -22,6 +22,7 @@ COMMANDS = (
     "run",
     "run-all",
     "single-stream",
+    "run-local",
     "accuracy",
     "audit",
     "submit",
@@ -56,7 +57,7 @@ something was found; 4 failed, logs are kept; 130 interrupted.
 
 environment: LOADRUN_WEIGHTS, LOADRUN_DATA, LOADRUN_IMAGES, LOADRUN_LABELS and LOADRUN_CALIBRATION
 stand for the options of these names, LOADRUN_CACHE is where what was built is kept
-(~/.cache/loadrun).
+(~/.cache/loadrun). MLPERF_SCRATCH_PATH holds models/, data/ and preprocessed_data/ for all of them.
 """
 
 

@@ -52,6 +52,7 @@ from launch.outcome.results import (
 from launch.outcome.room import describe_error, need_space, results_bytes
 from launch.outcome.summary import summary
 from launch.outcome.timekeeping import judge
+from launch.outcome.track import Tracker, parse_track, track
 from launch.report.sources import write_report
 from launch.screen.announcement import announce, unofficial_reasons
 from launch.screen.live.progress import Steps
@@ -106,6 +107,7 @@ def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
         except UserConfError as error:
             raise InputError(str(error)) from None
     check_engine(options.engine)
+    tracker = parse_track(options.track) if options.track else None
     topology = read_topology()
     plan = plan_for(options, topology)
     pinning = find_pinning(topology)
@@ -141,6 +143,8 @@ def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
             if isinstance(error, OSError):
                 raise RunError(describe_error(error)) from error
             raise error
+    if tracker is not None:
+        _track(tracker, record, published[0], terminal)
     if options.json:
         print((published[0] / RUN_JSON).read_text(encoding="utf-8"), end="")
     terminal.line()
@@ -148,6 +152,15 @@ def _run(options: RunOptions, outlet: Terminal) -> ExitCode:
     outlet.line("Completed")
     invalid = record.result is not None and record.result.valid is False
     return ExitCode.INVALID if invalid or record.doubtful else ExitCode.OK
+
+
+def _track(tracker: Tracker, record: Record, place: Path, terminal: Terminal) -> None:
+    """Send the result where the user wants it, too; that it cannot be sent costs no result."""
+    try:
+        terminal.line(f"tracked: {track(tracker, record, place)}")
+    except Exception as error:  # whatever the tracker's package raises
+        reason = (str(error) or repr(error)).splitlines()[0]
+        terminal.line(f"note: --track {tracker.name}: not sent: {reason}")
 
 
 def _earlier(path: Path) -> Record | None:

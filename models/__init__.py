@@ -33,13 +33,21 @@ TASKS = {
     "resnet50": "models.resnet50:RESNET50",
     "mobilenet": "models.mobilenet:MOBILENET",
     "bert": "models.squad.task:SQUAD",
+    "retinanet": "models.detection.retinanet:RETINANET",
+    "ssd-resnet34": "models.detection.ssd_resnet34:SSD_RESNET34",
+    "ssd-mobilenet": "models.detection.ssd_mobilenet:SSD_MOBILENET",
     "rnnt": "models.librispeech.task:RNNT_TASK",
+    "dlrm": "models.criteo.task:DLRM",
+    "dlrm-v2": "models.criteo.task:DLRM_V2",
     "3d-unet": "models.volumes.task:UNET_KITS19",
     "3d-unet-brats": "models.volumes.task:UNET_BRATS",
 }
 """The tasks by name: the module that holds each, and what it is called there."""
 
-VARIANTS = {"resnet50-tf": "models.resnet50:RESNET50_TF"}
+VARIANTS = {
+    "resnet50-tf": "models.resnet50:RESNET50_TF",
+    "ssd-mobilenet-v2": "models.detection.ssd_mobilenet:SSD_MOBILENET_V2",
+}
 """The same of what `Task.fitting` chooses by the weights."""
 
 

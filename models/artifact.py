@@ -67,26 +67,12 @@ def write(path: Path, kind: str, facts: Mapping[str, Any], arrays: Arrays) -> No
     They are written one after the other, a piece at a time: an array may view a file that is larger
     than memory. Where a piece is zeros, a hole does.
     """
-    index: dict[str, dict[str, Any]] = {}
-    size = 0
-    for name, array in arrays.items():
-        index[name] = {"dtype": array.dtype.str, "shape": list(array.shape), "offset": size}
-        size += array.nbytes + -array.nbytes % LINE
-
-    def header(digest: str) -> bytes:
-        described = {
-            "kind": kind, "facts": facts, "sha256": digest, "bytes": size, "arrays": index,
-        }  # fmt: skip
-        return json.dumps(described).encode()
-
+    plan = Plan(kind, facts, {n: (a.dtype.str, a.shape) for n, a in arrays.items()})
     digest = hashlib.sha256()
-    # All digests are equally long, so that the place of the data is known before theirs.
-    start = HEADER + len(header(digest.hexdigest()))
-    start += -start % PAGE
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(path) as aside, aside.open("r+b") as file:
-        reserve(aside, start + size, path)
-        file.seek(start)
+        reserve(aside, plan.start + plan.size, path)
+        file.seek(plan.start)
         for array in arrays.values():
             for piece in _pieces(array):
                 digest.update(piece.data)
@@ -94,10 +80,41 @@ def write(path: Path, kind: str, facts: Mapping[str, Any], arrays: Arrays) -> No
                     file.write(piece.data)
                 else:
                     file.seek(len(piece), os.SEEK_CUR)
-        text = header(digest.hexdigest())
         file.seek(0)
-        file.write(MAGIC + len(text).to_bytes(8, "little"))
-        file.write(hashlib.sha256(text).digest() + text)
+        file.write(plan.header(digest.hexdigest()))
+
+
+class Plan:
+    """Where everything of a file will lie, known before any of it is written.
+
+    `arrays` are dtype and shape by name, in their order. The data begin at `start` and have `size`
+    bytes, with the zeros that fill the last line of each array.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        facts: Mapping[str, Any],
+        arrays: Mapping[str, tuple[str, tuple[int, ...]]],
+    ) -> None:
+        self._described: dict[str, Any] = {"kind": kind, "facts": facts}
+        self._index: dict[str, dict[str, Any]] = {}
+        self.size = 0
+        for name, (dtype, shape) in arrays.items():
+            self._index[name] = {"dtype": dtype, "shape": list(shape), "offset": self.size}
+            nbytes = np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64))
+            self.size += nbytes + -nbytes % LINE
+        # All digests are equally long, so that the place of the data is known before theirs.
+        start = len(self.header(hashlib.sha256().hexdigest()))
+        self.start = start + -start % PAGE
+
+    def header(self, digest: str) -> bytes:
+        """What stands before the data, whose SHA-256 is `digest`."""
+        described = {
+            **self._described, "sha256": digest, "bytes": self.size, "arrays": self._index,
+        }  # fmt: skip
+        text = json.dumps(described).encode()
+        return MAGIC + len(text).to_bytes(8, "little") + hashlib.sha256(text).digest() + text
 
 
 def _pieces(array: NDArray[Any]) -> Iterator[NDArray[np.uint8]]:

@@ -20,7 +20,14 @@ from base.options import Option
 if TYPE_CHECKING:
     from models.task import Task
 
-FOLDERS: tuple[str, ...] = ("imagenet", "librispeech", "squad", "volumes")
+FOLDERS: tuple[str, ...] = (
+    "imagenet",
+    "detection",
+    "squad",
+    "criteo",
+    "librispeech",
+    "volumes",
+)
 """Folders of models/ whose `options` declares some."""
 
 

@@ -32,7 +32,8 @@ CALIBRATION_SAMPLES = 200
 DEFAULT, HIGH_ACCURACY = CONFIG_VERS = ("default", "high_accuracy")
 """What NVIDIA's harness and those made of it call the choice among a task's benchmarks."""
 
-NETWORK, ENCODER, TRANSDUCER, VOLUMES = "network", "encoder", "transducer", "volumes"
+NETWORK, ENCODER, TRANSDUCER = "network", "encoder", "transducer"
+VOLUMES, RANKING = "volumes", "ranking"
 """Forms of parts."""
 
 Array = npt.NDArray[Any]
@@ -45,17 +46,16 @@ array [n, ...] of which each row is one."""
 
 
 PATTERNS = {
-    "accuracy": r"^accuracy=([\d\.]+).*",
+    "accuracy": r"^(?:Word Error Rate\:.*, )?accuracy=([\d\.]+).*",
     "F1": r"^{[\"\']exact_match[\"\']\:\s*[\d\.]+,\s*[\"\']f1[\"\']\:\s*([\d\.]+)}",
     "mAP": r"^mAP=([\d\.]+).*",
     "AUC": r"^AUC=([\d\.]+).*",
-    "WER": r"Word Error Rate\:.*, accuracy=([0-9\.]+)%",
     "DICE": r"Accuracy\:\s*mean\s*=\s*([\d\.]+).*",
 }
 """By metric, what the checkers look for in each line of accuracy.txt, from its beginning.
 
 Source: ACC_PATTERN of the submission checkers of rounds v2.0 to v6.1; where they changed, the form
-that all of them take. `WER` stands for 100% less the word error rate.
+that all of them take. The accuracy of speech is 100% less the word error rate.
 """
 
 
@@ -284,7 +284,8 @@ class Part:
     """What int8 makes of it: a program of convolutions; with ENCODER a transformer encoder over
     streams of tokens (`models.quantize.encoder`); with TRANSDUCER a part of a recurrent transducer
     (`models.quantize.transducer`); with VOLUMES a program of convolutions in three dimensions, of
-    inputs of any size (`models.quantize.volumes`)."""
+    inputs of any size (`models.quantize.volumes`). RANKING is a network with embedding tables,
+    which any precision keeps in a file of their own (`netrun.engines.ranking`)."""
 
 
 def spelled(name: str) -> str:

@@ -74,7 +74,7 @@ def make(config: BuildConfig, progress: Callable[[str, int, int], None], notice:
         file = task.weights(sources)
         weights = DataFacts(
             EMBEDDED if file is None else file.name,
-            EMBEDDED if file is None else weights_hash(file),
+            EMBEDDED if file is None else weights_hash(file, Path(config.cache)),
             _synthetic(config, task, served),
         )
         samples = None

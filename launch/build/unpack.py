@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from base.errors import InputError
-from base.files import write_text
+from base.files import put_in_place, write_text
 from models.published import PublishedFile
 
 NOTE = ".{name}.unpacked"
@@ -42,6 +42,7 @@ def unpack(file: PublishedFile, folder: Path) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             with place.open("wb") as out:
                 shutil.copyfileobj(content, out, CHUNK)
+        target.mkdir(parents=True, exist_ok=True)
         for path in sorted(aside.iterdir()):
             _merge(path, target / path.name)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
@@ -80,12 +81,10 @@ def _checked(archive: Path, name: str) -> PurePosixPath:
 
 def _merge(source: Path, target: Path) -> None:
     """Move a file or folder to its place, where others may be."""
-    if not source.is_dir() or not target.is_dir():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_dir():
-            shutil.rmtree(target)
-        source.replace(target)
+    if not source.is_dir():
+        put_in_place(source, target)
         return
+    target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.iterdir()):
         _merge(path, target / path.name)
 

@@ -188,6 +188,7 @@ def _fetch_data(task: Task, data: DataFolder, directory: Path, terminal: Termina
 
 def _options_at(data: DataFolder | None, directory: Path) -> Iterator[str]:
     """The options of a run that name what is in the folder of a data set."""
+    known = RunOptions.options()
     for name, pattern in data.places.items() if data else ():
-        for path in sorted(directory.glob(pattern))[:1]:
+        for path in sorted(directory.glob(pattern))[:1] if name in known else ():
             yield f"{RunOptions.flag(name)} {path}"

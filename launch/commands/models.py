@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import models
 from launch.commands.arguments import EXIT_CODES
 from loadrun.scenarios import SERVER
 
@@ -26,8 +27,9 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --json."""
+    """Add the forms."""
     parser.add_argument("--json", action="store_true", help="print the same as JSON")
+    parser.add_argument("--names", action="store_true", help="only the tasks' names, one a line")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -38,6 +40,9 @@ def execute(arguments: argparse.Namespace) -> int:
     from launch.catalogue import catalogue
     from launch.screen.terminal import Terminal
 
+    if arguments.names:
+        Terminal().lines(models.names())
+        return 0
     found = catalogue()
     if arguments.json:
         print(json.dumps(asdict(found), indent=1))

@@ -258,6 +258,12 @@ class RunOptions(Options):
     results: Path = option(
         "--results DIR", "where results go (default: results)", OUTPUT, default="results"
     )
+    track: str | None = option(
+        "--track WHERE",
+        "send the result to an experiment tracker, too: mlflow:URI or wandb:PROJECT",
+        OUTPUT,
+        one_line,
+    )
     label: str | None = option("--label TEXT", "a note on the run", OUTPUT, one_line, goes=SHOWN)
     quiet: bool = option("--quiet", "write only the result, and what went wrong", OUTPUT)
     scenario: str = option(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import models
 import models.options
 from base.errors import InputError
-from base.options import Option
+from base.options import WRITTEN, Option
 from launch.build.cache import expanded
 from launch.build.places import in_scratch
 from launch.options.declare import Options, option, others
@@ -152,7 +152,7 @@ def find_path(
 ) -> Path | None:
     """What `option` gives, else the environment's `variable`, where that exists.
 
-    `wanted` is "file", "directory" or "directory or file".
+    `wanted` is "file", "directory", "directory or file", or WRITTEN, which need not be there.
 
     None where neither is set; raises InputError for a path that is not there.
     """
@@ -160,6 +160,8 @@ def find_path(
     if not value:
         return None
     path = expanded(value, name)
+    if wanted == WRITTEN:
+        return path
     if not (("directory" in wanted and path.is_dir()) or ("file" in wanted and path.is_file())):
         raise InputError(f"{name} {value}: no such {wanted}")
     return path

@@ -12,7 +12,7 @@ import models
 from launch.outcome.record.run import Record
 from loadrun.scenarios import SCENARIOS
 from models.method import Method
-from models.quantize.method import FLOAT, method_of
+from models.quantize.method import float_weights, method_of
 from netrun.engines.registry import facts as facts_of
 
 
@@ -128,7 +128,7 @@ def _transformed(record: Record) -> str:
     precision = record.options.precision
     if precision == "int8":
         return f"{_method(record).weights} (documentation/calibration.md)"
-    return FLOAT[models.get(record.options.model).parts[0].form][precision]
+    return float_weights(models.get(record.options.model), precision)
 
 
 def warning(reasons: list[str]) -> str:

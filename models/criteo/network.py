@@ -10,11 +10,14 @@ by the mapping of `models.criteo.weights`.
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from models.criteo.shapes import DENSE, Shape
+from models.criteo.shapes import DENSE
+from models.ranking import Shape
 
 
 def mlp(widths: tuple[int, ...], activate_last: bool) -> nn.Sequential:
@@ -31,33 +34,35 @@ class Tables(nn.Module):
     """All embedding tables.
 
     Either `sources`, one [rows, width] each as a checkpoint has them, or `weight` [sum of rows,
-    width] with the tables one below the other, of which one gather reads all rows of a batch:
-    float32, bfloat16, or int8 with a `scale` for each table.
+    width] with the tables one below the other, of which one gather reads all rows of a batch.
     """
 
     first: Tensor
     table: Tensor
-    scale: Tensor
     weight: Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         counts, hot = torch.tensor(shape.rows), torch.tensor(shape.hot)
         firsts = torch.cumsum(counts, 0) - counts
-        self.hot = shape.hot
+        self.hot, self.rows = shape.hot, list(shape.rows)
         self.sources: list[Tensor] = []
         self.register_buffer("first", firsts.repeat_interleave(hot), persistent=False)
         table = torch.arange(len(shape.rows)).repeat_interleave(hot)
         self.register_buffer("table", table, persistent=False)
-        self.register_buffer("scale", torch.ones(len(shape.rows)), persistent=False)
         self.register_buffer("weight", torch.empty(0), persistent=False)
+
+    def arrays(self) -> list[npt.NDArray[Any]]:
+        """Each table as an array [rows, width], mapped where it was."""
+        tables = self.sources or self.weight.split(self.rows)
+        return [(t.float() if t.dtype == torch.bfloat16 else t).detach().numpy() for t in tables]
 
     def forward(self, sparse: Tensor) -> Tensor:
         """Return the sums of rows, float [n, tables, width], of int32 [n, lookups]."""
         found = self._found(sparse)
         if max(self.hot) == 1:
             return found
-        sums = found.new_zeros(len(sparse), len(self.hot), found.shape[2])
+        sums = found.new_zeros(sparse.shape[0], len(self.hot), found.shape[2])
         return sums.index_add_(1, self.table, found)
 
     def _found(self, sparse: Tensor) -> Tensor:
@@ -66,10 +71,7 @@ class Tables(nn.Module):
             rows = [source[c.long()] for source, c in zip(self.sources, columns, strict=True)]
             return torch.cat(rows, 1).float()
         rows = (sparse + self.first).reshape(-1)
-        found = self.weight.index_select(0, rows).view(len(sparse), -1, self.weight.shape[1])
-        if found.dtype == torch.int8:
-            return found.to(torch.bfloat16) * self.scale[self.table].to(torch.bfloat16)[:, None]
-        return found
+        return self.weight.index_select(0, rows).view(-1, sparse.shape[1], self.weight.shape[1])
 
 
 class CrossLayers(nn.Module):

@@ -27,6 +27,7 @@ from models.workers import Progress, silent
 
 BLOCK = 1 << 14
 """Rows that are read, checked and written together."""
+SEED = 123
 Numbers = list[dict[int, int]]
 """For each category's column the number of every value that was seen."""
 
@@ -91,9 +92,11 @@ def to_binary(
     modulus: int,
     by_first_sight: bool,
     progress: Progress = silent,
+    left_out: float = 0.0,
 ) -> None:
     """Write a text file's rows to `target` as int32 [n, 40], unless it is there.
 
+    Of those that were not clicked a part is `left_out`, at random; their categories count as seen.
     What an interrupted call has written is kept and goes on. `progress` counts MiB of the text (of
     a gzip none: its length is not known). Raises InputError.
     """
@@ -106,32 +109,37 @@ def to_binary(
         aside = target.with_name(f".{target.name}.partial")
         seen = target.with_name(f".{target.name}.partial.json")
         numbers: Numbers = [{} for _ in range(SPARSE)]
-        done = 0
+        done = lines_done = 0
+        options = [modulus, by_first_sight, left_out]
         try:
             found = json.loads(seen.read_text(encoding="ascii"))
-            if found["modulus"] == modulus and found["by_first_sight"] == by_first_sight:
+            if found["options"] == options:
                 numbers = [{v: i for i, v in enumerate(column)} for column in found["numbers"]]
-                done = int(found["rows"])
+                done, lines_done = int(found["rows"]), int(found["lines"])
         except (OSError, ValueError, KeyError, TypeError):
             pass
         aside.touch()
         if aside.stat().st_size < done * 4 * COLUMNS:
-            numbers, done = [{} for _ in range(SPARSE)], 0
+            numbers, done, lines_done = [{} for _ in range(SPARSE)], 0, 0
         total = path.stat().st_size >> 20
         read = 0
         with aside.open("r+b") as file:
             file.truncate(done * 4 * COLUMNS)
             file.seek(0, os.SEEK_END)
-            for at, (number, lines) in enumerate(blocks(path, done), 1):
+            for at, (number, lines) in enumerate(blocks(path, lines_done), 1):
                 rows = parse(path, number, lines, modulus)
-                file.write((numbered(rows, numbers) if by_first_sight else rows).tobytes())
-                done += len(lines)
+                rows = numbered(rows, numbers) if by_first_sight else rows
+                if left_out:
+                    rows = rows[_kept(rows, number, left_out)]
+                file.write(rows.tobytes())
+                done += len(rows)
+                lines_done += len(lines)
                 read += sum(map(len, lines))
                 progress(min(read >> 20, total), total)
                 if at % 64 == 0:
                     file.flush()
                     os.fsync(file.fileno())
-                    _note(seen, done, numbers, modulus, by_first_sight)
+                    _note(seen, done, lines_done, numbers, options)
         if done == 0:
             aside.unlink()
             raise InputError(f"{path}: is empty")
@@ -139,11 +147,18 @@ def to_binary(
         seen.unlink(missing_ok=True)
 
 
-def _note(path: Path, rows: int, numbers: Numbers, modulus: int, by_first_sight: bool) -> None:
+def _kept(rows: np.ndarray, number: int, left_out: float) -> np.ndarray:
+    """Which rows stay: drawn anew for each block, whose first line has that number."""
+    drawn = np.random.default_rng([SEED, number]).random(len(rows))
+    kept: np.ndarray = (rows[:, 0] != 0) | (drawn >= left_out)
+    return kept
+
+
+def _note(path: Path, rows: int, lines: int, numbers: Numbers, options: Sequence[object]) -> None:
     noted = {
         "rows": rows,
-        "modulus": modulus,
-        "by_first_sight": by_first_sight,
+        "lines": lines,
+        "options": options,
         "numbers": [list(column) for column in numbers],
     }
     write_text(path, json.dumps(noted))

@@ -3,56 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from models.ranking import Shape
 
 DENSE = 13
 """Integer features of a row of Criteo's data."""
 SPARSE = 26
 """Categorical features."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What sets one DLRM apart from another."""
-
-    bottom: tuple[int, ...]
-    """Widths of the bottom network behind its 13 inputs; the last is the embeddings' width."""
-    top: tuple[int, ...]
-    """Widths of the top network behind the interaction; the last is 1."""
-    rows: tuple[int, ...]
-    """Rows of each embedding table."""
-    hot: tuple[int, ...] = (1,) * SPARSE
-    """Rows of each table that are summed for a pair."""
-    cross_rank: int = 0
-    """Rank of the three cross layers of v2; 0: dot products of all pairs of features, as in v1."""
-
-    @property
-    def width(self) -> int:
-        """Width of an embedding."""
-        return self.bottom[-1]
-
-    @property
-    def lookups(self) -> int:
-        """Rows that are read for a pair."""
-        return sum(self.hot)
-
-    @property
-    def features(self) -> int:
-        """Vectors that interact: the bottom network's output and one a table."""
-        return 1 + len(self.rows)
-
-    @property
-    def interaction(self) -> int:
-        """Width of what enters the top network."""
-        if self.cross_rank:
-            return self.features * self.width
-        return self.width + self.features * (self.features - 1) // 2
-
-    def capped(self, rows: int) -> Shape:
-        """Return the same network with at most so many rows a table."""
-        capped = tuple(min(count, rows) for count in self.rows)
-        return Shape(self.bottom, self.top, capped, self.hot, self.cross_rank)
-
 
 TERABYTE_40M = Shape(
     bottom=(512, 256, 128),
@@ -101,4 +58,4 @@ def of_state(sizes: Mapping[str, Sequence[int]], hot: Sequence[int] = ()) -> Sha
     bottom, top, rows = widths("bot_l"), widths("top_l"), widths("emb_l")
     if not bottom or not top or not rows or top[-1] != 1:
         return None
-    return Shape(bottom, top, rows, tuple(hot) or (1,) * len(rows))
+    return Shape(bottom, top, rows, tuple(hot))

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.criteo.shapes import MULTIHOT, Shape, of_state
+from models.criteo.shapes import MULTIHOT, of_state
 from models.errors import WeightsError
+from models.ranking import Shape
 
 if TYPE_CHECKING:
     from torch import Tensor

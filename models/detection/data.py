@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +14,8 @@ from base.unchanged import file_digest
 from models.detection.annotations import Annotations, read_annotations
 from models.detection.preprocess import decode, sample_of, scaled, stored
 from models.imagenet.content import Content, content_of, forget
-from models.imagenet.dataset import IMAGE_SUFFIXES, DataSet
+from models.imagenet.dataset import IMAGE_SUFFIXES, DataSet, listed_images
+from models.samples import Itemised
 from models.task import Array, Field, Sources
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ HASHES = Path("hashes-of-detection")
 
 class Truth(Protocol):
     """Where the objects in the images are known from."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        ...
 
     @property
     def categories(self) -> Sequence[int]:
@@ -65,7 +71,7 @@ class Judged(ABC):
 
 
 @dataclass(frozen=True)
-class DetectionData(Judged):
+class DetectionData(Judged, Itemised):
     """Images in LoadGen's order, which is that of the annotations' list of images."""
 
     task: Detector
@@ -84,7 +90,7 @@ class DetectionData(Judged):
     cache: Path | None
     synthetic: bool = False
     notes: tuple[str, ...] = ()
-    items: str = field(default="images", init=False)
+    items = "images"
 
     @property
     def sha256(self) -> str:
@@ -117,8 +123,11 @@ class DetectionData(Judged):
 
     @property
     def truth(self) -> str:
-        """Where the annotations come from."""
-        return "annotations of the images" if self.scored else "no annotations (--annotations FILE)"
+        """The file of annotations, or what to do about there being none."""
+        if self.objects is not None:
+            return str(self.objects.path)
+        where = " or ".join(self.task.annotation_files)
+        return f"give --annotations FILE (COCO's JSON), or put them there as {where}"
 
     @property
     def scored(self) -> bool:
@@ -144,11 +153,7 @@ class DetectionData(Judged):
     def annotations_of(self, indices: Sequence[int]) -> dict[str, Any]:
         """What is in the images of these indices. Raises InputError where nobody knows."""
         if self.objects is None:
-            where = " or ".join(self.task.annotation_files)
-            raise InputError(
-                f"{self.root}: images without annotations: give --annotations FILE (COCO's JSON), "
-                f"or put them there as {where}"
-            )
+            raise InputError(f"{self.root}: images without annotations: {self.truth}")
         return self.objects.annotations_of(indices)
 
     @property
@@ -185,27 +190,43 @@ def image_data(task: Detector, sources: Sources) -> DetectionData:
     Without any, images are taken by name. Files are images, or preprocessed images with the names
     of `STORED`. Raises InputError.
     """
-    options = sources.options or {}
     root = sources.data
     assert root is not None
-    pixels = options.get("pixels", "u8")
+    found = _Files(root, task.image_folders)
+    annotations = _annotations(task, root, (sources.options or {}).get("annotations"))
+    if annotations is None:
+        return _data(task, sources, root, found.images())
+    return _data(task, sources, root, found.named(annotations), annotations)
+
+
+def unjudged(task: Detector, sources: Sources, root: Path) -> DetectionData:
+    """The images of a folder by name, without annotations. Raises InputError."""
+    return _data(task, sources, root, _Files(root, task.image_folders).images())
+
+
+def listed_data(task: Detector, sources: Sources, names: Path) -> DetectionData:
+    """The images of `sources.data` that a file names, one a line. Raises InputError."""
+    if sources.data is None:
+        raise InputError(f"{names}: a list names images of a folder (--images DIR)")
+    return _data(task, sources, sources.data, listed_images(sources.data, names).files)
+
+
+def _data(
+    task: Detector,
+    sources: Sources,
+    root: Path,
+    files: Sequence[Path],
+    annotations: Annotations | None = None,
+) -> DetectionData:
+    if not files:
+        raise InputError(f"{root}: holds no images")
+    pixels = (sources.options or {}).get("pixels") or "u8"
     if pixels not in DTYPES:
         raise InputError(f"pixels '{pixels}': choose one of {', '.join(DTYPES)}")
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder of images")
-    annotations = _annotations(task, root, options.get("annotations"))
-    found = _Files(root, task.image_folders)
-    if annotations is None:
-        files = found.images()
-        if not files:
-            raise InputError(f"{root}: holds no images")
-        ids = tuple(range(1, len(files) + 1))
-    else:
-        files = found.named(annotations)
-        ids = tuple(image.id for image in annotations.images)
     kinds = {path.suffix.lower() in STORED for path in files}
     if len(kinds) > 1:
         raise InputError(f"{root}: some images are preprocessed and others are not")
+    ids = [image.id for image in annotations.images] if annotations else range(1, len(files) + 1)
     name = root.resolve().name
     listed = _listed(name, root, files)
     return DetectionData(
@@ -213,11 +234,11 @@ def image_data(task: Detector, sources: Sources) -> DetectionData:
         name=name,
         root=root,
         files=tuple(files),
-        ids=ids,
+        ids=tuple(ids),
         dtype=DTYPES[pixels],
         preprocessed=kinds.pop(),
         objects=annotations,
-        content=content_of(listed, sources.cache or HASHES),
+        content=content_of(listed, sources.cache or HASHES, sources.reading),
         cache=sources.cache,
         notes=() if annotations is None else annotations.notes,
     )
@@ -246,6 +267,9 @@ class _Files:
     """The files of a folder, and of the sub-folders that images may lie in."""
 
     def __init__(self, root: Path, folders: Sequence[str]) -> None:
+        """List them. Raises InputError where there is no such folder."""
+        if not root.is_dir():
+            raise InputError(f"{root}: no such folder of images")
         self._root = root
         self._folders = [f for f in (root, *(root / name for name in folders)) if f.is_dir()]
         self._names = {

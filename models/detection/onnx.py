@@ -71,6 +71,11 @@ def fill_from_onnx(task: Detector, network: nn.Module, path: Path) -> None:
     _compare(task, network, path, proto, [uses[pairs[own]] for own in ends])
 
 
+def kernel_shapes(path: Path) -> set[tuple[int, ...]]:
+    """Shapes of the kernels of a file's convolutions. Raises WeightsError."""
+    return {layer.shape.weight for layer in _their_layers(path, _read(path))[0]}
+
+
 def _read(path: Path) -> Any:
     try:
         import onnx

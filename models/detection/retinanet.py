@@ -17,6 +17,7 @@ import numpy as np
 
 from models.detection.anchors import retinanet_anchors
 from models.detection.answers import ROW_BYTES, Detections
+from models.detection.folders import OPENIMAGES
 from models.detection.labels import Labels
 from models.detection.nms import kept
 from models.detection.task import DetectionTask, Resize
@@ -66,6 +67,9 @@ class RetinaNetTask(DetectionTask):
             performance_samples=64,
             server_ms=100.0,
             audits=("TEST01",),
+            audit_samples=256,
+            edge="v2.1-v6.0",
+            datacenter="v2.1-v6.0",
         ),
     )
     answer_bytes = KEPT * ROW_BYTES
@@ -82,6 +86,7 @@ class RetinaNetTask(DetectionTask):
     labels = Labels(CLASSES, ids=frozenset(range(CLASSES)))
     annotation_files = ("annotations/openimages-mlperf.json", "openimages-mlperf.json")
     image_folders = ("validation/data", "validation", "data")
+    dataset = OPENIMAGES
     parts = (
         Part(
             "network",

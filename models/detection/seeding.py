@@ -55,6 +55,8 @@ class _Seeding:
         self._heads = heads
         self._generator = torch.Generator().manual_seed(SEED)
         self._done: set[nn.Module] = set()
+        self._read: dict[nn.Conv2d, list[Tensor]] = {}
+        """What each head of classes was given: it gets its numbers when all levels are known."""
         self._hooks: list[Any] = []
         for name, module in network.named_modules():
             branch = any(name.endswith(end) for end in branches)
@@ -65,10 +67,12 @@ class _Seeding:
             elif isinstance(module, nn.BatchNorm2d):
                 self._hooks.append(module.register_forward_hook(self._norm(branch)))
 
-    def remove(self) -> None:
-        """Leave the network as it is."""
+    def finish(self) -> None:
+        """Spread the logits, and leave the network as it is."""
         for hook in self._hooks:
             hook.remove()
+        for module, given in self._read.items():
+            self._spread_logits(module, [module(each) for each in given])
 
     def _draw(self, module: nn.Conv2d, given: Any) -> None:
         """Random kernels that keep the spread of their input."""
@@ -87,40 +91,39 @@ class _Seeding:
             self._done.add(module)
 
     def _setter(self, name: str, branch: bool) -> Any:
+        wide, middle = (BRANCH, 0.0) if branch else (SPREAD, MEAN)
+        if self._heads.boxes in name:
+            wide, middle = self._heads.codes, 0.0
+
         def set_convolution(module: nn.Conv2d, given: Any, output: Tensor) -> Tensor | None:
+            if self._heads.classes in name:
+                self._done.add(module)
+                self._read.setdefault(module, []).append(given[0])
             if module in self._done:
                 return None
             self._done.add(module)
-            assert module.bias is not None
             spread, mean = _statistics(output)
-            wide, middle = self._wanted(name, branch, output, spread, mean)
-            scale = wide / spread
-            module.weight.mul_(scale[:, None, None, None])
-            module.bias.copy_(middle - mean * scale)
-            if self._heads.background is not None and self._heads.classes in name:
-                boxes = len(module.bias) // self._heads.background
-                module.weight[:boxes] = 0
-                module.bias[:boxes] = 0
+            _scale(module, wide / spread, middle - mean * wide / spread)
             result: Tensor = module.forward(given[0])
             return result
 
         return set_convolution
 
-    def _wanted(
-        self, name: str, branch: bool, output: Tensor, spread: Tensor, mean: Tensor
-    ) -> tuple[float, float]:
-        """Spread and mean that a convolution's results are to have."""
-        heads = self._heads
-        if heads.boxes in name:
-            return heads.codes, 0.0
-        if heads.classes in name:
-            values = ((output - _wide(mean)) / _wide(spread)).flatten()
-            share = len(values) / heads.logits
-            best = torch.topk(values, max(2, round(CANDIDATES * share))).values
-            high, low = float(best[max(0, round(CONFIDENT * share) - 1)]), float(best[-1])
-            wide = -heads.threshold / max(high - low, 0.1)
-            return wide, -wide * high
-        return (BRANCH, 0.0) if branch else (SPREAD, MEAN)
+    def _spread_logits(self, module: nn.Conv2d, outputs: list[Tensor]) -> None:
+        """Have a few of a head's logits be confident, and some more above the threshold."""
+        values = torch.cat([each.transpose(0, 1).flatten(1) for each in outputs], 1)
+        spread, mean = _statistics(values[None, :, :, None])
+        values = ((values - mean[:, None]) / spread[:, None]).flatten()
+        share = len(values) / self._heads.logits
+        best = torch.topk(values, max(2, round(CANDIDATES * share))).values
+        high, low = float(best[max(0, round(CONFIDENT * share) - 1)]), float(best[-1])
+        wide = -self._heads.threshold / max(high - low, 0.1)
+        _scale(module, wide / spread, -wide * high - mean * wide / spread)
+        if self._heads.background is not None:
+            boxes = len(module.weight) // self._heads.background
+            module.weight[:boxes] = 0
+            assert module.bias is not None
+            module.bias[:boxes] = 0
 
     @staticmethod
     def _norm(branch: bool) -> Any:
@@ -146,6 +149,13 @@ def _statistics(values: Tensor) -> tuple[Tensor, Tensor]:
     return spread.clamp(min=0.1 * float(values.std()) + 1e-6), mean
 
 
+def _scale(module: nn.Conv2d, factor: Tensor, bias: Tensor) -> None:
+    """Multiply a convolution's results, which has no bias yet, and add one."""
+    module.weight.mul_(factor[:, None, None, None])
+    assert module.bias is not None
+    module.bias.copy_(bias)
+
+
 def _wide(values: Tensor) -> Tensor:
     return values.view(1, -1, 1, 1)
 
@@ -159,4 +169,4 @@ def seed(network: nn.Module, heads: Heads, branches: Sequence[str], images: Tens
     seeding = _Seeding(network.eval(), heads, branches)
     with torch.no_grad():
         network(images.contiguous(memory_format=torch.channels_last))
-    seeding.remove()
+        seeding.finish()

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +19,7 @@ import numpy.typing as npt
 
 from models.detection.anchors import ssd_anchors
 from models.detection.answers import ROW_BYTES, Detections
+from models.detection.folders import COCO
 from models.detection.labels import Labels
 from models.detection.nms import kept
 from models.detection.task import DetectionTask, Resize
@@ -93,6 +96,9 @@ class SSDMobileNetTask(DetectionTask):
             performance_samples=256,
             server_ms=10.0,
             audits=("TEST01", "TEST04"),
+            audit_samples=256,
+            edge="v1.1",
+            official="ssd-small",
         ),
     )
     answer_bytes = KEPT * ROW_BYTES
@@ -102,6 +108,7 @@ class SSDMobileNetTask(DetectionTask):
     labels = Labels(90, ids=frozenset(range(1, 91)))
     annotation_files = ("annotations/instances_val2017.json", "instances_val2017.json")
     image_folders = ("val2017", "images")
+    dataset = COCO
     threshold = 0.3
     classes = 91
     """With the background, which is class 0."""
@@ -120,6 +127,12 @@ class SSDMobileNetTask(DetectionTask):
     @cached_property
     def _anchors(self) -> Array:
         return np.concatenate(ssd_anchors(GRIDS))
+
+    def fitting(self, weights: Path) -> SSDMobileNetTask:
+        """The variant on MobileNetV2, where they are its weights. Raises WeightsError."""
+        from models.detection.weights import belongs_to
+
+        return SSD_MOBILENET_V2 if belongs_to(SSD_MOBILENET_V2, weights) else SSD_MOBILENET
 
     def network(self) -> torch.nn.Module:
         """The untrained network."""
@@ -161,7 +174,9 @@ class SSDMobileNetV2Task(SSDMobileNetTask):
     name = "ssd-mobilenet-v2"
     title = "SSD-MobileNetV2 300x300, OpenImages V4"
     aliases = ("ssd-mobilenetv2",)
-    benchmarks = ()
+    origin = "of OpenImages V4 (SSD-MobileNetV2)"
+    # MLPerf has no such network, and so no data set on which it would reach or miss anything.
+    benchmarks = (replace(SSDMobileNetTask.benchmarks[0], samples=0),)
     threshold = 0.05
     classes = 24
     labels = Labels(23, ids=frozenset(KNOWN.values()), foreign=True)

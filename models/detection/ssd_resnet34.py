@@ -17,6 +17,7 @@ import numpy as np
 
 from models.detection.anchors import r34_boxes
 from models.detection.answers import ROW_BYTES, Detections
+from models.detection.folders import COCO
 from models.detection.labels import Labels
 from models.detection.nms import kept
 from models.detection.task import DetectionTask, Resize
@@ -62,6 +63,10 @@ class SSDResNet34Task(DetectionTask):
             performance_samples=64,
             server_ms=100.0,
             audits=("TEST01", "TEST04"),
+            audit_samples=256,
+            edge="v2.0",
+            datacenter="v2.0",
+            official="ssd-large",
         ),
     )
     answer_bytes = KEPT * ROW_BYTES
@@ -79,6 +84,7 @@ class SSDResNet34Task(DetectionTask):
     labels = Labels(CLASSES - 1, in_order=True)
     annotation_files = ("annotations/instances_val2017.json", "instances_val2017.json")
     image_folders = ("val2017", "images")
+    dataset = COCO
     parts = (
         Part(
             "network",

@@ -22,6 +22,7 @@ from models.detection.answers import Detections
 from models.detection.data import Judged
 from models.sample import Pixels, SampleFormat
 from models.task import Array, Field, Sources
+from models.workers import Progress, silent
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Changes with anything that changes images, weights or truth."""
-COUNT = 24
-CALIBRATION = 16
-FITTED_ON, LARGE = (8, 2), 512 * 512
-"""Images that the channels' statistics are taken from: of small ones, and of larger ones."""
+LARGE = 512 * 512
+"""Pixels of images that the network takes seconds for: of them there are fewer."""
+COUNT, CALIBRATION, FITTED_ON = (64, 16), (16, 8), (8, 2)
+"""Images to be evaluated, to be calibrated on, and that the channels' statistics are taken from:
+of small ones, and of large ones."""
 SURE = 0.5
 """Score of the detections that are the truth."""
 SHAPES = 24
@@ -139,7 +141,11 @@ class SyntheticImages(Judged):
             "annotations": objects,
         }
 
-    def _found(self, indices: Sequence[int]) -> dict[int, Array]:
+    def find(self, progress: Progress) -> None:
+        """Have the truth in the cache, for all images."""
+        self._found(range(self.count), progress)
+
+    def _found(self, indices: Sequence[int], progress: Progress = silent) -> dict[int, Array]:
         """Rows of box, score and label for each image, from the cache where they are there."""
         paths: dict[int, Path] = {}
         found: dict[int, Array] = {}
@@ -152,7 +158,8 @@ class SyntheticImages(Judged):
         missing = [index for index in indices if index not in found]
         if missing:
             network = self.task.graph("network", self._weights())
-            for index in missing:
+            for done, index in enumerate(missing):
+                progress(done, len(missing))
                 made = infer_float(self.task, network, self.read(index)["image"])
                 rows = np.column_stack([made.boxes, made.scores, made.labels])
                 found[index] = rows.astype(np.float32)
@@ -160,6 +167,7 @@ class SyntheticImages(Judged):
                     paths[index].parent.mkdir(parents=True, exist_ok=True)
                     with written_aside(paths[index]) as aside, aside.open("wb") as file:
                         np.save(file, found[index])
+            progress(len(missing), len(missing))
         return found
 
     def _weights(self) -> Path | None:
@@ -170,12 +178,18 @@ class SyntheticImages(Judged):
 
 def synthetic_data(task: Detector, sources: Sources) -> SyntheticImages:
     """The images to be evaluated."""
-    return SyntheticImages(task, COUNT, 0, sources.weights, sources.cache)
+    return SyntheticImages(task, COUNT[_large(task)], 0, sources.weights, sources.cache)
 
 
 def synthetic_calibration(task: Detector, sources: Sources) -> SyntheticImages:
     """Other images of the same kind, to calibrate on."""
-    return SyntheticImages(task, CALIBRATION, COUNT, sources.weights, sources.cache)
+    large = _large(task)
+    first = COUNT[large]
+    return SyntheticImages(task, CALIBRATION[large], first, sources.weights, sources.cache)
+
+
+def _large(task: Detector) -> bool:
+    return task.sample.height * task.sample.width > LARGE
 
 
 def seeded_weights(task: Detector, cache: Path) -> Path:
@@ -199,8 +213,8 @@ def seeded_network(task: Detector) -> nn.Module:
     from models.detection.seeding import seed
 
     network = task.network().eval()
-    first = COUNT + CALIBRATION
-    large = task.sample.height * task.sample.width > LARGE
+    large = _large(task)
+    first = COUNT[large] + CALIBRATION[large]
     seeds = range(first, first + FITTED_ON[large])
     pixels = [task.sample.bordered(draw(task.sample, number)) for number in seeds]
     images = torch.from_numpy(task.sample.normalise(np.stack(pixels)))

@@ -44,6 +44,21 @@ def load_weights(task: Detector, path: Path) -> nn.Module:
     return network
 
 
+def belongs_to(task: Detector, path: Path) -> bool:
+    """Whether a file has the tensors of the task's network, by name; in ONNX by their shapes.
+
+    Raises WeightsError where it cannot be read.
+    """
+    with torch.device("meta"):
+        own = task.network().state_dict()
+    kind = kind_of(path)
+    if kind is Kind.ONNX:
+        from models.detection.onnx import kernel_shapes
+
+        return kernel_shapes(path) >= {tuple(v.shape) for v in own.values() if v.dim() == 4}
+    return set(own) <= set(read_state(path, kind, own))
+
+
 def _published_names(own: list[str]) -> list[str]:
     """SSD-MobileNet-v1's names, of its network's: biases of the backbone stand in its norms."""
     names = []

@@ -36,4 +36,5 @@ def quantise_part(
     if not inputs:
         raise ValueError("there are no calibration samples")
     samples = np.stack([each[pixels.name] for each in inputs])
-    return quantize(module.network, module.sample, samples, progress)
+    outputs = part.outputs if len(part.outputs) > 1 else ()
+    return quantize(module.network, module.sample, samples, progress, outputs)

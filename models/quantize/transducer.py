@@ -57,7 +57,7 @@ def prediction(module: Any) -> Arrays:
     table = embedded @ _array(lstm.weight_ih_l0).astype(np.float64).T
     rows = table.reshape(len(table), 4, -1).transpose(1, 2, 0)
     exponents = _filled(rows, lstm.hidden_size) + _bias(lstm, 0)[:, :, None]
-    found: Arrays = {"table": np.float32(exponents.reshape(-1, len(table)).T)}
+    found: Arrays = {"table": exponents.reshape(-1, len(table)).T.astype(np.float32)}
     found |= _layer("0.state", _gates(lstm, "weight_hh", 0), 1 / LARGEST)
     for layer in range(1, lstm.num_layers):
         bias = _bias(lstm, layer)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 VERSION = "1"
 """Of what this module makes: part of every key that rests on it."""
 SEQUENCES = 64
-CALIBRATED = 32
+CALIBRATED = 16
 """Sequences that int8 ranges are taken from; none of those that are served."""
 QUANTILES = (
     41, 89, 101, 108, 114, 119, 124, 128, 132, 136, 140, 144, 148, 151, 155, 158, 163,

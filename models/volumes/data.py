@@ -71,6 +71,8 @@ class Volumes:
     cases: tuple[str, ...]
     synthetic: bool = False
     notes: tuple[str, ...] = ()
+    whole: bool = False
+    """Whether each goes through the network at once, whatever its size."""
 
     @cached_property
     def sha256(self) -> str:
@@ -122,7 +124,7 @@ class Volumes:
 
     def cost(self, sample: Mapping[str, Array]) -> float:
         """How many windows it has."""
-        return float(windows.count(sample["image"].shape[1:]))
+        return 1.0 if self.whole else float(windows.count(sample["image"].shape[1:]))
 
     def judge(self, answers: Mapping[int, bytes]) -> Quality:
         """DICE of the answered volumes. Raises InputError without any."""

@@ -91,7 +91,7 @@ class Drawn:
     @property
     def channels(self) -> int:
         """Of a volume."""
-        return len(brats.MODALITIES) if self._heads else 1
+        return len(brats.MODALITIES) if self.heads else 1
 
     def files(self, case: str) -> list[Path]:
         """None: nothing is read."""
@@ -108,7 +108,7 @@ class Drawn:
     def drawn(self, case: str) -> tuple[Array, Array]:
         """The volume, and its classes, uint8 [D, H, W]."""
         random = np.random.default_rng([VERSION, int(case)])
-        return (head if self._heads else body)(self.shape(case), random)
+        return (head if self.heads else body)(self.shape(case), random)
 
     def has_truth(self, case: str) -> bool:
         """Always: what was drawn."""
@@ -117,7 +117,7 @@ class Drawn:
     def pairs(self, case: str, response: bytes) -> Pairs:
         """Voxels by (answered class, true class)."""
         truth = self.drawn(case)[1]
-        if self._heads:
+        if self.heads:
             predicted = brats.segmented(case, response, [(0, 0)] * 3)
             return kits19.counted(case, predicted, truth, brats.CLASSES)
         predicted = kits19.volume_of(case, response, truth.shape)  # type: ignore[arg-type]
@@ -125,12 +125,13 @@ class Drawn:
 
     def quality(self, cases: Sequence[Pairs]) -> Quality:
         """DICE as of the real set."""
-        if self._heads:
+        if self.heads:
             return mean_over(cases, list(BRATS_REGIONS), by_region)
         return mean_over(cases, kits19.CLASSES, by_class)
 
     @property
-    def _heads(self) -> bool:
+    def heads(self) -> bool:
+        """Whether heads are drawn, not bodies."""
         return self.task == "3d-unet-brats"
 
 
@@ -146,7 +147,8 @@ def calibrating(task: Seedable, cache: Path) -> Volumes:
 
 def _volumes(task: Seedable, shapes: tuple[Shape, ...], first: int) -> Volumes:
     cases = tuple(str(first + number) for number in range(len(shapes)))
-    return Volumes("synthetic", Drawn(task.name, shapes, first), cases, synthetic=True)
+    drawn = Drawn(task.name, shapes, first)
+    return Volumes("synthetic", drawn, cases, synthetic=True, whole=drawn.heads)
 
 
 def body(shape: Shape, random: np.random.Generator) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from base.errors import InputError
 from models.errors import WeightsError
-from models.published import PublishedFile
+from models.published import DataFolder, PublishedFile
 from models.task import (
     VOLUMES,
     Answers,
@@ -24,8 +24,9 @@ from models.task import (
     Score,
     Sources,
     Task,
+    spread,
 )
-from models.volumes import brats, brats_cases, kits19, plain, windows
+from models.volumes import brats, brats_cases, folders, kits19, plain, windows
 from models.volumes.data import Source, Volumes, spread_windows
 from models.volumes.widths import BRATS, KITS19, Widths
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 NETWORK = "network"
 CALIBRATION_WINDOWS = 8
 """Of as many cases: each takes as long as a window in float32, and ranges settle after few."""
+CALIBRATION_VOLUMES = 4
+"""The same where they go through the network as a whole."""
 
 
 def _benchmarks(
@@ -74,6 +77,7 @@ class _UNet(Task):
     answer_bytes: int
     widths: Widths
     published: tuple[PublishedFile, ...]
+    dataset: DataFolder
     aliases: tuple[str, ...] = ()
     unit: str = "windows"
     items: str = "volumes"
@@ -102,16 +106,21 @@ class _UNet(Task):
         return self.volumes(sources.data, self.inference, sources)
 
     def calibration(self, sources: Sources) -> DataSet:
-        """Windows of the calibration cases: of `sources.calibration`, else of the served set.
+        """Some of the calibration cases: of `sources.calibration`, else of the served set.
 
-        MLPerf's calibration cases where they are there, else others.
+        Windows of them, or whole volumes, as the network is given. MLPerf's calibration cases where
+        they are there, else others.
         """
         path = sources.calibration or sources.data
         if path is None:
             from models.volumes.synthetic import calibrating
 
-            return spread_windows(calibrating(self, sources.cache or Path()), CALIBRATION_WINDOWS)
-        return spread_windows(self.volumes(path, self.calibrating, sources), CALIBRATION_WINDOWS)
+            volumes = calibrating(self, sources.cache or Path())
+        else:
+            volumes = self.volumes(path, self.calibrating, sources)
+        if volumes.whole:
+            return spread(volumes, CALIBRATION_VOLUMES)
+        return spread_windows(volumes, CALIBRATION_WINDOWS)
 
     def weights(self, sources: Sources) -> Path | None:
         """The user's weights, or the embedded ones."""
@@ -240,11 +249,12 @@ class BratsTask(_UNet):
         """Scans in the challenge's or nnU-Net's layout, or pickles. Raises InputError."""
         if (path / kits19.LIST).is_file():
             labels = (sources.options or {}).get("segmentations")
-            return Volumes(path.name, *brats.prepared(path, Path(labels) if labels else None))
+            prepared = brats.prepared(path, Path(labels) if labels else None)
+            return Volumes(path.name, *prepared, whole=True)
         if found := brats.raw(path):
             source, cases = found
             chosen = tuple(case for case in wanted if case in set(cases))
-            return _some("BraTS 2019", source, chosen or cases, wanted)
+            return replace(_some("BraTS 2019", source, chosen or cases, wanted), whole=True)
         raise InputError(
             f"{path}: no volumes: expected HGG/ and LGG/ with folders of cases (BraTS's data), "
             f"imagesTr/ (nnU-Net's), or {kits19.LIST} (MLPerf's preprocessing)"
@@ -252,9 +262,13 @@ class BratsTask(_UNet):
 
     def infer(self, run: Mapping[str, Run], batch: Batch) -> Answers:
         """Logits float16 [4, 224, 224, 160] a sample."""
-        # One by one: a volume's activations take gigabytes.
-        network = run[NETWORK]
-        return [np.array(network(image=[view])["logits"][0]) for view in batch.views("image")]
+        # One by one: a volume's activations take gigabytes, and its logits hold until the next.
+        network, views = run[NETWORK], batch.views("image")
+        found = []
+        for number, view in enumerate(views, start=1):
+            (logits,) = network(image=[view])["logits"]
+            found.append(logits if number == len(views) else np.array(logits))
+        return found
 
 
 def _some(name: str, source: Source, cases: tuple[str, ...], wanted: tuple[str, ...]) -> Volumes:
@@ -276,11 +290,12 @@ UNET_KITS19 = Kits19Task(
     name="3d-unet",
     title="3D U-Net, KiTS19",
     aliases=("3d-unet-kits19", "unet3d", "kits19"),
-    benchmarks=_benchmarks("3d-unet", 86.170, 43, 0, 43, "v6.1"),
+    benchmarks=_benchmarks("3d-unet", 86.170, 43, 0, 43, "v2.0-v6.1"),
     answer_bytes=320 * 448 * 448,
     widths=KITS19,
     inference=kits19.INFERENCE,
     calibrating=kits19.CALIBRATION,
+    dataset=folders.KITS19,
     published=(
         _zenodo(
             5597155,
@@ -314,6 +329,7 @@ UNET_BRATS = BratsTask(
     widths=BRATS,
     inference=brats_cases.INFERENCE,
     calibrating=brats_cases.CALIBRATION,
+    dataset=folders.BRATS,
     published=(
         _zenodo(3928973, "224_224_160.onnx", "MLPerf's reference as ONNX, mean DICE 0.85300"),
         _zenodo(3928973, "224_224_160_dyanmic_bs.onnx", "the same for any batch size"),

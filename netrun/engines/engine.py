@@ -69,7 +69,8 @@ class Engine(Protocol):
 
         An input is an array [n, ...], or a list of its n rows of one shape, which are read where
         they lie if the engine can; n is the task's choice. Outputs have the fields' dtypes and are
-        valid until the part is run again. ValueError for inputs that are not the part's.
+        valid until the part is run again; those of a `models.gated.Gated` may be uint8 steps.
+        ValueError for inputs that are not the part's.
         """
         ...
 

@@ -9,7 +9,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from models.task import ENCODER, TRANSDUCER, VOLUMES
+from models.task import ENCODER, RANKING, TRANSDUCER, VOLUMES
 from netrun.engines import EngineError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class Form:
     """Of an `Order`: the file of the task's first part."""
     engine: str
     """Of an `EngineSpec`, and whether only PyTorch's operators are to be used where they can be."""
+    every: bool = False
+    """Whether they are for every precision, as they keep tables; else for int8."""
 
     def build(self, order: Order) -> Path:
         """Build the parts, or find them built. Raises EngineError, InputError."""
@@ -42,16 +44,24 @@ class Form:
 
 _TRANSFORMER, _VOLUMES = "netrun.engines.transformer", "netrun.engines.volumes"
 _TRANSDUCER = "netrun.engines.transducer"
+_RANKING = "netrun.engines.ranking"
 FORMS = {
     ENCODER: Form(f"{_TRANSFORMER}.build:build", f"{_TRANSFORMER}.engine:EncoderEngine"),
     TRANSDUCER: Form(f"{_TRANSDUCER}.build:build", f"{_TRANSDUCER}.engine:TransducerEngine"),
     VOLUMES: Form(f"{_VOLUMES}.build:build", f"{_VOLUMES}.engine:VolumeEngine"),
+    RANKING: Form(f"{_RANKING}.build:build", f"{_RANKING}.engine:RankingEngine", every=True),
 }
 
 
-def form_of(task: Task) -> Form | None:
-    """The form of a task's parts; None for programs of images. Raises EngineError for a mixture."""
+def form_of(task: Task, precision: str = "int8") -> Form | None:
+    """The form of a task's parts in a precision; None for programs of images, and eager networks.
+
+    Raises EngineError for a mixture.
+    """
     forms = {part.form: FORMS.get(part.form) for part in task.parts}
+    if precision != "int8":
+        forms = {name: form for name, form in forms.items() if form is not None and form.every}
+        return next(iter(forms.values()), None)
     if len(forms) > 1:
         raise EngineError(f"{task.name}: int8 runs parts of one form, not of {', '.join(forms)}")
     (found,) = forms.values()

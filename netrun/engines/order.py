@@ -20,7 +20,7 @@ import numpy as np
 
 from base.errors import InputError
 from base.text import slug
-from base.unchanged import sha256_of
+from base.unchanged import kept_digest, sha256_of
 from models import artifact, program
 from models.errors import WeightsError
 from models.own.sources import source_hash
@@ -80,7 +80,7 @@ class Order:
             "source": _source_hash(type(self.task)),
             "settings": _plain(vars(self.task)),
             "parts": [asdict(part) for part in self.task.parts],
-            "weights": None if self.weights is None else weights_hash(self.weights),
+            "weights": None if self.weights is None else weights_hash(self.weights, self.cache),
             "torch": importlib.metadata.version("torch"),
         }
 
@@ -115,6 +115,15 @@ class Order:
             self.made(path, built)
         return paths[0]
 
+    def ensure_beside(
+        self, label: str, key: Mapping[str, Any], kind: str, write: Callable[[Path], None]
+    ) -> Path:
+        """The same of one file that is no part's: what parts share, or only some of them need."""
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        path = self.cache / "artifacts" / f"{slug(self.task.name)}-{label}-{digest[:16]}"
+        self.made(path, artifact.ensure(path, kind, partial(write, path), self.notice))
+        return path
+
     def graph(self, part: Part) -> torch.nn.Module | Path:
         """The part in fp32, with the weights that `origin` has the hash of."""
         graph = self.task.graph(part.name, self.weights)
@@ -122,7 +131,9 @@ class Order:
         return graph
 
     def _unchanged(self) -> None:
-        if self.weights is not None and weights_hash(self.weights) != self.origin["weights"]:
+        if self.weights is None:
+            return
+        if weights_hash(self.weights, self.cache) != self.origin["weights"]:
             raise WeightsError(f"{self.weights}: changed while it was read; run it again")
 
     def module(self, part: Part, engine: str) -> torch.nn.Module:
@@ -188,10 +199,13 @@ class Order:
         return self.calibration
 
 
-def weights_hash(path: Path) -> str:
-    """SHA-256 of a weights file; raises WeightsError where it cannot be read."""
+def weights_hash(path: Path, cache: Path | None = None) -> str:
+    """SHA-256 of a weights file; raises WeightsError where it cannot be read.
+
+    That of a large file is kept in `cache`.
+    """
     try:
-        return sha256_of(path)
+        return sha256_of(path) if cache is None else kept_digest(path, cache).hex()
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
 

@@ -19,17 +19,19 @@ from base.files import write_text
 from base.parent import die_with_parent
 from models import artifact, volume_program
 from models.samples import Prepared
-from models.task import ENCODER, VOLUMES
+from models.task import ENCODER, RANKING, VOLUMES
 from netrun.engines import EngineError
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.pack import KIND
+from netrun.engines.ranking.engine import executor as ranking
 from netrun.engines.transformer.engine import EncoderRun
 from netrun.engines.volumes.network import VolumeNetwork
 from netrun.roofline.bandwidth import Bandwidth
 from netrun.roofline.config import RooflineConfig
 from netrun.roofline.layers import Passes
 from netrun.roofline.measurement import Limits, Measured, Measurement
+from netrun.roofline.pairs import PairPasses
 from netrun.roofline.peak import probes
 from netrun.roofline.sequences import SequencePasses
 from netrun.roofline.windows import WindowPasses
@@ -87,6 +89,8 @@ def _measured(config: RooflineConfig, threads: int) -> Measured:
         return WindowPasses(VolumeNetwork(volume_program.load(path)[0], threads), samples)
     if config.form == ENCODER:
         return SequencePasses(EncoderRun(path, threads), samples, config.batch_size)
+    if config.form == RANKING:
+        return PairPasses(ranking(path, threads), samples, config.batch_size)
     executor = Executor(artifact.read(path, KIND), config.batch_size, threads)
     return Passes(executor, samples.column(samples.fields[0].name))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from base.configs import Config
-from models.task import ENCODER, NETWORK, VOLUMES
+from models.task import ENCODER, NETWORK, RANKING, VOLUMES
 
-FORMS = (NETWORK, ENCODER, VOLUMES)
+FORMS = (NETWORK, ENCODER, VOLUMES, RANKING)
 """Forms of networks whose kernels can be measured one by one."""
 
 

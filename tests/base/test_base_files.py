@@ -17,6 +17,7 @@ ELSEWHERE = {
     "launch/build/download.py": "what has arrived is kept before all is there",
     "launch/outcome/results.py": "directories",
     "models/criteo/raw.py": "rows that an interrupted conversion goes on with",
+    "models/resumed.py": "an artifact that an interrupted call goes on with",
     "launch/submission/tree.py": "what was written aside as a whole tree",
 }
 """Files that rename or fsync by themselves, and what."""

@@ -48,7 +48,8 @@ def command(
 
 
 def loadrun(cache: Path, folder: Path, *words: str, **environment: str) -> Finished:
-    """``loadrun run WORDS`` and what became of it."""
+    """``loadrun run WORDS`` in a folder, made where it is not there, and what became of it."""
+    folder.mkdir(exist_ok=True)
     results = folder / "results"
     done = command(cache, folder, "run", *words, "--results", str(results), **environment)
     records = [p for p in results.glob("*/*/run.json") if p.parent.parent.parent == results]

@@ -153,7 +153,8 @@ def test_where_answers_differ_their_metric_decides(
     right = [(n, f"{n:02x}") for n in range(201)]
     known = log(tmp_path / "accuracy.json", right)
     # Asked again, a sample counts once; what nobody asked for counts in neither.
-    logs = known, log(tmp_path / "audit.json", [(n, "ff") for n in range(wrong)] + right[wrong:200])
+    found = [(n, "ff") for n in range(wrong)] + right[wrong:200] + [(205, "00")]
+    logs = known, log(tmp_path / "audit.json", found)
     benchmark = replace(models.benchmark("resnet50"), share=share)
     answers = verify_answers(*logs)
     verdict = verify_metric(answers, *logs, Truth(), benchmark, Sequences())

@@ -23,8 +23,10 @@ from launch.build.cache import cache_directory
 from launch.build.places import data_folder, in_scratch, weights_folder
 from launch.build.unpack import is_unpacked, unpack
 from launch.cli import main
-from launch.options import find_sources
+from launch.options import Sources, find_sources
+from models.detection.folders import OPENIMAGES
 from models.published import DataFolder, PublishedFile
+from models.volumes.folders import KITS19
 
 IMAGES = {f"{name}.jpg": name.encode() * 300 for name in ("one", "two", "three")}
 
@@ -205,3 +207,32 @@ def test_what_stands_in_scratch_is_what_runs_use(scratch: Path, tmp_path: Path) 
     with pytest.raises(InputError, match=r"mine.safetensors and other.pth: choose one with --weig"):
         find_sources(resnet50, {})
     assert in_scratch(resnet50, {}) == {}
+
+
+def test_the_places_of_data_are_options_of_a_run() -> None:
+    for name in models.names():
+        dataset = models.get(name).dataset
+        assert dataset is not None, name
+        assert {*dataset.places} <= {*Sources.options()}, name
+        assert dataset.files or dataset.listed or dataset.terms, name
+
+
+def test_the_cases_of_kits19_are_listed_without_the_copy(tmp_path: Path) -> None:
+    assert KITS19.listed is not None
+    files = {file.name: file.url for file in KITS19.listed(tmp_path)}
+    assert len(files) == 2 * (42 + 20)
+    assert files["data/case_00185/imaging.nii.gz"].endswith("/master_00185.nii.gz")
+    assert files["data/case_00050/segmentation.nii.gz"].endswith("case_00050/segmentation.nii.gz")
+    assert not any("00400" in name for name in files)
+
+
+def test_the_images_of_openimages_are_those_of_its_annotations(tmp_path: Path) -> None:
+    assert OPENIMAGES.listed is not None
+    with pytest.raises(InputError, match="No such file"):
+        OPENIMAGES.listed(tmp_path)
+    place = tmp_path / OPENIMAGES.places["annotations"]
+    place.parent.mkdir()
+    place.write_text(json.dumps({"images": [{"file_name": "../ab.jpg"}]}))
+    (image,) = OPENIMAGES.listed(tmp_path)
+    assert image.name == "validation/data/ab.jpg"
+    assert image.url.endswith("/validation/ab.jpg")

@@ -29,10 +29,12 @@ from launch.completion.words import Takes, read
 from launch.options import RunOptions, find_sources
 from launch.options.run import TunedUse
 from launch.options.sources import sources_of
+from launch.reference.flags import BY_NAME
 from launch.supervise.environment import PACKAGE_ROOT
 from launch.tune.options import TuneOptions
 from launch.tune.tuned import tuned_path
 from loadrun.config import LoadrunConfig
+from models.criteo.options import share
 from models.imagenet.classifier import classifiers
 from netrun.config import NetrunConfig
 
@@ -72,6 +74,7 @@ def values_of(option: Option) -> st.SearchStrategy[Any]:
         .map(str.strip)
         .filter(bool),
         positive: st.floats(0, 1e12, exclude_min=True, allow_subnormal=False),
+        share: st.floats(0, 1, exclude_max=True),
     }
     return st.none() | numbers[option.parse]
 
@@ -302,6 +305,9 @@ def test_every_flag_in_a_message_is_one_that_a_command_has() -> None:
         module = importlib.import_module(f"models.{file.parent.name}.options")
         known |= {option.flag for option in module.OPTIONS}
     sources = [file for name in PRODUCT for file in (PACKAGE_ROOT / name).rglob("*.py")]
+    # The reference's flags, each of which tests/launch/test_launch_reference.py tries.
+    sources.remove(PACKAGE_ROOT / "launch" / "reference" / "flags.py")
+    known |= set(BY_NAME)
     strange = {
         f"{file.relative_to(PACKAGE_ROOT)}: {flag}"
         for file in sources

@@ -11,7 +11,7 @@ import pytest
 
 from launch.supervise.environment import PACKAGE_ROOT
 
-SCRIPTS = ("run_loadrun.sh", "single_stream.sh", "setup.sh")
+SCRIPTS = ("run_loadrun.sh", "single_stream.sh", "run_local.sh", "setup.sh")
 # Makes an environment whose pip and loadrun only note how they were called.
 PYTHON3 = """#!/bin/bash
 case $2 in
@@ -123,6 +123,11 @@ PASSED = (
             ["mobilenet", "PerformanceOnly", "TEST04"],
             ["audit", "mobilenet", "--scenario=SingleStream", "--tests=TEST04"],
         ),
+        (
+            "run_local.sh",
+            ["pytorch", "dlrm", "terabyte", "cpu", "--accuracy", "--count=5"],
+            ["run-local", "pytorch", "dlrm", "terabyte", "cpu", "--accuracy", "--count=5"],
+        ),
     ],
 )
 def test_arguments_and_exit_code_pass_through(
@@ -141,6 +146,7 @@ def test_arguments_and_exit_code_pass_through(
         ("run_loadrun.sh", [*RUN, "TEST01", "more"]),
         ("single_stream.sh", ["resnet50"]),
         ("single_stream.sh", ["resnet50", "PerformanceOnly", "TEST01", "more"]),
+        ("run_local.sh", ["pytorch", "cpu", "--accuracy"]),
     ],
 )
 def test_wrong_numbers_of_arguments_show_the_usage(
@@ -153,7 +159,7 @@ def test_wrong_numbers_of_arguments_show_the_usage(
     assert not checkout.calls.read_text()
 
 
-@pytest.mark.parametrize("script", ["run_loadrun.sh", "single_stream.sh"])
+@pytest.mark.parametrize("script", ["run_loadrun.sh", "single_stream.sh", "run_local.sh"])
 def test_help_sets_nothing_up(checkout: Checkout, script: str) -> None:
     code, output, _ = checkout.run(script, "--help")
     assert code == 0

@@ -253,6 +253,33 @@ def test_later_samples_fill_what_the_next_one_leaves() -> None:
     assert inboxes[0].sent[2] == [1, 2]
 
 
+def test_no_sample_waits_for_a_batch_to_fill_while_an_instance_is_idle() -> None:
+    """DLRM: samples of 100 to 700 pairs, a budget of eight mean samples, 30 ms."""
+    costs = [pairs / 270 for pairs in (100, 200, 700, 200, 300, 100)]
+    rule = LatencyRule(32, 3, 30.0 * MS, [0.5, 1.0, 1.5, 2.0], 8.0)
+    inboxes = [Inbox() for _ in range(3)]
+    clock = [1]
+    dispatcher = Dispatcher(
+        inboxes, make_policy("pull", 3, 2), rule, clock_ns=lambda: clock[0], costs=costs
+    )
+    for number in range(3):
+        clock[0] += 1000
+        dispatcher.submit([number], [number])
+        assert busy(inboxes) == list(range(number + 1))
+    # Once all are at work, what comes is packed: one batch of all that wait, within the budget.
+    for number in range(3, 9):
+        clock[0] += 1000
+        dispatcher.submit([number], [number % 6])
+    answer(dispatcher, inboxes, 1, MS // 2)
+    sent = [batch for inbox in inboxes for batch in inbox.sent]
+    assert max(map(len, sent)) > 1
+    assert all(sum(costs[position] for position in batch) <= 8.0 for batch in sent)
+    for _ in range(20):
+        for instance in busy(inboxes):
+            answer(dispatcher, inboxes, instance, MS // 2)
+    assert sum(len(batch) for inbox in inboxes for batch in inbox.sent) == 9
+
+
 def test_times_of_work_are_learned_as_a_line() -> None:
     times = WorkTimes(8.0)
     assert times.of(2.0) == 0

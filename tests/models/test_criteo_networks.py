@@ -11,8 +11,9 @@ import torch
 
 from models.criteo import raw, rows, score, weights
 from models.criteo.network import DLRM, CrossLayers, Tables
-from models.criteo.shapes import MULTIHOT, TERABYTE_10M, TERABYTE_40M, Shape, of_state
+from models.criteo.shapes import MULTIHOT, TERABYTE_10M, TERABYTE_40M, of_state
 from models.errors import WeightsError
+from models.ranking import Shape
 
 V2 = Shape((8, 4), (8, 8, 8, 8, 1), (9, 5), (3, 1), cross_rank=2)
 

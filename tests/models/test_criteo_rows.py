@@ -12,8 +12,9 @@ import pytest
 from base.errors import InputError
 from models.criteo import aggregate, raw, rows
 from models.criteo.dataset import Aggregation, CriteoData, open_rows
-from models.criteo.shapes import DENSE, SPARSE, Shape
+from models.criteo.shapes import DENSE, SPARSE
 from models.mapped import npy
+from models.ranking import Shape
 
 SMALL = Shape((8, 4), (4, 1), (50,) * SPARSE)
 
@@ -176,7 +177,10 @@ def test_rows_of_other_tables_are_refused(tmp_path: Path) -> None:
 def test_samples_travel_to_other_processes_without_their_rows(tmp_path: Path) -> None:
     np.save(tmp_path / "large.npy", np.zeros((1 << 20, SPARSE), np.int32))
     lying = npy(tmp_path / "large.npy")
-    data = CriteoData("x", "", rows.ArrayRows([], lying, [lying], lying, 1000), np.array([0, 9]), 1)
+    counts = (1,) * SPARSE
+    data = CriteoData(
+        "x", "", rows.ArrayRows([], lying, [lying], lying, 1000), np.array([0, 9]), counts
+    )
     assert len(pickle.dumps(data)) < 2000
     assert pickle.loads(pickle.dumps(data)).read(0)["sparse"].shape == (9, SPARSE)
 
@@ -190,3 +194,44 @@ def test_arrays_that_hold_objects_or_are_cut_off_are_not_mapped(tmp_path: Path) 
         file.truncate(500)
     with pytest.raises(InputError, match="is cut off: 500 of 8,128 bytes"):
         npy(tmp_path / "short.npy")
+
+
+def test_a_trace_is_written_as_the_reference_does_and_read_where_it_is_there(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "trace.txt"
+    written = Aggregation(least=2, most=5, trace_file=file).offsets(100)
+    assert file.read_text() == aggregate.trace(written)
+    assert (Aggregation(trace_file=file).offsets(100) == written).all()
+    fixed = Aggregation(fix=10, trace_file=file).offsets(100)
+    assert file.read_text() == aggregate.trace(fixed)
+
+
+def test_samples_that_no_answer_has_room_for_are_refused() -> None:
+    with pytest.raises(InputError, match="a sample of 5,000 pairs: at most 4,096"):
+        Aggregation(fix=5000).offsets(9000)
+
+
+def test_unclicked_rows_are_left_out_and_others_kept(tmp_path: Path) -> None:
+    labels = [1, 0] * 2000
+    (tmp_path / "day").write_bytes(text(labels, list(range(4000))))
+    raw.to_binary(tmp_path / "day", tmp_path / "all", 50, False)
+    raw.to_binary(tmp_path / "day", tmp_path / "some", 50, False, left_out=0.875)
+    kept, whole = rows.binary_rows(tmp_path / "some"), rows.binary_rows(tmp_path / "all")
+    assert int(kept.labels(0, len(kept)).sum()) == 2000
+    assert 150 < len(kept) - 2000 < 350
+    assert len(whole) == 4000
+
+
+def test_an_index_deep_in_the_rows_is_found_when_it_is_read(tmp_path: Path) -> None:
+    count = (1 << 16) + 100
+    sparse = np.zeros((count, SPARSE), np.int32)
+    sparse[-1, 3] = 50
+    for name, array in (("X_int", np.zeros((count, DENSE), np.int32)), ("X_cat", sparse)):
+        np.save(tmp_path / f"{name}.npy", array)
+    lying = [npy(tmp_path / f"{name}.npy") for name in ("X_int", "X_cat")]
+    held = rows.ArrayRows([], lying[0], [lying[1]], lying[0], count)
+    data = CriteoData("x", "", held, np.array([0, 9, count]), (50,) * SPARSE)
+    assert len(data.read(0)["sparse"]) == 9
+    with pytest.raises(InputError, match="row 65635 looks up 50 in a table of 50 rows"):
+        data.read(1)

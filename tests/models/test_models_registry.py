@@ -9,7 +9,10 @@ from models.imagenet.classifier import classifier
 
 
 def test_names_are_listed_without_aliases() -> None:
-    assert models.names() == ["resnet50", "mobilenet", "bert", "rnnt", "3d-unet", "3d-unet-brats"]
+    assert models.names() == [
+        *("resnet50", "mobilenet", "bert", "retinanet", "ssd-resnet34", "ssd-mobilenet"),
+        *("rnnt", "dlrm", "dlrm-v2", "3d-unet", "3d-unet-brats"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -23,6 +26,9 @@ def test_names_are_listed_without_aliases() -> None:
         ("3D-UNet-KiTS19", "3d-unet"),
         ("3d-unet-99.9", "3d-unet"),
         ("brats", "3d-unet-brats"),
+        ("ssd-large", "ssd-resnet34"),
+        ("SSD_small", "ssd-mobilenet"),
+        ("RetinaNet", "retinanet"),
     ],
 )
 def test_names_and_aliases_in_any_spelling(given: str, name: str) -> None:
@@ -34,8 +40,7 @@ def test_unknown_model_names_the_nearest() -> None:
         models.get("mobilnet")
     assert caught.value.nearest == "mobilenet"
     assert str(caught.value) == (
-        "unknown model 'mobilnet' (nearest: mobilenet; known: resnet50, mobilenet, bert, 3d-unet,"
-        " 3d-unet-brats)"
+        f"unknown model 'mobilnet' (nearest: mobilenet; known: {', '.join(models.names())})"
     )
 
 
@@ -79,3 +84,11 @@ def test_official_figures() -> None:
     assert resnet50.performance_samples == mobilenet.performance_samples == 1024
     assert resnet50.categories == {"edge": ("", "v6.1"), "datacenter": ("", "v5.0")}
     assert mobilenet.categories == {}
+    retinanet, large = models.benchmark("retinanet"), models.benchmark("ssd-large")
+    assert (retinanet.reference, round(retinanet.target, 4)) == (37.55, 37.1745)
+    assert (large.reference, large.target, large.checker_name) == (20.0, 19.8, "ssd-large")
+    assert retinanet.performance_samples == large.performance_samples == 64
+    assert (retinanet.server_ms, retinanet.audits, retinanet.audit_samples) == (
+        *(100.0, ("TEST01",), 256),
+    )
+    assert large.categories == {"edge": ("", "v2.0"), "datacenter": ("", "v2.0")}

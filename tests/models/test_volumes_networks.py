@@ -140,6 +140,28 @@ def test_the_embedded_volumes_are_the_same_every_time(task: Any) -> None:
     assert set(np.unique(labels)) == set(range(task.widths.classes))
 
 
+@pytest.mark.parametrize(
+    ("task", "shape", "number"),
+    [(UNET_KITS19, (1, 128, 128, 128), 8), (UNET_BRATS, (4, 224, 224, 160), 2)],
+)
+def test_int8_is_calibrated_on_what_the_network_is_given(
+    monkeypatch: pytest.MonkeyPatch, task: Any, shape: tuple[int, ...], number: int
+) -> None:
+    def empty(shape: tuple[int, ...], random: Any) -> tuple[Any, Any]:
+        return np.zeros((task.widths.inputs, *shape), np.float32), None
+
+    monkeypatch.setattr(synthetic, "body", empty)
+    monkeypatch.setattr(synthetic, "head", empty)
+    chosen = task.calibration(Sources())
+    assert len(chosen) == number
+    sample = chosen.read(number - 1)
+    assert sample["image"].shape == shape
+    assert chosen.cost(sample) == 1
+    # Progress and the stall limit count what goes through the network.
+    served = task.data(Sources())
+    assert served.cost(served.read(0)) == (8 if task is UNET_KITS19 else 1)
+
+
 def test_the_last_layer_is_fitted_to_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from netrun_programs import Layers, expected, expected_outputs
 from numpy.typing import NDArray
 
@@ -104,6 +105,17 @@ def assert_near(program: Program, results: list[NDArray[np.generic]], given: obj
         else:
             assert off.max() <= 3, name
             assert wanted.max() > 20, name
+
+
+def test_pytorch_gives_the_same_maps() -> None:
+    from netrun.engines.pytorch.quantised import QuantisedNetwork
+
+    program = pyramid()
+    given = samples(program, 2)
+    with torch.inference_mode():
+        found = [output.numpy() for output in QuantisedNetwork(program, 2)(given)]
+    assert [f.dtype for f in found] == [np.uint8, np.uint8, np.float32, np.float32]
+    assert_near(program, found, given)
 
 
 @pytest.mark.parametrize("tiled", [None, EVERY])

@@ -130,7 +130,7 @@ def test_pytorch_executes_the_same_program(
 
     positions = [1, 2, 3, 4]
     with torch.inference_mode():
-        theirs = QuantisedNetwork(program, BATCH)(arena[positions]).numpy()
+        theirs = QuantisedNetwork(program, BATCH)(arena[positions])[0].numpy()
     ours = executor.run(arena, positions)
     np.testing.assert_allclose(ours, theirs, atol=one_rounding(program), rtol=0)
 

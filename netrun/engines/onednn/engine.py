@@ -82,21 +82,29 @@ class OneDNNEngine:
 
 
 def _run(executor: Executor, part: Part) -> Run:
-    """A program has one input and one output."""
-    (source,), (output,) = part.inputs, part.outputs
+    """A program has one input; its outputs are in the order of the part's."""
+    (source,) = part.inputs
+    names = [field.name for field in part.outputs]
     most = executor.batch_size
 
     def run(**inputs: Given) -> Mapping[str, Array]:
         check_names(part, inputs)
         rows = inputs[source.name]
         if len(rows) <= most:
-            return {output.name: executor.infer(rows)}
-        return {output.name: _in_turn(executor, rows, most)}
+            executor.infer(rows)
+            outputs = executor.results(len(rows))
+        else:
+            outputs = _in_turn(executor, rows, most)
+        return dict(zip(names, outputs, strict=True))
 
     return run
 
 
-def _in_turn(executor: Executor, rows: Rows, most: int) -> NDArray[np.float32]:
+def _in_turn(executor: Executor, rows: Rows, most: int) -> list[NDArray[Any]]:
     """The outputs of more rows than a batch has."""
-    starts = range(0, len(rows), most)
-    return np.concatenate([executor.infer(rows[start : start + most]).copy() for start in starts])
+    found = []
+    for start in range(0, len(rows), most):
+        some = rows[start : start + most]
+        executor.infer(some)
+        found.append([output.copy() for output in executor.results(len(some))])
+    return [np.concatenate(outputs) for outputs in zip(*found, strict=True)]

@@ -167,7 +167,7 @@ class Executor:
         return result
 
     def results(self, count: int) -> list[NDArray[Any]]:
-        """All outputs of the last call of `run`, for its `count` samples."""
+        """All outputs of the last `count` samples, valid until the next call."""
         return [result[:count] for result in self._results]
 
     def profile(self, samples: NDArray[np.uint8], positions: Sequence[int]) -> NDArray[np.int64]:

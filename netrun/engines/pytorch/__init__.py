@@ -23,9 +23,10 @@ def check() -> None:
 
 def build(order: Order) -> Path:
     """The programs for int8; else the parameters of the networks, as they are used."""
+    if form := form_of(order.task, order.precision):
+        return form.build(order)
     if order.precision == "int8":
-        form = form_of(order.task)
-        return order.programs() if form is None else form.build(order)
+        return order.programs()
     from netrun.engines.pytorch.stored import KIND, STORED
 
     # Another release may trace and fold a network in another way.
@@ -47,7 +48,7 @@ def build(order: Order) -> Path:
 
 def load(spec: EngineSpec) -> Engine:
     """The engine, its parameters mapped."""
-    if spec.precision == "int8" and (form := form_of(spec.task)):
+    if form := form_of(spec.task, spec.precision):
         return form.load(spec, portable=True)
     from netrun.engines.pytorch.engine import PyTorchEngine
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from models import artifact
+from models.gated import Gated
 from models.program import KIND as PROGRAM
 from models.program import from_description
 from netrun.engines import EngineError
@@ -24,7 +25,7 @@ from netrun.engines.pytorch.stored import KIND
 from netrun.engines.rows import Given, stacked, zeros
 
 if TYPE_CHECKING:
-    from models.task import Array, Part, Run
+    from models.task import Array, Field, Part, Run
     from netrun.engines.engine import EngineSpec
 
 Forward = Callable[..., Any]
@@ -88,14 +89,17 @@ def outputs_of(part: Part, outputs: Any) -> dict[str, Array]:
     elif isinstance(outputs, Tensor):
         outputs = [outputs]
     return {
-        field.name: _array(tensor).astype(field.dtype, copy=False)
+        field.name: _array(field, tensor)
         for field, tensor in zip(part.outputs, outputs, strict=True)
     }
 
 
-def _array(tensor: Tensor) -> Array:
+def _array(field: Field, tensor: Tensor) -> Array:
+    """The output; steps above a threshold stay what they are."""
     array: Array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-    return array
+    if isinstance(field, Gated) and tensor.dtype == torch.uint8:
+        return array
+    return array.astype(field.dtype, copy=False)
 
 
 def _bf16() -> Any:

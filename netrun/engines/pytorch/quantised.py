@@ -33,32 +33,34 @@ class QuantisedNetwork:
     """
 
     def __init__(self, program: Program, batch_size: int) -> None:
-        if program.further:
-            raise ValueError("several outputs in int8 are not supported")
-        program = with_even_padding(with_unsigned_residuals(program))
-        self._input, self._output = program.input, program.output
+        program = with_even_padding(with_unsigned_residuals(with_own_constants(program)))
+        self._input, self._outputs = program.input, program.outputs
         self._weights: list[_Weights] = []
         self._steps = [self._step(program, index) for index in range(len(program.operations))]
         for weights in self._weights:
             for batch in range(1, batch_size + 1):
                 weights.packed(batch)
 
-    def __call__(self, samples: NDArray[np.uint8]) -> Tensor:
-        """The outputs (n, outputs) in float32 for samples, uint8 (n, H, W, C)."""
+    def __call__(self, samples: NDArray[np.uint8]) -> list[Tensor]:
+        """The outputs for samples, uint8 (n, H, W, C): (n, outputs), or maps (n, h, w, channels).
+
+        In float32, but for those of which a program gives steps above a threshold.
+        """
         values = {self._input: torch.from_numpy(samples).permute(0, 3, 1, 2)}
         for step in self._steps:
             values[step.output] = step.run(*[values[name] for name in step.reads])
             for name in step.frees:
                 del values[name]
-        return values[self._output]
+        found = [values[name] for name in self._outputs]
+        return [v.permute(0, 2, 3, 1).contiguous() if v.dim() == 4 else v for v in found]
 
     def _step(self, program: Program, index: int) -> _Step:
         operation = program.operations[index]
         kept = {name for o in program.operations[index + 1 :] for name in _reads(o)}
         reads = _reads(operation)
-        frees = [name for name in dict.fromkeys(reads) if name not in {*kept, program.output}]
+        frees = [name for name in dict.fromkeys(reads) if name not in {*kept, *program.outputs}]
         if isinstance(operation, Upsample):
-            raise ValueError(f"{operation.name}: upsampling in int8 is not supported")
+            return _Step(_upsample(operation.factor), reads, operation.output, frees)
         if isinstance(operation, MaxPool):
             return _Step(_max_pool(program, operation), reads, operation.output, frees)
         weights = _Weights(program, operation)
@@ -90,6 +92,9 @@ class _Weights:
         self.scales = _constant(program, operation, "scales")
         self.bias = _constant(program, operation, "bias")
         self.zeros = torch.zeros(len(self.scales), dtype=torch.int64)
+        # The operators take uint8 sources alone: int8 ones are given 128 steps higher.
+        self.signed = program.tensors[operation.source].dtype == "s8"
+        self.zero_point = SHIFT if self.signed else 0
         self._by_batch: dict[int, Tensor] = {}
         self._by_layout: dict[bytes, Tensor] = {}
 
@@ -111,10 +116,28 @@ class _Weights:
         height, width, channels = source.shape
         return _tensor(
             torch.ops.onednn.qconv_prepack(
-                *(weight, self.scales, source.scale, 0),
+                *(weight, self.scales, source.scale, self.zero_point),
                 *(*_geometry(operation), [batch, channels, height, width]),
             )
         )
+
+
+def with_own_constants(program: Program) -> Program:
+    """The same program where no operation uses another's constants, nor an output has an offset."""
+    constants = dict(program.constants)
+    operations: list[Operation] = []
+    for operation in program.operations:
+        if isinstance(operation, Convolution):
+            for what in ("weight", "scales", "bias"):
+                constants[f"{operation.name}.{what}"] = program.constants[
+                    f"{operation.layer}.{what}"
+                ]
+            operation = replace(operation, shares=None)
+        if offset := program.tensors[operation.output].offset:
+            bias = f"{operation.name}.bias"
+            constants[bias] = constants[bias] - np.float32(offset)
+        operations.append(operation)
+    return replace(program, operations=tuple(operations), constants=constants)
 
 
 def with_unsigned_residuals(program: Program) -> Program:
@@ -126,7 +149,7 @@ def with_unsigned_residuals(program: Program) -> Program:
     tensors, constants = dict(program.tensors), dict(program.constants)
     convolutions = [o for o in program.operations if isinstance(o, Convolution)]
     plain = {o.output for o in convolutions if o.clamp is None and o.residual is None}
-    read = {o.source for o in program.operations} | {program.output}
+    read = {o.source for o in program.operations} | {*program.outputs}
     read |= {o.residual for o in convolutions if o.residual and tensors[o.output].dtype != "u8"}
     shifted = {name for name in plain - read if tensors[name].dtype == "s8"}
     for name in shifted:
@@ -183,7 +206,8 @@ def _convolution(
 
     def inputs(x: Tensor) -> tuple[Any, ...]:
         packed = weights.packed(len(x))
-        return (x, source.scale, 0, packed, weights.scales, weights.zeros)
+        unsigned = x.view(torch.uint8) ^ SHIFT if weights.signed else x
+        return (unsigned, source.scale, weights.zero_point, packed, weights.scales, weights.zeros)
 
     if operation.residual is None:
         convolve = torch.ops.onednn.qconv2d_pointwise.default
@@ -245,6 +269,16 @@ def _max_pool(program: Program, operation: MaxPool) -> Run:
         return run
     # The operator exists for uint8 alone.
     return lambda x: (run(x.view(torch.uint8) ^ SHIFT) ^ SHIFT).view(torch.int8)
+
+
+def _upsample(factor: int) -> Run:
+    def run(x: Tensor) -> Tensor:
+        n, channels, height, width = x.shape
+        rows = x.permute(0, 2, 3, 1)[:, :, None, :, None]
+        wide = rows.expand(n, height, factor, width, factor, channels)
+        return wide.reshape(n, height * factor, width * factor, channels).permute(0, 3, 1, 2)
+
+    return run
 
 
 def _geometry(operation: Convolution) -> tuple[list[int], list[int], list[int], int]:

@@ -108,7 +108,8 @@ class PortablePrediction:
             given = self._table[torch.from_numpy(label)]
             known = hidden.shape[1] > 0
             before = _stored(torch.from_numpy(hidden) * LARGEST)
-            states, cells = [], []
+            states: list[Tensor] = []
+            cells: list[Tensor] = []
             for number, product in enumerate(self._states):
                 if number:
                     given = self._inputs[number - 1](states[-1])

@@ -167,41 +167,12 @@ class AttentionRoutine(Routine):
             rows = [Zmm(i) for i in range(16)]
             for i, row in enumerate(rows):
                 a.load(row, Mem(Reg.R8, i * layer.source_stride + depth * LINE))
-            for column, vector in enumerate(self._transposed()):
+            for column, vector in enumerate(a.transpose()):
                 a.store(Mem(Reg.R9, depth * TILE + column * LINE), vector)
         a.add(Reg.R8, ROWS * layer.source_stride)
         a.add(Reg.R9, self._depth * TILE)
         a.sub(Reg.RCX, 1)
         a.jump_if("jne", again)
-
-    def _transposed(self) -> list[Zmm]:
-        """Transpose 16 x 16 dwords in vectors 0 to 15; returns the vectors that hold the result."""
-        a = self.a
-        for group in range(0, 16, 4):
-            r = [Zmm(group + i) for i in range(4)]
-            t = [Zmm(16 + group + i) for i in range(4)]
-            a.three("vpunpckldq", t[0], r[0], r[1])
-            a.three("vpunpckhdq", t[1], r[0], r[1])
-            a.three("vpunpckldq", t[2], r[2], r[3])
-            a.three("vpunpckhdq", t[3], r[2], r[3])
-            a.three("vpunpcklqdq", r[0], t[0], t[2])
-            a.three("vpunpckhqdq", r[1], t[0], t[2])
-            a.three("vpunpcklqdq", r[2], t[1], t[3])
-            a.three("vpunpckhqdq", r[3], t[1], t[3])
-        result: list[Zmm] = [Zmm(0)] * 16
-        for column in range(4):
-            u = [Zmm(4 * group + column) for group in range(4)]
-            v = [Zmm(16 + 4 * column + i) for i in range(4)]
-            a.shuffle("vshufi32x4", v[0], u[0], u[1], 0x88)
-            a.shuffle("vshufi32x4", v[1], u[2], u[3], 0x88)
-            a.shuffle("vshufi32x4", v[2], u[0], u[1], 0xDD)
-            a.shuffle("vshufi32x4", v[3], u[2], u[3], 0xDD)
-            for lane, (one, other, order) in enumerate(
-                ((0, 1, 0x88), (2, 3, 0x88), (0, 1, 0xDD), (2, 3, 0xDD))
-            ):
-                a.shuffle("vshufi32x4", u[lane], v[one], v[other], order)
-                result[4 * lane + column] = u[lane]
-        return result
 
     def _lay_values(self) -> None:
         """Interleave values of two keys; of 32 channels, a tile has 8i to 8i+3, or 8i+4 to 8i+7."""

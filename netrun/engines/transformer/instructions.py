@@ -51,6 +51,7 @@ _TWO = {
 _NARROW = {
     "vpmovswb": (_38, _F3, 0, 0x20, 32),
     "vpmovsdb": (_38, _F3, 0, 0x21, 16),
+    "vpmovusdb": (_38, _F3, 0, 0x11, 16),
 }
 _SHUFFLE = {
     "vshufi32x4": (_3A, _66, 0, 0x43),
@@ -114,3 +115,38 @@ class Vectors(Assembler):
         """``imul`` by a constant."""
         self._legacy(0x69, target, source)
         self._code += factor.to_bytes(4, "little", signed=True)
+
+    def load_signed(self, target: Reg, source: Mem) -> None:
+        """``movsxd``: an int32 of memory."""
+        self._legacy(0x63, target, source)
+
+    def transpose(self) -> list[Zmm]:
+        """Transpose 16 x 16 dwords in vectors 0 to 15; returns the vectors that hold the result.
+
+        All vectors are used.
+        """
+        for group in range(0, 16, 4):
+            r = [Zmm(group + i) for i in range(4)]
+            t = [Zmm(16 + group + i) for i in range(4)]
+            self.three("vpunpckldq", t[0], r[0], r[1])
+            self.three("vpunpckhdq", t[1], r[0], r[1])
+            self.three("vpunpckldq", t[2], r[2], r[3])
+            self.three("vpunpckhdq", t[3], r[2], r[3])
+            self.three("vpunpcklqdq", r[0], t[0], t[2])
+            self.three("vpunpckhqdq", r[1], t[0], t[2])
+            self.three("vpunpcklqdq", r[2], t[1], t[3])
+            self.three("vpunpckhqdq", r[3], t[1], t[3])
+        result: list[Zmm] = [Zmm(0)] * 16
+        for column in range(4):
+            u = [Zmm(4 * group + column) for group in range(4)]
+            v = [Zmm(16 + 4 * column + i) for i in range(4)]
+            self.shuffle("vshufi32x4", v[0], u[0], u[1], 0x88)
+            self.shuffle("vshufi32x4", v[1], u[2], u[3], 0x88)
+            self.shuffle("vshufi32x4", v[2], u[0], u[1], 0xDD)
+            self.shuffle("vshufi32x4", v[3], u[2], u[3], 0xDD)
+            for lane, (one, other, order) in enumerate(
+                ((0, 1, 0x88), (2, 3, 0x88), (0, 1, 0xDD), (2, 3, 0xDD))
+            ):
+                self.shuffle("vshufi32x4", u[lane], v[one], v[other], order)
+                result[4 * lane + column] = u[lane]
+        return result

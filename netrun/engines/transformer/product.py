@@ -6,6 +6,9 @@
     "gelu"      output = gelu(sums * scale + bias) * gain + shift   int8
     "half"      output = sums * scale + bias                        float16
     "residual"  output = sums * scale + bias + residual             float16
+    "u8", "s8"  output = max(sums * scale + bias, 0)                uint8 up to 255, int8 up to 127
+
+The source may also be uint8.
 
 A block is 32 tokens by 32 output channels: four tiles of sums, for which a step over 64 channels
 loads two tiles of tokens and two of weights::
@@ -52,9 +55,11 @@ CHUNK = 1024
 BLOCK = 4 * TILE
 AHEAD = 32
 """Lines of the next panel's weights that are fetched while a block is computed."""
-KINDS = {"bf16": 2, "gelu": 1, "half": 2, "residual": 2}
+KINDS = {"bf16": 2, "gelu": 1, "half": 2, "residual": 2, "u8": 1, "s8": 1}
 """What follows the sums, and the bytes of an output."""
-_FACTORS = {"bf16": 256, "gelu": 384, "half": 256, "residual": 256}  # bytes of a panel
+_FACTORS = {"gelu": 384} | dict.fromkeys(("bf16", "half", "residual", "u8", "s8"), 256)
+"""Bytes of a panel."""
+_NARROWED = {"u8": "vpmovusdb", "s8": "vpmovsdb"}
 # gelu(x) = max(x, 0) - t (BOUND - t)^3 p(t), t = min(|x|, BOUND); p from t^0 on. In float16 it is
 # within 0.0014 of the exact one for |x| < 3, which is what float16 holds there.
 BOUND = 3.900390625
@@ -75,6 +80,8 @@ class Product:
     """Bytes from a token to the next; so that tokens do not meet in the cache, no power of two."""
     output_stride: int
     """The same of output and residual."""
+    signed: bool = True
+    """Whether the source is int8, else uint8."""
 
     @property
     def fits(self) -> bool:
@@ -210,6 +217,8 @@ class ProductRoutine(Routine):
         if layer.kind == "gelu":
             for index, register in enumerate((*_COEFFICIENTS, _LIMIT, _ZERO, _MAGNITUDE)):
                 a.load(register, Mem(Reg.RCX, self._halves + index * LINE))
+        if layer.kind in _NARROWED:
+            a.load(_ZERO, Mem(Reg.RCX, self._halves + (len(GELU) + 1) * LINE))
         a.mov(Reg.RSI, layer.source_stride)
         a.mov(Reg.R10, Reg.RSP)
         a.lea(Reg.R11, Mem(Reg.RSP, BLOCK))
@@ -349,19 +358,19 @@ class ProductRoutine(Routine):
             else:
                 steps.append(partial(a.tilezero, Tmm(tile)))
         second = ROWS * self._layer.source_stride
-        order = range(self._steps)
+        order, kind = range(self._steps), "tdpbssd" if self._layer.signed else "tdpbusd"
         for step in reversed(order) if backward else order:
             upper, lower, left, right = Tmm(4), Tmm(5), Tmm(6), Tmm(7)
             at, weights = step * LINE, 2 * step * TILE
             steps += [
                 partial(a.tileloadd, upper, Mem(Reg.R12, at, Reg.RSI)),
                 partial(a.tileloadd, left, Mem(Reg.R13, weights, Reg.RDX)),
-                partial(a.tile_product, "tdpbssd", Tmm(0), upper, left),
+                partial(a.tile_product, kind, Tmm(0), upper, left),
                 partial(a.tileloadd, right, Mem(Reg.R13, weights + TILE, Reg.RDX)),
-                partial(a.tile_product, "tdpbssd", Tmm(1), upper, right),
+                partial(a.tile_product, kind, Tmm(1), upper, right),
                 partial(a.tileloadd, lower, Mem(Reg.R12, second + at, Reg.RSI)),
-                partial(a.tile_product, "tdpbssd", Tmm(2), lower, left),
-                partial(a.tile_product, "tdpbssd", Tmm(3), lower, right),
+                partial(a.tile_product, kind, Tmm(2), lower, left),
+                partial(a.tile_product, kind, Tmm(3), lower, right),
             ]
         base = Reg.RBP if wait else Reg.R10
         steps = interleave(steps, self._fetch_weights())
@@ -412,6 +421,15 @@ class ProductRoutine(Routine):
         if layer.kind == "bf16":
             steps.append(partial(a.three, "vcvtne2ps2bf16", sums[0], sums[1], sums[0]))
             return [*steps, partial(a.store, output, sums[0])]
+        if layer.kind in _NARROWED:
+            for half, vector in enumerate(sums):
+                place = Mem(Reg.RCX, row * layer.output_stride + half * LINE // 4)
+                steps += [
+                    partial(a.three, "vmaxps", vector, vector, _ZERO),
+                    partial(a.convert, "vcvtps2dq", vector, vector),
+                    partial(a.narrow, _NARROWED[layer.kind], place, vector),
+                ]
+            return steps
         steps += [partial(a.two, "vcvtps2phx", vector, vector) for vector in sums]
         whole = sums[0]
         steps.append(partial(a.shuffle, "vinserti64x4", whole, whole, sums[1], 1))

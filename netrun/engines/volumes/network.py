@@ -27,6 +27,8 @@ LINE = 64
 PLACES = 8
 """Voxels that a transposed convolution makes of one."""
 Shape = tuple[int, int, int]
+PLANES = 1 << 18
+"""Voxels of an input that are quantised at once."""
 Bytes = NDArray[np.uint8]
 Size = tuple[int, ...]
 OWN = "AVX-512, our own"
@@ -148,9 +150,7 @@ class _Plan:
         image = self._voxels(0) * program.tensors[program.input].channels
         self._step("input", COPY, (program.input, program.input), 0, 5 * image, self._quantise)
         for number, operation in enumerate(program.operations):
-            for name in outputs_of(operation):
-                memory.of(name)
-            self._add(operation, memory)
+            self._add(number, operation, memory)
             memory.free_after(number)
         self._output = memory.of(program.output)
         self._scratchpad = memory.scratchpad
@@ -177,11 +177,16 @@ class _Plan:
 
     def _quantise(self) -> None:
         steps = self._network.program.constants[f"{self._network.program.input}.steps"]
-        scaled = np.divide(self._window, steps[:, None, None, None])
-        np.rint(scaled, out=scaled)
-        np.clip(scaled, -127, 127, out=scaled)
-        target = self._input.view(np.int8)[: scaled.size].reshape(*self._shape, len(steps))
-        np.copyto(target, scaled.transpose(1, 2, 3, 0), casting="unsafe")
+        window = self._window
+        target = self._input.view(np.int8)[: window.size].reshape(*self._shape, len(steps))
+        # Some planes at a time: what is scaled stays in caches, and takes little memory.
+        several = max(1, PLANES // window[:, 0].size)
+        for first in range(0, len(target), several):
+            planes = slice(first, first + several)
+            scaled = np.divide(window[:, planes], steps[:, None, None, None])
+            np.rint(scaled, out=scaled)
+            np.clip(scaled, -127, 127, out=scaled)
+            np.copyto(target[planes], scaled.transpose(1, 2, 3, 0), casting="unsafe")
 
     def _step(
         self,
@@ -209,15 +214,15 @@ class _Plan:
         tensor = self._network.program.tensors[name]
         return self._voxels(tensor.level) * tensor.channels * np.dtype(TYPES[tensor.dtype]).itemsize
 
-    def _add(self, operation: Operation, memory: _Memory) -> None:
+    def _add(self, number: int, operation: Operation, memory: _Memory) -> None:
         if isinstance(operation, Block):
-            self._block(operation, memory)
+            self._block(number, operation, memory)
         elif isinstance(operation, Double):
-            self._double(operation, memory)
+            self._double(number, operation, memory)
         else:
             self._head(operation, memory)
 
-    def _block(self, operation: Block, memory: _Memory) -> None:
+    def _block(self, number: int, operation: Block, memory: _Memory) -> None:
         network = self._network
         constants = network.program.constants
         weight = constants[f"{operation.name}.weight"]
@@ -225,7 +230,8 @@ class _Plan:
         voxels, channels = self._voxels(level), len(weight)
         raw = memory.borrow(voxels * channels)
         self._convolve(operation, memory, raw, "s8", level, operation.stride)
-        memory.give_back(raw)
+        # What was convolved is read no more: results may take its place.
+        memory.free_after(number)
         volume = raw.view(np.int8)[: voxels * channels].reshape(voxels, channels)
         gain, shift, epsilon = (
             constants[f"{operation.name}.{what}"].astype(np.float64)
@@ -234,6 +240,7 @@ class _Plan:
         places = [
             (self._place(memory, name), constants[f"{name}.steps"]) for name in operation.outputs
         ]
+        memory.give_back(raw)
         slope = operation.slope
 
         def norm() -> None:
@@ -251,7 +258,7 @@ class _Plan:
         kernel = OWN if channels % kernels.LANES == 0 and kernels.available() else COPY
         self._step(f"{operation.name} norm", kernel, names, 0, moved, norm)
 
-    def _double(self, operation: Double, memory: _Memory) -> None:
+    def _double(self, number: int, operation: Double, memory: _Memory) -> None:
         tensors = self._network.program.tensors
         target = tensors[operation.output]
         size = self._size(target.level + 1)
@@ -259,9 +266,10 @@ class _Plan:
         voxels = self._voxels(target.level + 1)
         raw = memory.borrow(voxels * wide)
         self._convolve(operation, memory, raw, "s8", target.level + 1, 1)
-        memory.give_back(raw)
+        memory.free_after(number)
         _, height, width = size
         place = self._place(memory, operation.output)
+        memory.give_back(raw)
         step = place.strides[0]
         # Where the eight voxels of each one lie: [D, H, W, 2, 2, 2, channels].
         rows = (4 * height * width, 2 * width, 1)
@@ -406,7 +414,7 @@ class _Memory:
         self._lent.append(buffer)
 
     def free_after(self, number: int) -> None:
-        """Lend what is read no more after an operation."""
+        """Lend what an operation is the last to read, and what was given back."""
         for root in [root for root in self._held if self._last[root] == number]:
             if root != self._program.output:
                 self._free.append(self._held.pop(root))

@@ -1,0 +1,1 @@
+"""The detectors' engines side by side."""

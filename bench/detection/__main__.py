@@ -1,0 +1,98 @@
+"""``python -m bench.detection TASK --folder DIR``: images a second by turns, on the same cores.
+
+All contestants run batches of one image, which suits images of a megapixel best, and take turns in
+rounds; a figure is that of the least time. Behind the network, loadrun's answers are decoded, which
+is shown beside. Peers take part where they are installed (``pip install -e
+.[openvino,onnxruntime]``); what they build, in minutes, is kept in `--folder` (``--rounds 0`` only
+builds).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+from bench.detection.contestants import CONTESTANTS
+from bench.host import host
+
+NEEDS = {"OpenVINO": ("openvino", "nncf"), "ONNX": ("onnxruntime", "onnx")}
+
+
+class Contestant:
+    """A contestant's process, and the least times of an image: network, its processor, decoding."""
+
+    def __init__(self, task: str, name: str, folder: Path, cores: list[int]) -> None:
+        self.name = name
+        self.least = (float("inf"),) * 3
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "bench.detection.worker", task, name, str(folder)),
+                str(len(cores)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        )
+        while (line := self._out.readline()) != "ready\n":
+            if not line:
+                sys.exit(f"{name} failed")
+
+    @property
+    def _out(self) -> IO[str]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def run(self) -> None:
+        """Take an image."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        network, busy, decoding = map(float, self._out.readline().split())
+        self.least = (
+            min(self.least[0], network),
+            min(self.least[1], busy),
+            min(self.least[2], decoding),
+        )
+
+
+def main() -> None:
+    """Run the comparison and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("task", choices=("retinanet", "ssd-resnet34", "ssd-mobilenet"))
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--cores", default="0", help="processors, such as 0,1")
+    parser.add_argument("--only", default=",".join(CONTESTANTS))
+    options = parser.parse_args()
+    cores = [int(core) for core in options.cores.split(",")]
+    names = [
+        name
+        for name in options.only.split(",")
+        if all(importlib.util.find_spec(package) for package in NEEDS.get(name.split(" ")[0], ()))
+    ]
+    options.folder.mkdir(parents=True, exist_ok=True)
+    contestants = [Contestant(options.task, name, options.folder, cores) for name in names]
+    for _ in range(options.rounds):
+        for contestant in contestants:
+            contestant.run()
+    if not options.rounds:
+        return
+    print(f"{host()['processor']}; {len(cores)} cores; {options.task}")
+    first = contestants[0].least[0]
+    for contestant in contestants:
+        network, busy, decoding = contestant.least
+        line = f"{contestant.name:18} {1 / network:8.3f} images/s ({1e3 * network:.1f} ms, "
+        line += f"{1e3 * busy:.1f} ms of processors)  {first / network:.2f} of the first"
+        if decoding > 1e-4:
+            line += f"; decoding {1e3 * decoding:.1f} ms, {decoding / (network + decoding):.1%}"
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""DLRM against other engines on the same cores and tables."""

@@ -1,0 +1,1 @@
+"""The command line of MLPerf's reference implementations, in loadrun's words."""

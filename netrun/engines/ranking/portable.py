@@ -1,0 +1,162 @@
+"""An int8 ranking network through PyTorch's oneDNN operators, for every shape and processor.
+
+Rows of tables are gathered at once and stay int8 until they are multiplied with one another (v1),
+or summed up by one product of matrices that holds the tables' scales (multi-hot, v2).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.ranking import SIGNED, UNSIGNED, Stored
+
+if TYPE_CHECKING:
+    from models.ranking import Shape
+
+Layer = Callable[[Tensor], Tensor]
+GATHERED = 16_384
+"""Rows of tables that are gathered together: they should still be in a cache when they are used."""
+
+
+class PortableRanking:
+    """A network from its arrays (`models.quantize.ranking`) and its tables, mapped."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        arrays: Mapping[str, NDArray[Any]],
+        stored: Mapping[str, Stored],
+        tables: NDArray[np.int8],
+        scales: NDArray[np.float32],
+        threads: int,
+    ) -> None:
+        """Take the layers over into PyTorch's layout."""
+        torch.set_num_threads(threads)
+        self._shape, self._arrays, self._stored, self._tables = shape, arrays, stored, tables
+        counts = np.array(shape.rows, np.int64)
+        self._firsts = np.repeat(np.cumsum(counts) - counts, shape.hot)
+        names = [name.removesuffix(".weight") for name in arrays if name.endswith(".weight")]
+        bottom, cross, top = (
+            [name for name in names if name.startswith(part)] for part in ("bot_l", "cross", "top")
+        )
+        self._first = stored[bottom[0]]
+        self._bottom = self._chain(bottom, stored["x"])
+        *hidden, last = top
+        self._top = self._chain(hidden, stored[last])
+        self._last = torch.from_numpy(
+            np.append(arrays[f"{last}.weight"][0] * stored[last].scale, arrays[f"{last}.bias"])
+        )
+        width = shape.width
+        if shape.cross_rank:
+            sums = np.zeros((len(counts), shape.lookups), np.float32)
+            table = np.repeat(np.arange(len(counts)), shape.hot)
+            sums[table, np.arange(shape.lookups)] = scales[table]
+            self._sums = torch.from_numpy(sums).bfloat16()
+            self._cross = [
+                (
+                    stored[narrow],
+                    self._layer(narrow, stored[wide], relu=False),
+                    self._layer(wide, None, relu=False),
+                )
+                for narrow, wide in zip(cross[::2], cross[1::2], strict=True)
+            ]
+            self._mixed = stored[top[0]]
+        else:
+            rows, columns = np.tril_indices(shape.features, -1)
+            each = np.append(np.float32(stored["x"].scale), scales)
+            self._factors = torch.from_numpy(
+                (each[rows] * each[columns] / stored["dots"].scale).astype(np.float32)
+            )
+            self._below = torch.from_numpy(rows * shape.features + columns)
+        self._gathered = np.empty((0, width), np.int8)
+
+    def run(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Logits float32 [n] of pairs."""
+        parts = -(-sparse.size // GATHERED)
+        ends = [len(dense) * part // parts for part in range(parts + 1)]
+        logits = np.empty(len(dense), np.float32)
+        for first, end in itertools.pairwise(ends):
+            logits[first:end] = self._part(dense[first:end], sparse[first:end])
+        return logits
+
+    def _part(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            x = self._bottom(_stored(torch.from_numpy(dense), self._first))
+            found = torch.from_numpy(self._gather(sparse))
+            mixed = self._crossed(x, found) if self._shape.cross_rank else self._dots(x, found)
+            hidden = self._top(mixed).float()
+            logits: NDArray[np.float32] = (hidden @ self._last[:-1] + self._last[-1]).numpy()
+        return logits
+
+    def _gather(self, sparse: NDArray[np.int32]) -> NDArray[np.int8]:
+        rows = (sparse + self._firsts).reshape(-1)
+        if len(self._gathered) < len(rows):
+            self._gathered = np.empty((len(rows), self._tables.shape[1]), np.int8)
+        found = self._gathered[: len(rows)]
+        # "clip" spares a buffer; indices were looked at.
+        np.take(self._tables, rows, axis=0, out=found, mode="clip")
+        return found.reshape(*sparse.shape, -1)
+
+    def _dots(self, x: Tensor, found: Tensor) -> Tensor:
+        # Numbers of 8 bits are exact in bfloat16.
+        vectors = torch.cat([x[:, None], found], 1).bfloat16()
+        products = torch.bmm(vectors, vectors.transpose(1, 2)).flatten(1)
+        dots = products.index_select(1, self._below) * self._factors
+        dots.round_().clamp_(-SIGNED, SIGNED)
+        return torch.cat([x, dots.to(torch.int8)], 1)
+
+    def _crossed(self, x: Tensor, found: Tensor) -> Tensor:
+        sums = torch.matmul(self._sums, found.bfloat16())
+        first = torch.cat([x * self._stored["x"].scale, sums.flatten(1).float()], 1)
+        value = first
+        for kept, narrow, wide in self._cross:
+            value = torch.addcmul(value, first, wide(narrow(_stored(value, kept))))
+        return _stored(value, self._mixed)
+
+    def _chain(self, names: list[str], output: Stored) -> Layer:
+        """Layers with a ReLU behind each, the last stored as given."""
+        ends = [*(self._stored[name] for name in names[1:]), output]
+        layers = [self._layer(name, end, relu=True) for name, end in zip(names, ends, strict=True)]
+
+        def run(values: Tensor) -> Tensor:
+            for layer in layers:
+                values = layer(values)
+            return values
+
+        return run
+
+    def _layer(self, name: str, output: Stored | None, relu: bool) -> Layer:
+        weight = torch.from_numpy(np.array(self._arrays[f"{name}.weight"]))
+        packed = torch.ops.onednn.qlinear_prepack(weight, None)
+        scales = torch.from_numpy(np.array(self._arrays[f"{name}.scales"]))
+        zeros = torch.zeros(len(scales), dtype=torch.int64)
+        bias = self._arrays.get(f"{name}.bias")
+        shift = None if bias is None else torch.from_numpy(np.array(bias))
+        source = self._stored[name].scale
+        kind = torch.float32
+        if output is not None:
+            kind = torch.int8 if output.signed else torch.uint8
+        target = 1.0 if output is None else output.scale
+        after = "relu" if relu else "none"
+
+        def run(values: Tensor) -> Tensor:
+            found: Tensor = torch.ops.onednn.qlinear_pointwise(
+                *(values, source, 0, packed, scales, zeros, shift),
+                *(target, 0, kind, after, [], ""),
+            )
+            return found
+
+        return run
+
+
+def _stored(values: Tensor, how: Stored) -> Tensor:
+    low, high = (-SIGNED, SIGNED) if how.signed else (0, UNSIGNED)
+    scaled = torch.mul(values, 1 / how.scale).round_().clamp_(low, high)
+    return scaled.to(torch.int8 if how.signed else torch.uint8)
