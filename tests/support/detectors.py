@@ -75,7 +75,7 @@ class SmallDetector(SSDMobileNetTask):
         logits = outputs["classes0"].reshape(-1, CLASSES)
         places, labels = np.nonzero(logits[:, 1:] > math.log(3 / 7))
         labels += 1
-        scores = 1 / (1 + np.exp(-logits[places, labels]))
+        scores = (1 / (1 + np.exp(-logits[places, labels]))).astype(np.float32)
         anchors = ssd_anchors([GRID, 1])[0]
         boxes = decoded(outputs["boxes0"].reshape(-1, 4)[places], anchors[places])
         best = kept(boxes, scores, labels, 0.6, 100)
