@@ -247,27 +247,15 @@ def even(features: Sequence[Array]) -> dict[str, Array]:
     return {"features": filled, "length": lengths}
 
 
-def onnxruntime(folder: Path, weights: Path, dynamic: bool = False) -> Any:
-    """The encoder in ONNX Runtime."""
+def onnxruntime(folder: Path, weights: Path) -> Any:
+    """The encoder in ONNX Runtime, whose static int8 knows no LSTM."""
     import onnxruntime as ort
 
-    file = exported(folder, weights)
-    if dynamic:
-        from onnxruntime.quantization import quantize_dynamic
-
-        small = folder / "encoder-int8.onnx"
-        if not small.is_file():
-            quantize_dynamic(file, small, op_types_to_quantize=["LSTM", "MatMul", "Gemm"])
-        file = small
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    providers = ["CPUExecutionProvider"]
+    session = ort.InferenceSession(str(exported(folder, weights)), options, providers=providers)
     return lambda features: session.run(None, even(features))
-
-
-def onnxruntime_int8(folder: Path, weights: Path) -> Any:
-    """The same with its dynamic int8."""
-    return onnxruntime(folder, weights, dynamic=True)
 
 
 def openvino(folder: Path, weights: Path) -> Any:
@@ -287,7 +275,6 @@ CONTESTANTS: tuple[tuple[str, str, Callable[[Path, Path], Any], tuple[str, ...]]
     ("encoder: loadrun int8", "encoder", int8_encoder, ()),
     ("encoder: PyTorch bf16", "encoder", eager_encoder_bf16, ()),
     ("encoder: ONNX Runtime fp32", "encoder", onnxruntime, ORT),
-    ("encoder: ONNX Runtime int8", "encoder", onnxruntime_int8, ORT),
     ("encoder: OpenVINO", "encoder", openvino, ("openvino", "onnx")),
 )
 

@@ -78,7 +78,7 @@ def part(name: str, sizes: Sizes, state: State) -> nn.Module:
     else:
         own = {f"out.{kind}": state[f"joint_net.3.{kind}"] for kind in ("weight", "bias")}
     module.load_state_dict({key: tensor.contiguous() for key, tensor in own.items()})
-    return module.eval()
+    return module.eval().requires_grad_(False)
 
 
 def _below(state: State, prefix: str) -> State:

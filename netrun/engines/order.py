@@ -24,6 +24,7 @@ from base.unchanged import kept_digest, sha256_of
 from models import artifact, program
 from models.errors import WeightsError
 from models.own.sources import source_hash
+from models.task import RANKING
 from netrun.engines import EngineError
 from netrun.engines.engine import part_file
 from netrun.engines.recorder import given_as_they_are, record
@@ -126,6 +127,7 @@ class Order:
 
     def graph(self, part: Part) -> torch.nn.Module | Path:
         """The part in fp32, with the weights that `origin` has the hash of."""
+        self._exported(part)
         graph = self.task.graph(part.name, self.weights)
         self._unchanged()
         return graph
@@ -156,7 +158,16 @@ class Order:
 
     def inputs(self, part: Part) -> Samples:
         """What the part is given for the calibration samples, of one row each."""
+        self._exported(part)
         return self._inputs[part.name]
+
+    def _exported(self, part: Part) -> None:
+        """Raise EngineError where other engines' models cannot hold the part."""
+        if part.form == RANKING:
+            raise EngineError(
+                f"{self.task.name}: only onednn and pytorch keep embedding tables in a file that"
+                " instances share; choose one of them (--engine)"
+            )
 
     @cached_property
     def _inputs(self) -> Mapping[str, Samples]:

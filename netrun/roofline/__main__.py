@@ -91,8 +91,10 @@ def _measured(config: RooflineConfig, threads: int) -> Measured:
         return SequencePasses(EncoderRun(path, threads), samples, config.batch_size)
     if config.form == RANKING:
         return PairPasses(ranking(path, threads), samples, config.batch_size)
-    executor = Executor(artifact.read(path, KIND), config.batch_size, threads)
-    return Passes(executor, samples.column(samples.fields[0].name))
+    compiled = artifact.read(path, KIND)
+    executor = Executor(compiled, config.batch_size, threads)
+    widened: dict[str, int] = compiled.facts.get("widened", {})
+    return Passes(executor, samples.column(samples.fields[0].name), widened)
 
 
 def main(arguments: list[str]) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from ctypes import c_int
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,8 @@ class Passes:
 
     executor: Executor
     samples: NDArray[np.uint8]
+    widened: Mapping[str, int] = field(default_factory=dict)
+    """By operation: how many groups were put together. Products with zeros between are no work."""
 
     def __post_init__(self) -> None:
         self._steps: list[NDArray[np.int64]] = []
@@ -116,7 +119,9 @@ class Passes:
                 source=_shape(program, kernel.operation.source),
                 output=_shape(program, kernel.operation.output),
                 kernel=kernel.implementation,
-                macs=useful_macs(program, kernel.operation) * batch,
+                macs=useful_macs(program, kernel.operation)
+                * batch
+                // self.widened.get(kernel.operation.name, 1),
                 bytes=touched_bytes(program, kernel.operation, batch),
                 seconds=float(ns) / 1e9,
             )
@@ -125,7 +130,8 @@ class Passes:
 
     def macs_with_padding(self) -> int:
         """The work of a sample as networks are usually compared."""
-        return sum(self.executor.program.macs().values())
+        macs = self.executor.program.macs()
+        return sum(count // self.widened.get(name, 1) for name, count in macs.items())
 
     def _pass(self) -> tuple[NDArray[np.int64], int]:
         batch = self.executor.batch_size

@@ -14,7 +14,7 @@ from models.program import Convolution, Operation, Program, Tensor, Upsample, fr
 from netrun.engines.onednn.batches import as_they_are
 from netrun.engines.onednn.compiler import EVERY, packed
 from netrun.engines.onednn.executor import Executor
-from netrun.engines.onednn.groups import wide_weight, widened
+from netrun.engines.onednn.groups import factors_of, wide_weight, widened
 from netrun.engines.onednn.stages import Stage, cut, plan_buffers
 
 NONE, ONE = (0, 0, 0, 0), (1, 1, 1, 1)
@@ -200,6 +200,7 @@ def test_wider_groups_compute_the_same() -> None:
     assert isinstance(fine, Convolution)
     assert fine.groups == 4
     assert wide.constants["fine.weight"].shape == (32, 8, 3, 3)
+    assert factors_of(program, wide) == {"fine": 2}
     given = samples(program, 2)
     assert np.array_equal(expected(wide, given), expected(program, given))
     assert widened(program, lambda alone: 1.0, 0.98).operations == program.operations

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import models
 from models import artifact, resumed
 from models.quantize.ranking import Ranking, best, quantise
 from models.ranking import Shape
+from netrun.engines import EngineError
 from netrun.engines.amx import supported
 from netrun.engines.amx.routine import aligned
 from netrun.engines.onednn.library import load
+from netrun.engines.order import Order
 from netrun.engines.ranking import tables
 from netrun.engines.ranking.executor import Executor, Kernels, row_bytes
 from netrun.engines.ranking.interaction import AHEAD, Interaction
@@ -206,6 +209,13 @@ def test_tables_that_were_interrupted_are_gone_on_with_within_a_table(
     # What was not noted is read again: the one block that failed.
     assert sum(read[:19]) + sum(read[20:]) == 333
     assert (tmp_path / "other").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_engines_that_would_copy_the_tables_are_refused(tmp_path: Path) -> None:
+    order = Order(models.get("dlrm"), None, "fp32", 1, 1, tmp_path)
+    for ask in (order.graph, order.inputs):
+        with pytest.raises(EngineError, match="only onednn and pytorch keep embedding tables"):
+            ask(order.task.parts[0])
 
 
 def test_a_network_is_described_by_plain_values() -> None:

@@ -11,6 +11,7 @@ are run as they are) is measured here once, and kept in it::
                tiled       operation -> the chunk sizes that a kernel of our own computes (`tiles`)
                references  operation -> chunk sizes for which oneDNN has its reference alone
                cut         the way to cut that was fastest; cuts_ms: what each way took
+               widened     operation -> how many groups were put together (`groups`)
                own_ms      for 1 to B samples: time when run as they are, ms
                batch_ms    ... and when run as `batches` says
     arrays     <operation>.scales, .bias, .packed.<layout>, .tiles, .factors
@@ -33,7 +34,7 @@ from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn import tiles
 from netrun.engines.onednn.batches import Plan, as_they_are, filled, measured_sizes, plan, planned
 from netrun.engines.onednn.executor import Executor
-from netrun.engines.onednn.groups import widened
+from netrun.engines.onednn.groups import factors_of, widened
 from netrun.engines.onednn.layouts import Layouts, Weighted, pack, packed_name
 from netrun.engines.onednn.measure import (
     BETTER,
@@ -71,7 +72,9 @@ def compile_program(
     The batch is cut as takes the least time, and each batch size is run on random samples
     (`measure`): a few seconds in all.
     """
-    program = widened(program, lambda alone: _sample_s(alone, threads), BETTER)
+    wide = widened(program, lambda alone: _sample_s(alone, threads), BETTER)
+    factors = factors_of(program, wide)
+    program = wide
     packing = _Packing(program, path, facts, batch_size, threads)
     samples = made_samples(program.tensors[program.input].shape, batch_size)
     ways = ways_to_cut(program, batch_size, cache_bytes(threads))
@@ -93,6 +96,7 @@ def compile_program(
     batches = confirmed(own, packing.run(ways[best], batches, tiled), batches, samples, threads)
     compiled = packing.artifact(ways[best], batches, tiled)
     measured = {
+        "widened": factors,
         "cut": best,
         "cuts_ms": {name: _ms(seconds) for name, seconds in cut_s.items()},
         "own_ms": [_ms(seconds) for seconds in times],

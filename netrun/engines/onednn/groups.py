@@ -51,6 +51,18 @@ def widened(program: Program, time_of: Time, worth: float) -> Program:
     return replace(program, operations=tuple(operations), constants=constants)
 
 
+def factors_of(program: Program, wide: Program) -> dict[str, int]:
+    """By operation: how many of its groups were put together, where several were.
+
+    Of the products of such an operation, all but one in so many are with a zero.
+    """
+    found = {}
+    for before, after in zip(program.operations, wide.operations, strict=True):
+        if isinstance(before, Convolution) and isinstance(after, Convolution):
+            found[before.name] = before.groups // after.groups
+    return {name: factor for name, factor in found.items() if factor > 1}
+
+
 def _few_channels(program: Program, operation: Convolution) -> bool:
     """Not a depthwise layer, which has kernels of its own, nor one that shares its weights."""
     width = program.constants[f"{operation.layer}.weight"].shape[1]
