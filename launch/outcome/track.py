@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from base.errors import InputError
 from launch.outcome.record.run import Record
@@ -37,6 +38,12 @@ def parse_track(text: str) -> Tracker:
         raise InputError(f"--track {text}: give mlflow:URI or wandb:PROJECT")
     if name == "mlflow" and not where:
         raise InputError(f"--track {text}: where to? mlflow:http://HOST:5000, mlflow:file:DIR")
+    if urlsplit(where).password is not None:
+        # What is on the command line stands in run.json, and in the list of processes.
+        raise InputError(
+            "--track: a password does not belong into a URI: MLFLOW_TRACKING_USERNAME and"
+            " MLFLOW_TRACKING_PASSWORD take it"
+        )
     if importlib.util.find_spec(name) is None:
         raise InputError(f"--track {text}: is not installed: pip install 'loadrun[{name}]'")
     return Tracker(name, where or EXPERIMENT)

@@ -31,6 +31,7 @@ def finished(**changes: Any) -> Record:
         ("tensorboard:x", "give mlflow:URI or wandb:PROJECT"),
         ("mlflow", "where to"),
         ("mlflow:", "where to"),
+        ("mlflow:https://me:secret@host", "a password does not belong into a URI"),
     ],
 )
 def test_a_tracker_that_is_none(text: str, said: str) -> None:
