@@ -8,6 +8,7 @@ import importlib
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -188,13 +189,20 @@ def _let_go_of_a_closed_terminal() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps names such as ssd-resnet34 in one piece, for whoever copies them."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
 def parsers() -> tuple[Parser, dict[str, Parser]]:
     """The parser of `loadrun`, and those of its commands by name."""
     parser = Parser(
         prog="loadrun",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
     )
     parser.add_argument("--version", action=Version, nargs=0, help="print the version")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
@@ -206,7 +214,7 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
             help=module.SUMMARY,
             description=module.DESCRIPTION,
             epilog=module.EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Formatter,
         )
         module.add_arguments(command)
         command.set_defaults(execute=module.execute)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy.typing as npt
 
+from models.config_ver import DEFAULT
 from models.workers import Progress, silent
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ Network = Any
 module, too."""
 CALIBRATION_SAMPLES = 200
 """As many at most, unless a task chooses others."""
-
-DEFAULT, HIGH_ACCURACY = CONFIG_VERS = ("default", "high_accuracy")
-"""What NVIDIA's harness and those made of it call the choice among a task's benchmarks."""
 
 NETWORK, ENCODER, TRANSDUCER = "network", "encoder", "transducer"
 VOLUMES, RANKING = "volumes", "ranking"
@@ -412,7 +410,7 @@ class Task(ABC):
         return next(named, self.benchmarks[0])
 
     def configured(self, config_ver: str) -> Benchmark | None:
-        """The benchmark of one of CONFIG_VERS: the first one, or what asks for most accuracy.
+        """The benchmark of one of models.config_ver: the first one, or what asks for most accuracy.
 
         None where no benchmark asks for more than the first.
         """

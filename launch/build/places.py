@@ -11,10 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from base.errors import InputError
 from launch.build.cache import SCRATCH, cache_directory, expanded
-from models.task import Task
+
+if TYPE_CHECKING:
+    from models.task import Task
 
 WEIGHTS = (".pth", ".pt", ".pytorch", ".bin", ".safetensors", ".onnx")
 """How weights files end."""

@@ -39,7 +39,7 @@ def model_of(arguments: argparse.Namespace) -> str:
 
 def config_ver_of(given: str | None) -> str | None:
     """The name that --config-ver gives, None without it; InputError with the nearest one."""
-    from models.task import CONFIG_VERS
+    from models.config_ver import CONFIG_VERS
 
     return None if given is None else one_of("--config-ver", given.replace("-", "_"), CONFIG_VERS)
 

@@ -16,8 +16,6 @@ from launch.options.run import OUTPUT
 from launch.options.sources import sources_of
 from launch.outcome.writable import try_file
 from launch.roofline.options import STANDARD_OUTPUT, RooflineOptions
-from models.task import NETWORK
-from netrun.roofline.config import FORMS
 
 SUMMARY = "show where a model's time goes: each layer against the machine's peak and memory"
 DESCRIPTION = """\
@@ -126,6 +124,10 @@ def read_options(arguments: argparse.Namespace) -> RooflineOptions:
 
 def _check_form(arguments: argparse.Namespace, model: str) -> None:
     """Whether the network's kernels can be measured, in batches or by sizes."""
+    # What knows forms needs numpy, which --help does without.
+    from models.task import NETWORK
+    from netrun.roofline.config import FORMS
+
     task = models.get(model)
     forms = {part.form for part in task.parts}
     if len(task.parts) > 1 or not forms <= {*FORMS}:

@@ -21,7 +21,7 @@ from loadrun.scenarios import (
     parse_mode,
     parse_scenario,
 )
-from models.task import CONFIG_VERS, DEFAULT
+from models.config_ver import CONFIG_VERS, DEFAULT
 
 SUMMARY = "run several benchmarks, scenarios and modes, one after the other"
 DESCRIPTION = """\

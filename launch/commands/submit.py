@@ -15,7 +15,7 @@ from launch.options.declare import group, offer
 from launch.options.run import ENGINE, OUTPUT, TEST
 from loadrun.rounds import ROUNDS
 from loadrun.scenarios import SCENARIOS
-from models.task import CONFIG_VERS, DEFAULT
+from models.config_ver import CONFIG_VERS, DEFAULT
 
 if TYPE_CHECKING:
     from launch.submission.layout import Layout

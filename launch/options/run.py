@@ -57,7 +57,7 @@ def _rounds() -> Iterable[str]:
 
 
 def _config_vers() -> Iterable[str]:
-    from models.task import CONFIG_VERS
+    from models.config_ver import CONFIG_VERS
 
     return CONFIG_VERS
 
