@@ -130,9 +130,13 @@ def test_files_lie_where_the_references_variables_say(tmp_path: Path) -> None:
 
 
 def test_a_run_in_the_references_words(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    synthetic_cache: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("MODEL_DIR", raising=False)
+    monkeypatch.setenv("LOADRUN_CACHE", str(synthetic_cache))
     words = [*("onednn", "mobilenet", "cpu", "--engine=sim", "--time", "0.2", "--count=50"),
              *("--cache", "1", "--output", str(tmp_path))]  # fmt: skip
     code = main(["run-local", *words])
