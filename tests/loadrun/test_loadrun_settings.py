@@ -347,7 +347,7 @@ def test_a_round_brings_its_seeds(
 
 
 def test_an_unknown_round_is_named(make_config: MakeConfig) -> None:
-    with pytest.raises(ConfigError, match=r"unknown round '7\.0' \(known: v5\.0, "):
+    with pytest.raises(ConfigError, match=r"unknown round '7\.0' \(known: v1\.1, "):
         make_config(round="7.0")
 
 

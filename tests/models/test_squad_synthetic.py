@@ -15,7 +15,7 @@ from base.errors import InputError
 from models.batch import Samples
 from models.squad.sizes import Sizes
 from models.squad.stream import stream
-from models.squad.synthetic import QUANTILES, SyntheticData, seeded_network
+from models.squad.synthetic import CALIBRATED, QUANTILES, SyntheticData, seeded_network
 from models.squad.task import SQUAD
 from models.task import Sources
 
@@ -86,5 +86,5 @@ def test_the_task_answers_a_batch_as_it_scores_it(tmp_path: Path) -> None:
 
 def test_calibration_of_the_default_is_not_what_is_served() -> None:
     data = SQUAD.calibration(Sources())
-    assert len(data) == 32
+    assert len(data) == CALIBRATED
     assert data.sha256 != SQUAD.data(Sources()).sha256

@@ -385,9 +385,9 @@ def test_the_simulated_engine_takes_its_time_without_computing(
     run.serve()
     run.ask([1, 2, 3])
     wait_for(lambda: run.record.batches == 1, "the count")
-    assert run.record.busy_ns >= 32e6
-    # Warm-up measures the same model: 4 samples in 42 ms, now and then less:
-    # what it slept too long is taken off the next one.
+    # 32 ms; warm-up measures the same model, 4 samples in 42 ms. Now and then it is less: what it
+    # slept too long is taken off the next one.
+    assert run.record.busy_ns >= 0.95 * 32e6
     assert run.record.rate <= 1.05 * 4 / 0.042
 
 
