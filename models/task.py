@@ -44,7 +44,8 @@ array [n, ...] of which each row is one."""
 
 
 PATTERNS = {
-    "accuracy": r"^(?:Word Error Rate\:.*, )?accuracy=([\d\.]+).*",
+    "accuracy": r"^accuracy=([\d\.]+).*",
+    "WER": r"^Word Error Rate\:.*, accuracy=([\d\.]+)%",
     "F1": r"^{[\"\']exact_match[\"\']\:\s*[\d\.]+,\s*[\"\']f1[\"\']\:\s*([\d\.]+)}",
     "mAP": r"^mAP=([\d\.]+).*",
     "AUC": r"^AUC=([\d\.]+).*",

@@ -26,6 +26,10 @@ computing=(
     tests/netrun/test_netrun_[!w]*.py # all but the worker, which waits
     tests/fuzz
     tests/bench/test_bench_{queueing,tuning}.py
+    tests/base
+    tests/launch/test_launch_{benchmarks,charts,cli,coming_from,completion,fetch,limits}.py
+    tests/launch/test_launch_{options,plan,record,record_form,roofline,sizes,timekeeping}.py
+    tests/launch/test_launch_{topology,track}.py
     tests/integration/test_integration_{calibrate,security}.py
 )
 scratch=$(mktemp -d)

@@ -219,7 +219,7 @@ def test_a_category_may_have_had_a_benchmark_from_some_round_on() -> None:
         ("F1", '{"exact_match": 83.5, "f1": 90.87}', 90.87),
         ("mAP", " Average Precision  (AP) @[ IoU=0.50:0.95 ] = 0.370\nmAP=37.550%", 37.55),
         ("AUC", "AUC=80.310%, accuracy=81%, good=1, total=2, queries=3", 80.31),
-        ("accuracy", "Word Error Rate: 7.45%, accuracy=92.55%", 92.55),
+        ("WER", "Word Error Rate: 7.45%, accuracy=92.55%", 92.55),
         ("DICE", "Accuracy: mean = 0.86170, kidney = 0.9347, tumor = 0.7887", 0.8617),
         ("accuracy", "hash=abc", None),
     ],

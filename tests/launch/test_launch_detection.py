@@ -72,7 +72,7 @@ def answers(place: Path, results: str) -> dict[int, bytes]:
 
 
 def test_the_embedded_default_in_int8(place: Path) -> None:
-    words = ["run", MODEL, "--mode=AccuracyOnly", "--results=embedded", "--batch-size=4"]
+    words = ["run", MODEL, "--mode=AccuracyOnly", "--results=embedded", "--batch-size=1"]
     done = loadrun(place, *words, "--instances=1")
     assert done.returncode == 0, done.stdout
     *_, line, last = done.stdout.splitlines()
