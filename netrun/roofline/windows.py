@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
 from models.samples import Prepared
+from models.task import Array
 from models.volumes.windows import cut
 from netrun.engines.volumes.network import VolumeNetwork
 from netrun.roofline.measurement import Layer
+from netrun.roofline.passes import KernelPasses
 
 
-class WindowPasses:
+class WindowPasses(KernelPasses):
     """Times of many passes of one window, the first of the first volume."""
 
     def __init__(self, network: VolumeNetwork, samples: Prepared) -> None:
+        super().__init__(network, network.profile)
         self._network = network
         volume = samples[0][samples.fields[0].name]
         self._window = np.ascontiguousarray(cut(volume, (0, 0, 0)))
-        self._steps: list[list[int]] = []
-        self._wholes: list[int] = []
 
-    def warm(self) -> None:
-        """One pass that does not count: other work has been through the caches."""
-        self._network(self._window)
-
-    def measure(self) -> None:
-        """One pass kernel by kernel and one as a whole."""
-        began = time.perf_counter_ns()
-        self._network(self._window)
-        self._wholes.append(time.perf_counter_ns() - began)
-        self._steps.append(self._network.profile(self._window))
-
-    def __len__(self) -> int:
-        return len(self._wholes)
-
-    def whole_ns(self) -> float:
-        """The median of whole passes."""
-        return float(np.median(self._wholes))
+    def given(self) -> tuple[Array]:
+        """The window."""
+        return (self._window,)
 
     def layers(self) -> tuple[Layer, ...]:
         """Each kernel, with its median time."""
-        medians = np.median(np.array(self._steps), axis=0)
         return tuple(
             Layer(
                 name=step.name,
@@ -51,9 +35,9 @@ class WindowPasses:
                 kernel=step.kernel,
                 macs=step.macs,
                 bytes=step.bytes,
-                seconds=max(float(ns), 1.0) / 1e9,
+                seconds=self.seconds(number),
             )
-            for step, ns in zip(self._network.steps(self._window), medians, strict=True)
+            for number, step in enumerate(self._network.steps(self._window))
         )
 
     def macs_with_padding(self) -> int:

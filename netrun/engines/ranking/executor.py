@@ -11,8 +11,7 @@ What a layer writes is still in the second-level cache when the next one reads i
 from __future__ import annotations
 
 import ctypes
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from models.ranking import SIGNED, UNSIGNED, Shape, Stored
 from netrun.engines.amx.routine import LINE, aligned
+from netrun.engines.laps import Laps
 from netrun.engines.ranking.interaction import AHEAD, Interaction, InteractionKernel
 from netrun.engines.transformer.product import WIDTH, Product, ProductKernel
 
@@ -81,7 +81,7 @@ class Executor:
         self._arrays, self._stored, self._openmp, self._threads = arrays, stored, openmp, threads
         self._kept: list[Any] = []
         self.shape = shape
-        self._each: Callable[[str, Callable[[], None]], None] = _called
+        self._each = Laps()
         names = [name.removesuffix(".weight") for name in arrays if name.endswith(".weight")]
         bottom = [name for name in names if name.startswith("bot_l")]
         *top, last = (name for name in names if name.startswith("top_l"))
@@ -141,18 +141,8 @@ class Executor:
 
     def profile(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> dict[str, int]:
         """Nanoseconds of each kernel, all its calls together, while `run` answers the same."""
-        spent: dict[str, int] = {}
-
-        def timed(name: str, call: Callable[[], None]) -> None:
-            began = time.perf_counter_ns()
-            call()
-            spent[name] = spent.get(name, 0) + time.perf_counter_ns() - began
-
-        self._each = timed
-        try:
+        with self._each.measured() as spent:
             self.run(dense, sparse)
-        finally:
-            self._each = _called
         return spent
 
     def _layers(
@@ -188,10 +178,6 @@ class Executor:
         bias = np.asarray(self._arrays[f"{name}.bias"] / end_scale, np.float32)
         packed = [_line(product.pack(whole)), _line(product.pack_factors(scales, bias))]
         return product.make(CHUNK, self._threads, packed[0], packed[1], self._openmp)
-
-
-def _called(_name: str, call: Callable[[], None]) -> None:
-    call()
 
 
 def _range(how: Stored) -> tuple[int, int]:

@@ -13,8 +13,7 @@ next one reads it, and weights should be read for many tokens.
 from __future__ import annotations
 
 import ctypes
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netrun.engines.amx.routine import LINE, aligned
+from netrun.engines.laps import Laps
 from netrun.engines.transformer.attention import KEYS, Attention, AttentionKernel
 from netrun.engines.transformer.normalise import Normalise, NormaliseKernel
 from netrun.engines.transformer.product import WIDTH, Product, ProductKernel
@@ -145,7 +145,7 @@ class Executor:
         """Make all kernels; raises OSError where memory cannot be made executable."""
         self._arrays, self._shape, self._threads = arrays, shape, threads
         self._longest = longest
-        self._each: Callable[[str, Callable[[], None]], None] = _called
+        self._each = Laps()
         self.most = max(GROUP, -(-longest // WIDTH) * WIDTH)
         rows = self.most + max(KEYS, WIDTH)
         hidden, inner = shape.hidden, shape.inner
@@ -225,18 +225,8 @@ class Executor:
         self, ids: NDArray[np.int32], positions: NDArray[np.int32], types: NDArray[np.int32]
     ) -> dict[str, int]:
         """Nanoseconds of each kernel, all its calls together, while `run` answers the same."""
-        spent: dict[str, int] = {}
-
-        def timed(name: str, call: Callable[[], None]) -> None:
-            began = time.perf_counter_ns()
-            call()
-            spent[name] = spent.get(name, 0) + time.perf_counter_ns() - began
-
-        self._each = timed
-        try:
+        with self._each.measured() as spent:
             self.run(ids, positions, types)
-        finally:
-            self._each = _called
         return spent
 
     def _group(self, lengths: Sequence[int], logits: NDArray[np.float32]) -> None:
@@ -287,10 +277,6 @@ class Executor:
         words += self._arrays["embedding.positions"][positions]
         words += self._arrays["embedding.types"][types]
         self._y[: len(ids), : 2 * self._shape.hidden].view(np.float16)[:] = words
-
-
-def _called(_name: str, call: Callable[[], None]) -> None:
-    call()
 
 
 def groups(lengths: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
