@@ -15,14 +15,14 @@ from models.quantize import transducer as quantise
 from netrun.engines.amx.routine import aligned
 from netrun.engines.onednn import library
 from netrun.engines.transducer import artifact
-from netrun.engines.transducer.engine import has_tiles
+from netrun.engines.transducer.engine import runs_on_tiles
 from netrun.engines.transducer.executor import Joint as Int8Joint
 from netrun.engines.transducer.gates import Gates
 from netrun.engines.transducer.portable import PortableEncoder, PortablePrediction
 from netrun.engines.transducer.rows import Rows
 
 SIZES = Sizes(encoder=96, pre=2, post=2, embedding=24, prediction=40, prediction_layers=2, joint=48)
-tiles = pytest.mark.skipif(not has_tiles(), reason="no AMX")
+tiles = pytest.mark.skipif(not runs_on_tiles(), reason="no AMX")
 Parts = Callable[..., Any]
 
 

@@ -25,9 +25,10 @@ from netrun.engines import EngineError
 from netrun.engines.amx.assembler import Mem, Reg, Tmm, Zmm
 from netrun.engines.amx.routine import AMX_BITS, aligned, permitted
 from netrun.engines.onednn import library as dnn
+from netrun.engines.tiled import has_tiles
 from netrun.engines.transformer import artifact
 from netrun.engines.transformer.attention import KEYS, Attention
-from netrun.engines.transformer.engine import EncoderRun, has_tiles
+from netrun.engines.transformer.engine import EncoderRun
 from netrun.engines.transformer.executor import Shape, groups
 from netrun.engines.transformer.instructions import Vectors
 from netrun.engines.transformer.normalise import Normalise

@@ -16,12 +16,12 @@ from netrun.engines.ranking import tables
 from netrun.engines.ranking.build import KIND, TABLES
 from netrun.engines.ranking.executor import Executor, Kernels
 from netrun.engines.rows import Given, stacked
+from netrun.engines.tiled import has_tiles
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from models.artifact import Artifact
-    from models.ranking import Shape
     from models.task import Array, Part, Run
     from netrun.engines.engine import EngineSpec
 
@@ -104,7 +104,7 @@ def _int8(network: Artifact, mapped: Artifact, threads: int, portable: bool) -> 
     shape = shape_from(network.facts["shape"])
     stored = {name: Stored(**one) for name, one in network.facts["stored"].items()}
     weight, scales = mapped.arrays["weight"], mapped.arrays["scales"]
-    if not portable and _has_tiles(shape):
+    if not portable and has_tiles(Kernels(shape)):
         from netrun.engines.onednn.library import load
 
         lib = load()
@@ -115,16 +115,6 @@ def _int8(network: Artifact, mapped: Artifact, threads: int, portable: bool) -> 
 
     runs = PortableRanking(shape, network.arrays, stored, weight, scales, threads)
     return runs, "PyTorch's oneDNN operators"
-
-
-def _has_tiles(shape: Shape) -> bool:
-    from netrun.engines.amx import supported
-    from netrun.engines.onednn.library import OneDNNError, load
-
-    try:
-        return supported(load().isa, Kernels(shape))
-    except OneDNNError:
-        return False
 
 
 def _eager(spec: EngineSpec, part: Part, network: Artifact, mapped: Artifact) -> Runs:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from models.artifact import ArtifactError
 from netrun.engines import EngineError
 from netrun.engines.rows import Given, stacked
+from netrun.engines.tiled import has_tiles
 from netrun.engines.transducer import artifact
 from netrun.engines.transducer.executor import Joint
+from netrun.engines.transducer.gates import Gates
 
 if TYPE_CHECKING:
     from models.task import Array, Part, Run
@@ -26,7 +28,7 @@ class TransducerEngine:
 
         `portable`: by PyTorch's operators, whatever the processor has.
         """
-        self.tiles = not portable and has_tiles()
+        self.tiles = not portable and runs_on_tiles()
         try:
             arrays = {part.name: artifact.read(spec.file(part)) for part in spec.task.parts}
             calls = (_tiled if self.tiles else _portable)(arrays, spec.threads)
@@ -46,16 +48,9 @@ class TransducerEngine:
         return {"transducer": "AMX tiles" if self.tiles else "PyTorch's oneDNN operators"}
 
 
-def has_tiles() -> bool:
-    """Whether the kernels for AMX run on this processor."""
-    from netrun.engines.amx import supported
-    from netrun.engines.onednn.library import OneDNNError, load
-    from netrun.engines.transducer.gates import Gates
-
-    try:
-        return supported(load().isa, Gates(64, 64, 64, 64))
-    except OneDNNError:
-        return False
+def runs_on_tiles() -> bool:
+    """Whether the kernels for AMX run on this processor, which suit all sizes."""
+    return has_tiles(Gates(64, 64, 64, 64))
 
 
 def _tiled(arrays: Mapping[str, artifact.Arrays], threads: int) -> dict[str, Call]:

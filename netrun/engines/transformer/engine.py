@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from models.artifact import ArtifactError
 from netrun.engines import EngineError
+from netrun.engines.tiled import has_tiles
 from netrun.engines.transformer import artifact
-from netrun.engines.transformer.executor import Executor, Shape
+from netrun.engines.transformer.executor import Executor
 
 if TYPE_CHECKING:
     from models.task import Run
@@ -116,14 +117,3 @@ class EncoderRun:
     def describe(self) -> dict[str, Any]:
         """What executes the encoder."""
         return {"encoder": "AMX tiles" if self.tiles else "PyTorch's oneDNN operators"}
-
-
-def has_tiles(shape: Shape) -> bool:
-    """Whether the kernels for AMX run an encoder of these dimensions on this processor."""
-    from netrun.engines.amx import supported
-    from netrun.engines.onednn.library import OneDNNError, load
-
-    try:
-        return supported(load().isa, shape)
-    except OneDNNError:
-        return False
