@@ -7,7 +7,7 @@ or summed up by one product of matrices that holds the tables' scales (multi-hot
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.ranking import SIGNED, UNSIGNED, Stored
+from netrun.engines.pytorch.linear import Layer, linear
 
 if TYPE_CHECKING:
     from models.ranking import Shape
 
-Layer = Callable[[Tensor], Tensor]
 GATHERED = 16_384
 """Rows of tables that are gathered together: they should still be in a cache when they are used."""
 
@@ -133,27 +133,18 @@ class PortableRanking:
         return run
 
     def _layer(self, name: str, output: Stored | None, relu: bool) -> Layer:
-        weight = torch.from_numpy(np.array(self._arrays[f"{name}.weight"]))
-        packed = torch.ops.onednn.qlinear_prepack(weight, None)
-        scales = torch.from_numpy(np.array(self._arrays[f"{name}.scales"]))
-        zeros = torch.zeros(len(scales), dtype=torch.int64)
         bias = self._arrays.get(f"{name}.bias")
-        shift = None if bias is None else torch.from_numpy(np.array(bias))
-        source = self._stored[name].scale
-        kind = torch.float32
+        written = 1.0, torch.float32
         if output is not None:
-            kind = torch.int8 if output.signed else torch.uint8
-        target = 1.0 if output is None else output.scale
-        after = "relu" if relu else "none"
-
-        def run(values: Tensor) -> Tensor:
-            found: Tensor = torch.ops.onednn.qlinear_pointwise(
-                *(values, source, 0, packed, scales, zeros, shift),
-                *(target, 0, kind, after, [], ""),
-            )
-            return found
-
-        return run
+            written = output.scale, torch.int8 if output.signed else torch.uint8
+        return linear(
+            np.array(self._arrays[f"{name}.weight"]),
+            np.array(self._arrays[f"{name}.scales"]),
+            None if bias is None else np.array(bias),
+            source=self._stored[name].scale,
+            output=written,
+            after="relu" if relu else "none",
+        )
 
 
 def _stored(values: Tensor, how: Stored) -> Tensor:

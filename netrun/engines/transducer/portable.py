@@ -7,19 +7,18 @@ float32. PyTorch lays weights out for itself, so that every instance has a copy 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from netrun.engines.pytorch.linear import Layer, linear
 from netrun.engines.transducer.artifact import LANES, Arrays, unpack
 from netrun.engines.transducer.rows import Rows
 
 LARGEST = 127.0
 STACKED = 2
-Product = Callable[[Tensor], Tensor]
 Floats = NDArray[np.float32]
 
 
@@ -138,17 +137,5 @@ def _stored(values: Tensor) -> Tensor:
     return torch.round(values).clamp_(-LARGEST, LARGEST).to(torch.int8)
 
 
-def _product(arrays: Arrays, name: str) -> Product:
-    weight, scale, offset = unpack(arrays, name)
-    packed = torch.ops.onednn.qlinear_prepack(torch.from_numpy(weight), None)
-    scales, bias = torch.from_numpy(scale), torch.from_numpy(offset)
-    zeros = torch.zeros(len(scales), dtype=torch.int64)
-
-    def run(stored: Tensor) -> Tensor:
-        output: Tensor = torch.ops.onednn.qlinear_pointwise(
-            *(stored, 1.0, 0, packed, scales, zeros, bias),
-            *(1.0, 0, torch.float32, "none", [], ""),
-        )
-        return output
-
-    return run
+def _product(arrays: Arrays, name: str) -> Layer:
+    return linear(*unpack(arrays, name))

@@ -7,7 +7,6 @@ else in float32. PyTorch lays weights out for itself, so that every instance has
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,10 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.streams import Stream
+from netrun.engines.pytorch.linear import Layer, linear
 from netrun.engines.transformer.executor import Arrays, Shape
-from netrun.engines.transformer.product import Product
-
-Linear = Callable[[Tensor], Tensor]
 
 
 class PortableEncoder:
@@ -35,7 +32,7 @@ class PortableEncoder:
             if name.startswith(("embedding.", "head.")) and "norm" not in name
         }
         names = ["embedding.norm"]
-        self._linear: dict[str, Linear] = {}
+        self._linear: dict[str, Layer] = {}
         self._gelu: dict[int, Tensor] = {}
         for number in range(shape.layers):
             names += [f"{number}.attention.norm", f"{number}.output.norm"]
@@ -47,7 +44,8 @@ class PortableEncoder:
             ):
                 name = f"{number}.{part}"
                 factors = layer.unpack_factors(arrays[f"{name}.factors"])
-                self._linear[name] = _linear(layer, arrays[f"{name}.weight"], factors)
+                weight = layer.unpack(arrays[f"{name}.weight"])
+                self._linear[name] = linear(weight, factors[0], factors[1])
                 if layer.kind == "gelu":
                     self._gelu[number] = torch.from_numpy(np.stack(factors[2:]))
         self._norms = {
@@ -102,21 +100,3 @@ class PortableEncoder:
 
 def _stored(values: Tensor) -> Tensor:
     return torch.round(values).clamp_(-128, 127).to(torch.int8)
-
-
-def _linear(
-    layer: Product, weight: NDArray[np.uint8], factors: list[NDArray[np.float32]]
-) -> Linear:
-    plain = torch.from_numpy(layer.unpack(weight))
-    packed = torch.ops.onednn.qlinear_prepack(plain, None)
-    scales, bias = torch.from_numpy(factors[0]), torch.from_numpy(factors[1])
-    zeros = torch.zeros(len(scales), dtype=torch.int64)
-
-    def run(stored: Tensor) -> Tensor:
-        output: Tensor = torch.ops.onednn.qlinear_pointwise(
-            *(stored, 1.0, 0, packed, scales, zeros, bias),
-            *(1.0, 0, torch.float32, "none", [], ""),
-        )
-        return output
-
-    return run
