@@ -8,9 +8,11 @@ from difflib import get_close_matches
 
 import models
 from base.errors import InputError
+from base.options import count
 from launch.options import RunOptions, Sources
-from launch.options.declare import add
-from loadrun.scenarios import UnknownNameError, parse_scenario
+from launch.options.declare import add, offer
+from loadrun.scenarios import OFFLINE, SCENARIOS, UnknownNameError, parse_scenario
+from models.config_ver import CONFIG_VERS, DEFAULT
 
 EXIT_CODES = """\
 exit codes: 0 done; 2 bad usage, configuration or input; 4 it failed; 130 interrupted.
@@ -39,8 +41,6 @@ def model_of(arguments: argparse.Namespace) -> str:
 
 def config_ver_of(given: str | None) -> str | None:
     """The name that --config-ver gives, None without it; InputError with the nearest one."""
-    from models.config_ver import CONFIG_VERS
-
     return None if given is None else one_of("--config-ver", given.replace("-", "_"), CONFIG_VERS)
 
 
@@ -87,6 +87,66 @@ def engine_of(arguments: argparse.Namespace, model: str) -> tuple[str, str]:
             f" (--engine {default} does)"
         )
     return engine, precision
+
+
+def names_of(arguments: argparse.Namespace, name: str, flag: str = "") -> list[str]:
+    """The names that an option lists by commas, none where it is not given.
+
+    `flag` is how the user writes it, where that is not `name`. Raises InputError for an empty list.
+    """
+    given = getattr(arguments, name)
+    if given is None:
+        return []
+    names = [each.strip() for each in given.split(",") if each.strip()]
+    if not names:
+        flag = flag or f"--{name.replace('_', '-')}"
+        raise InputError(f"{flag} {given!r}: names nothing")
+    return names
+
+
+def add_config_vers(parser: argparse._ActionsContainer, help: str) -> None:
+    """Add --config-ver as a list."""
+    versions = parser.add_argument(
+        "--config-ver", dest="config_vers", metavar="NAMES", default=DEFAULT, help=help
+    )
+    offer(versions, lambda: CONFIG_VERS)
+
+
+def config_vers_of(arguments: argparse.Namespace) -> list[str]:
+    """The names of `add_config_vers`; InputError with the nearest one."""
+    names = names_of(arguments, "config_vers", "--config-ver")
+    return [config_ver_of(name) or DEFAULT for name in names]
+
+
+def add_scenarios(parser: argparse._ActionsContainer, help: str) -> None:
+    """Add --scenarios, a list."""
+    scenarios = parser.add_argument("--scenarios", metavar="NAMES", help=help)
+    offer(scenarios, lambda: SCENARIOS)
+
+
+def scenarios_of(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """LoadGen's names of `add_scenarios`, each once; InputError with the nearest one."""
+    try:
+        return tuple(dict.fromkeys(map(parse_scenario, names_of(arguments, "scenarios"))))
+    except UnknownNameError as error:
+        raise InputError(str(error)) from None
+
+
+def add_batches(parser: argparse._ActionsContainer, verb: str = "") -> None:
+    """Add what instances something is built for; `verb` begins the help."""
+    parser.add_argument(
+        "--batch-size",
+        type=count,
+        default=OFFLINE.batch_size,
+        metavar="N",
+        help=f"{verb}for batches of up to N samples (default {OFFLINE.batch_size})",
+    )
+    parser.add_argument(
+        "--threads",
+        type=count,
+        metavar="N",
+        help=f"{verb}for instances of N cores (default: those of a run's default plan)",
+    )
 
 
 def one_of(option: str, value: str, names: tuple[str, ...]) -> str:

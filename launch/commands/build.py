@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import models
 from base.errors import InputError
-from base.options import count
 from launch.commands.arguments import (
     EXIT_CODES,
+    add_batches,
     add_data,
     add_like_run,
     add_model,
@@ -19,7 +19,6 @@ from launch.commands.arguments import (
 from launch.options.declare import group
 from launch.options.sources import sources_of
 from loadrun.durations import took
-from loadrun.scenarios import OFFLINE
 
 if TYPE_CHECKING:
     from launch.build.alone import ArtifactOptions
@@ -52,19 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         engine="onednn (default for int8) or pytorch (for bf16 and fp32)",
     )
     engine = group(parser, "engine")
-    engine.add_argument(
-        "--batch-size",
-        type=count,
-        default=OFFLINE.batch_size,
-        metavar="N",
-        help=f"for batches of up to N samples (default {OFFLINE.batch_size})",
-    )
-    engine.add_argument(
-        "--threads",
-        type=count,
-        metavar="N",
-        help="for instances of N cores (default: those of a run's default plan)",
-    )
+    add_batches(engine)
 
 
 def execute(arguments: argparse.Namespace) -> int:

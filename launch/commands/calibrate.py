@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import models
 import models.options
 from base.errors import InputError
-from base.options import Option, count
-from launch.commands.arguments import EXIT_CODES, add_model, model_of, one_of
+from base.options import Option
+from launch.commands.arguments import EXIT_CODES, add_batches, add_model, model_of, one_of
 from launch.options import CalibrateOptions, Sources, find_path, find_sources
 from launch.options.declare import add, offer
 from launch.options.sources import data_option
 from loadrun.durations import took
-from loadrun.scenarios import OFFLINE
 
 if TYPE_CHECKING:
     from launch.build.assets import Assets
@@ -67,19 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to compile for: onednn (default), or pytorch, which compiles nothing",
     )
     offer(compiled_for, lambda: ENGINES)
-    engine.add_argument(
-        "--batch-size",
-        type=count,
-        default=OFFLINE.batch_size,
-        metavar="N",
-        help=f"compile for batches of up to N samples (default {OFFLINE.batch_size})",
-    )
-    engine.add_argument(
-        "--threads",
-        type=count,
-        metavar="N",
-        help="compile for instances of N cores (default: those of a run's default plan)",
-    )
+    add_batches(engine, "compile ")
 
 
 def execute(arguments: argparse.Namespace) -> int:

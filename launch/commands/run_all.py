@@ -10,18 +10,22 @@ from pathlib import Path
 import models
 from base.errors import InputError
 from launch.commands import run as run_command
-from launch.commands.arguments import config_ver_of, round_of
+from launch.commands.arguments import (
+    add_config_vers,
+    add_scenarios,
+    config_vers_of,
+    names_of,
+    round_of,
+    scenarios_of,
+)
 from launch.options import RunOptions, Sources
 from launch.options.declare import group, offer
 from loadrun.scenarios import (
     MODES,
     PERFORMANCE_ONLY,
-    SCENARIOS,
     UnknownNameError,
     parse_mode,
-    parse_scenario,
 )
-from models.config_ver import CONFIG_VERS, DEFAULT
 
 SUMMARY = "run several benchmarks, scenarios and modes, one after the other"
 DESCRIPTION = """\
@@ -59,20 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="by commas: tasks or benchmarks (default: all tasks)",
     )
     offer(benchmarks, models.choices)
-    scenarios = chosen.add_argument(
-        "--scenarios",
-        metavar="NAMES",
-        help="by commas (default: all that a benchmark officially has)",
-    )
-    offer(scenarios, lambda: SCENARIOS)
-    versions = chosen.add_argument(
-        "--config-ver",
-        dest="config_vers",
-        metavar="NAMES",
-        default=DEFAULT,
-        help="by commas: default, high_accuracy (default: default)",
-    )
-    offer(versions, lambda: CONFIG_VERS)
+    add_scenarios(chosen, "by commas (default: all that a benchmark officially has)")
+    add_config_vers(chosen, "by commas: default, high_accuracy (default: default)")
     modes = chosen.add_argument(
         "--test-mode",
         metavar="NAMES",
@@ -103,18 +95,17 @@ def execute(arguments: argparse.Namespace) -> int:
     from launch.series.series import Series, run_all
     from launch.series.steps import Wanted, find_steps, tasks_of
 
-    benchmarks = _names(arguments, "benchmarks") or models.names()
+    benchmarks = names_of(arguments, "benchmarks") or models.names()
     _check_sources(arguments, tasks_of(benchmarks))
-    versions = (config_ver_of(name) for name in _names(arguments, "config_vers", "--config-ver"))
+    scenarios = scenarios_of(arguments)
     try:
-        scenarios = tuple(map(parse_scenario, _names(arguments, "scenarios")))
-        modes = tuple(map(parse_mode, _names(arguments, "test_mode")))
+        modes = tuple(map(parse_mode, names_of(arguments, "test_mode")))
     except UnknownNameError as error:
         raise InputError(str(error)) from None
     wanted = Wanted(
         benchmarks=tuple(benchmarks),
-        config_vers=tuple(dict.fromkeys(name for name in versions if name)),
-        scenarios=tuple(dict.fromkeys(scenarios)),
+        config_vers=tuple(dict.fromkeys(config_vers_of(arguments))),
+        scenarios=scenarios,
         modes=tuple(dict.fromkeys(modes)),
         audits=arguments.audits,
         round=round_of(arguments),
@@ -143,18 +134,6 @@ def execute(arguments: argparse.Namespace) -> int:
             prepare_only=arguments.prepare_only,
         )
     )
-
-
-def _names(arguments: argparse.Namespace, name: str, flag: str = "") -> list[str]:
-    """The names that an option lists, none where it is not given."""
-    given = getattr(arguments, name)
-    if given is None:
-        return []
-    names = [name.strip() for name in given.split(",") if name.strip()]
-    if not names:
-        flag = flag or f"--{name.replace('_', '-')}"
-        raise InputError(f"{flag} {given!r}: names nothing")
-    return names
 
 
 def _check_sources(arguments: argparse.Namespace, tasks: list[str]) -> None:

@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING
 
 import models
 from base.errors import InputError
-from launch.commands.arguments import add_data, add_like_run, config_ver_of, round_of
+from launch.commands.arguments import (
+    add_config_vers,
+    add_data,
+    add_like_run,
+    add_scenarios,
+    config_vers_of,
+    names_of,
+    round_of,
+    scenarios_of,
+)
 from launch.options import RunOptions, Sources
 from launch.options.declare import group, offer
 from launch.options.run import ENGINE, OUTPUT, TEST
 from loadrun.rounds import ROUNDS
-from loadrun.scenarios import SCENARIOS
-from models.config_ver import CONFIG_VERS, DEFAULT
 
 if TYPE_CHECKING:
     from launch.submission.layout import Layout
@@ -73,20 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " those that the round does not have in the open division)",
     )
     offer(chosen, models.choices)
-    versions = parser.add_argument(
-        "--config-ver",
-        dest="config_vers",
-        metavar="NAMES",
-        default=DEFAULT,
-        help="by commas, of tasks among --models: default, high_accuracy (default: default)",
+    add_config_vers(
+        parser,
+        "by commas, of tasks among --models: default, high_accuracy (default: default)",
     )
-    offer(versions, lambda: CONFIG_VERS)
-    scenarios = parser.add_argument(
-        "--scenarios",
-        metavar="NAMES",
-        help="by commas (default: all that the category asks for; fewer in the open division)",
+    add_scenarios(
+        parser, "by commas (default: all that the category asks for; fewer in the open division)"
     )
-    offer(scenarios, lambda: SCENARIOS)
     parser.add_argument(
         "--checker", metavar="DIR", help="a checkout of mlcommons/inference, whose checker is run"
     )
@@ -120,22 +120,17 @@ def execute(arguments: argparse.Namespace) -> int:
     from launch.submission.checker import find_checker
     from launch.submission.layout import Layout
     from launch.submission.system import check_name, read_system
-    from loadrun.scenarios import UnknownNameError, parse_scenario
 
     round = round_of(arguments)
     assert round is not None  # argparse asks for it
-    try:
-        chosen = map(parse_scenario, _names(arguments, "scenarios"))
-        scenarios = tuple(dict.fromkeys(chosen))
-    except UnknownNameError as error:
-        raise InputError(str(error)) from None
+    scenarios = scenarios_of(arguments)
     submitter = check_name("--submitter", arguments.submitter)
     path = Path(arguments.system).absolute()
     system = read_system(path, submitter, read_topology())
-    if own := [name for name in _names(arguments, "models") if models.is_own(name)]:
+    if own := [name for name in names_of(arguments, "models") if models.is_own(name)]:
         raise InputError(f"--models {own[0]}: a network of your own cannot be submitted yet")
-    versions = [config_ver_of(name) or DEFAULT for name in _names(arguments, "config_vers")]
-    names, left_out = benchmarks_of(_names(arguments, "models"), versions)
+    versions = config_vers_of(arguments)
+    names, left_out = benchmarks_of(names_of(arguments, "models"), versions)
     if not names:
         raise InputError(f"--models {arguments.models}: {'; '.join(left_out)}")
     closed = system["division"] == rules.CLOSED
@@ -194,15 +189,6 @@ def _try_writing(layout: Layout, checked: bool) -> None:
         try_file(file, "submission", CHOOSE)
     if checked:
         try_file(checker_log(layout), "submission", CHOOSE)
-
-
-def _names(arguments: argparse.Namespace, option: str) -> list[str]:
-    """Return the names that an option lists, none where it is not given."""
-    given = getattr(arguments, option)
-    names = [name.strip() for name in given.split(",") if name.strip()] if given is not None else []
-    if given is not None and not names:
-        raise InputError(f"--{option.replace('_vers', '-ver')} {given!r}: names nothing")
-    return names
 
 
 def _check_scenarios(
