@@ -23,6 +23,7 @@ from models.quantize.quantizer import CONVOLUTION_DEFAULTS, arguments
 from models.task import Array
 from models.weights.load import fill
 from models.weights.onnx_check import TOLERANCE
+from models.weights.onnx_file import check_operator, check_tensors, parse
 
 if TYPE_CHECKING:
     from models.detection.detector import Detector
@@ -77,25 +78,10 @@ def kernel_shapes(path: Path) -> set[tuple[int, ...]]:
 
 
 def _read(path: Path) -> Any:
-    try:
-        import onnx
-        from google.protobuf.message import DecodeError
-    except ImportError:
-        raise WeightsError(
-            f"{path}: reading ONNX needs onnx and onnxruntime: pip install 'loadrun[onnx]'"
-        ) from None
-    try:
-        proto = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, ValueError):
-        raise WeightsError(f"{path}: not a whole ONNX file") from None
-    for tensor in proto.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise WeightsError(
-                f"{path}: tensor {tensor.name} stands in another file; save the model as one file"
-            )
+    proto = parse(path)
+    check_tensors(path, proto.graph.initializer)
     for node in proto.graph.node:
-        if node.domain not in ("", "ai.onnx"):
-            raise WeightsError(f"{path}: operator {node.domain}.{node.op_type} is not ONNX's own")
+        check_operator(path, node)
     return proto
 
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.errors import WeightsError
+from models.weights.onnx_file import check_tensors, parse
 
 Array = NDArray[Any]
 LARGEST = 127
@@ -26,7 +26,8 @@ _PASSING = {"Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Transpose
 
 def read_named(path: Path) -> dict[str, Tensor]:
     """The initialisers of an ONNX file under the network's names. Raises WeightsError."""
-    proto = _parse(path)
+    proto = parse(path)
+    check_tensors(path, proto.graph.initializer)
     from onnx import numpy_helper
 
     initialisers = {tensor.name: tensor for tensor in proto.graph.initializer}
@@ -81,25 +82,3 @@ class _Reader:
                 amax = np.asarray(np.max(scale) * LARGEST, np.float32)
             name = node.input[0]
         return np.asarray(self._read(self._constants[name])), turned, amax
-
-
-def _parse(path: Path) -> Any:
-    try:
-        import onnx
-        from google.protobuf.message import DecodeError
-    except ImportError:
-        raise WeightsError(
-            f"{path}: reading ONNX needs onnx: pip install 'loadrun[onnx]'"
-        ) from None
-    try:
-        proto = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, ValueError):
-        raise WeightsError(f"{path}: not a whole ONNX file") from None
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None
-    outside = [t.name for t in proto.graph.initializer if t.data_location]
-    if outside:
-        raise WeightsError(
-            f"{path}: tensor {outside[0]} stands in another file; save the model as one file"
-        )
-    return proto

@@ -6,7 +6,7 @@ must be ONNX's own: no other file is opened and no library is loaded for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,11 @@ class Graph:
             raise WeightsError(f"{self.path}: {node.op_type} {name}: {error}") from None
 
 
-def _read(path: Path) -> Graph:
+def parse(path: Path) -> Any:
+    """The onnx.ModelProto of a file, without other files. Raises WeightsError where it is none.
+
+    What it holds is not looked at: see `check_tensors`, `check_operator` and `read_graph`.
+    """
     try:
         import onnx
         from google.protobuf.message import DecodeError
@@ -84,9 +88,32 @@ def _read(path: Path) -> Graph:
             f"{path}: reading ONNX needs onnx and onnxruntime: pip install 'loadrun[onnx]'"
         ) from None
     try:
-        proto = onnx.load(str(path), load_external_data=False)
+        return onnx.load(str(path), load_external_data=False)
     except (DecodeError, ValueError):
         raise WeightsError(f"{path}: not a whole ONNX file") from None
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def check_tensors(path: Path, tensors: Iterable[Any]) -> None:
+    """Raise WeightsError where one of them stands in another file."""
+    import onnx
+
+    for tensor in tensors:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise WeightsError(
+                f"{path}: tensor {tensor.name} stands in another file; save the model as one file"
+            )
+
+
+def check_operator(path: Path, node: Any) -> None:
+    """Raise WeightsError where a node's operator is not ONNX's own."""
+    if node.domain not in ("", "ai.onnx"):
+        raise WeightsError(f"{path}: operator {node.domain}.{node.op_type} is not ONNX's own")
+
+
+def _read(path: Path) -> Graph:
+    proto = parse(path)
     if not proto.graph.node:
         raise WeightsError(f"{path}: an ONNX file without a network")
     _refuse_what_reaches_outside(path, proto)
@@ -98,21 +125,14 @@ read_graph = OncePerFile(_read)
 
 
 def _refuse_what_reaches_outside(path: Path, proto: Any) -> None:
-    import onnx
-
     tensors = list(proto.graph.initializer)
     for node in proto.graph.node:
-        if node.domain not in ("", "ai.onnx"):
-            raise WeightsError(f"{path}: operator {node.domain}.{node.op_type} is not ONNX's own")
+        check_operator(path, node)
         for attribute in node.attribute:
             if attribute.HasField("g") or attribute.graphs:
                 raise WeightsError(f"{path}: {node.op_type} {node.name}: control flow")
             tensors += [attribute.t, *attribute.tensors]
-    for tensor in tensors:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise WeightsError(
-                f"{path}: tensor {tensor.name} stands in another file; save the model as one file"
-            )
+    check_tensors(path, tensors)
     if proto.graph.sparse_initializer or proto.functions:
         raise WeightsError(f"{path}: sparse tensors and functions are not read")
 
