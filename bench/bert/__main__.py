@@ -10,50 +10,27 @@ over the least time of each batch in all rounds. Peers take part where they are 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import IO
 
 from bench.bert.worker import CONTESTANTS, spread
 from bench.host import host
+from bench.turns import Worker, installed
 from models.squad.sizes import LARGE
 
-NEEDS = {"OpenVINO": ("openvino", "nncf"), "ONNX": ("onnxruntime", "onnx")}
 Times = dict[tuple[int, int], tuple[float, float]]
 
 
-class Contestant:
+class Contestant(Worker):
     """A contestant's process, and the least time of each of its batches."""
 
     def __init__(self, name: str, folder: Path, cores: list[int]) -> None:
-        self.name = name
         self.times: Times = {}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.bert.worker", name, str(folder), str(len(cores))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
-        )
-        while (line := self._out.readline()) != "ready\n":
-            if not line:
-                sys.exit(f"{name} failed")
-
-    @property
-    def _out(self) -> IO[str]:
-        assert self._process.stdout is not None
-        return self._process.stdout
+        super().__init__(name, "bench.bert.worker", [name, str(folder)], cores)
 
     def run(self, size: int, start: int, lengths: list[int]) -> None:
         """Take a batch."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(lengths) + "\n")
-        self._process.stdin.flush()
-        wall, busy = map(float, self._out.readline().split())
+        wall, busy = self.ask(json.dumps(lengths))
         before = self.times.get((size, start), (wall, busy))
         self.times[size, start] = min(before[0], wall), min(before[1], busy)
 
@@ -80,13 +57,7 @@ def main() -> None:
     sizes = [int(size) for size in options.batches.split(",")]
     lengths = sorted(spread(options.samples), reverse=True)
     options.folder.mkdir(parents=True, exist_ok=True)
-    names = [
-        name
-        for name in options.only.split(",")
-        if name in CONTESTANTS and all(
-            importlib.util.find_spec(package) for package in NEEDS.get(name.split(" ")[0], ())
-        )
-    ]  # fmt: skip
+    names = installed([name for name in options.only.split(",") if name in CONTESTANTS])
     contestants = [Contestant(name, options.folder, cores) for name in names]
     for _ in range(options.rounds):
         for size in sizes:
@@ -99,9 +70,11 @@ def main() -> None:
     print("samples/s (of processor time) by batch size")
     for contestant in contestants:
         rates = contestant.rates(len(lengths))
-        told = "  ".join(f"{size}: {wall:.2f} ({busy:.2f})" for size, (wall, busy) in rates.items())
+        by_size = "  ".join(
+            f"{size}: {wall:.2f} ({busy:.2f})" for size, (wall, busy) in rates.items()
+        )
         best = max(wall for wall, _ in rates.values())
-        print(f"{contestant.name:18} {told}  best {best:.2f}, {best * macs:.0f} GMAC/s")
+        print(f"{contestant.name:18} {by_size}  best {best:.2f}, {best * macs:.0f} GMAC/s")
 
 
 if __name__ == "__main__":

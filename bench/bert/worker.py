@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from bench.bert.padded import INPUTS, Padded, padded
+from bench.turns import READY, latency_settings
 from models.squad.sizes import LARGE
 from models.squad.stream import stream
 from models.squad.synthetic import QUANTILES, SyntheticData, seeded_network
@@ -83,13 +84,9 @@ def openvino(folder: Path, threads: int) -> Infer:
         samples = nncf.Dataset([padded([length], length) for length in spread(CALIBRATED)])
         kind = nncf.ModelType.TRANSFORMER
         ov.save_model(nncf.quantize(model, samples, model_type=kind), path)
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": threads,
-        "ENABLE_CPU_PINNING": False,
-    }
-    request = ov.Core().compile_model(str(path), "CPU", settings).create_infer_request()
+    request = (
+        ov.Core().compile_model(str(path), "CPU", latency_settings(threads)).create_infer_request()
+    )
 
     def infer(lengths: Sequence[int]) -> None:
         request.infer([padded(lengths)[name] for name in INPUTS])
@@ -149,7 +146,7 @@ def main() -> None:
     name, folder, threads = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     infer = CONTESTANTS[name](folder, threads)
     infer([128])
-    print("ready", flush=True)
+    print(READY, flush=True)
     for line in sys.stdin:
         lengths = json.loads(line)
         wall, busy = time.perf_counter(), time.process_time()

@@ -10,55 +10,23 @@ builds).
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import IO
 
 from bench.detection.contestants import CONTESTANTS
 from bench.host import host
+from bench.turns import Worker, installed
 
-NEEDS = {"OpenVINO": ("openvino", "nncf"), "ONNX": ("onnxruntime", "onnx")}
 
-
-class Contestant:
+class Contestant(Worker):
     """A contestant's process, and the least times of an image: network, its processor, decoding."""
 
     def __init__(self, task: str, name: str, folder: Path, cores: list[int]) -> None:
-        self.name = name
-        self.least = (float("inf"),) * 3
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "bench.detection.worker", task, name, str(folder)),
-                str(len(cores)),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
-        )
-        while (line := self._out.readline()) != "ready\n":
-            if not line:
-                sys.exit(f"{name} failed")
-
-    @property
-    def _out(self) -> IO[str]:
-        assert self._process.stdout is not None
-        return self._process.stdout
+        self.least = [float("inf")] * 3
+        super().__init__(name, "bench.detection.worker", [task, name, str(folder)], cores)
 
     def run(self) -> None:
         """Take an image."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        network, busy, decoding = map(float, self._out.readline().split())
-        self.least = (
-            min(self.least[0], network),
-            min(self.least[1], busy),
-            min(self.least[2], decoding),
-        )
+        self.least = list(map(min, self.least, self.ask()))
 
 
 def main() -> None:
@@ -71,11 +39,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(CONTESTANTS))
     options = parser.parse_args()
     cores = [int(core) for core in options.cores.split(",")]
-    names = [
-        name
-        for name in options.only.split(",")
-        if all(importlib.util.find_spec(package) for package in NEEDS.get(name.split(" ")[0], ()))
-    ]
+    names = installed(options.only.split(","))
     options.folder.mkdir(parents=True, exist_ok=True)
     contestants = [Contestant(options.task, name, options.folder, cores) for name in names]
     for _ in range(options.rounds):

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.turns import latency_settings
 from models.detection.data import Judged
 from models.detection.synthetic import seeded_weights, synthetic_calibration
 from models.detection.task import DetectionTask
@@ -71,13 +72,9 @@ def openvino(task: DetectionTask, folder: Path, threads: int, samples: Prepared)
         images = [_normalised(task, sample["image"]) for sample in samples]
         data = nncf.Dataset(images)
         ov.save_model(nncf.quantize(model, data, subset_size=len(images)), path)
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": threads,
-        "ENABLE_CPU_PINNING": False,
-    }
-    request = ov.Core().compile_model(str(path), "CPU", settings).create_infer_request()
+    request = (
+        ov.Core().compile_model(str(path), "CPU", latency_settings(threads)).create_infer_request()
+    )
 
     def run(sample: Array) -> Mapping[str, Array]:
         request.infer([sample])

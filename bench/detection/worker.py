@@ -12,6 +12,7 @@ from pathlib import Path
 
 import models
 from bench.detection.contestants import CONTESTANTS, PIXELS, prepared
+from bench.turns import READY
 from models.detection.task import DetectionTask
 
 
@@ -26,7 +27,7 @@ def main() -> None:
     if name not in PIXELS:
         given = [detector.sample.normalise(image[None]) for image in given]
     network(given[0])
-    print("ready", flush=True)
+    print(READY, flush=True)
     for number, _ in enumerate(sys.stdin):
         wall, busy = time.perf_counter(), time.process_time()
         outputs = network(given[number % len(given)])
