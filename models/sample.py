@@ -66,3 +66,15 @@ class SampleFormat:
             table = (levels - np.float32(mean / 255)) / np.float32(std / 255)
             np.take(table, interior[..., channel], out=planes[:, channel])
         return planes
+
+
+def resnet_sample(side: int) -> SampleFormat:
+    """For a ResNet's first layer, 7x7 with 3 pixels around, trained with ImageNet's statistics."""
+    return SampleFormat(
+        height=side,
+        width=side,
+        pad=(3, 3, 3, 3),
+        fill=(124, 116, 104),
+        mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
+        std=(0.229 * 255, 0.224 * 255, 0.225 * 255),
+    )

@@ -23,7 +23,7 @@ from models.detection.nms import kept
 from models.detection.task import DetectionTask, Resize
 from models.gated import Gated
 from models.published import PublishedFile
-from models.sample import SampleFormat
+from models.sample import resnet_sample
 from models.task import Array, Benchmark, Field, Part
 
 if TYPE_CHECKING:
@@ -73,14 +73,7 @@ class RetinaNetTask(DetectionTask):
         ),
     )
     answer_bytes = KEPT * ROW_BYTES
-    sample = SampleFormat(
-        height=SIZE,
-        width=SIZE,
-        pad=(3, 3, 3, 3),
-        fill=(124, 116, 104),
-        mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
-        std=(0.229 * 255, 0.224 * 255, 0.225 * 255),
-    )
+    sample = resnet_sample(SIZE)
     resize = Resize.FLOAT
     preprocessing = "retinanet-1"
     labels = Labels(CLASSES, ids=frozenset(range(CLASSES)))

@@ -22,7 +22,7 @@ from models.detection.labels import Labels
 from models.detection.nms import kept
 from models.detection.task import DetectionTask, Resize
 from models.published import PublishedFile
-from models.sample import SampleFormat
+from models.sample import resnet_sample
 from models.task import Array, Benchmark, Field, Part
 
 if TYPE_CHECKING:
@@ -70,14 +70,7 @@ class SSDResNet34Task(DetectionTask):
         ),
     )
     answer_bytes = KEPT * ROW_BYTES
-    sample = SampleFormat(
-        height=SIZE,
-        width=SIZE,
-        pad=(3, 3, 3, 3),
-        fill=(124, 116, 104),
-        mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
-        std=(0.229 * 255, 0.224 * 255, 0.225 * 255),
-    )
+    sample = resnet_sample(SIZE)
     resize = Resize.FLOAT
     preprocessing = "ssd-resnet34-1"
     normalised_files = True

@@ -11,7 +11,7 @@ from models.imagenet.classifier import Classifier
 from models.imagenet.dataset import VALIDATION_IMAGES
 from models.imagenet.preprocess import torchvision_square
 from models.published import PublishedFile
-from models.sample import SampleFormat
+from models.sample import resnet_sample
 from models.task import Benchmark
 
 if TYPE_CHECKING:
@@ -56,14 +56,7 @@ RESNET50 = _ResNet50(
             official="resnet",
         ),
     ),
-    sample=SampleFormat(
-        height=224,
-        width=224,
-        pad=(3, 3, 3, 3),
-        fill=(124, 116, 104),
-        mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
-        std=(0.229 * 255, 0.224 * 255, 0.225 * 255),
-    ),
+    sample=resnet_sample(224),
     classes=1000,
     preprocessing="resnet50-2",
     label_offset=0,
