@@ -33,6 +33,14 @@ def check_names(part: Part, inputs: Mapping[str, Given]) -> None:
         raise ValueError(f"part {part.name} takes {_listed(names)}, not {_listed(inputs)}")
 
 
+def by_name(part: Part, outputs: Sequence[Array]) -> dict[str, Array]:
+    """The outputs under the names of the part's fields, in their types."""
+    return {
+        field.name: array.astype(field.dtype, copy=False)
+        for field, array in zip(part.outputs, outputs, strict=True)
+    }
+
+
 def zeros(part: Part, rows: int) -> dict[str, Array]:
     """Inputs of a part whose inputs all have fixed shapes: zeros."""
     found = {}

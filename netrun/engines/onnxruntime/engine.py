@@ -10,7 +10,7 @@ import onnxruntime
 from models import artifact
 from netrun.engines import EngineError
 from netrun.engines.onnxruntime.graph import GRAPH, KIND, WEIGHT
-from netrun.engines.rows import Given, chunked, stacked, zeros
+from netrun.engines.rows import Given, by_name, chunked, stacked, zeros
 
 if TYPE_CHECKING:
     from models.task import Array, Part, Run
@@ -52,11 +52,7 @@ class OnnxRuntimeEngine:
         calls = chunked(call, rows) if isinstance(rows, int) else call
 
         def run(**inputs: Given) -> Mapping[str, Array]:
-            outputs = calls(stacked(part, inputs))
-            return {
-                field.name: array.astype(field.dtype, copy=False)
-                for field, array in zip(part.outputs, outputs, strict=True)
-            }
+            return by_name(part, calls(stacked(part, inputs)))
 
         if all(field.fixed for field in part.inputs):
             for count in {1, spec.batch_size}:

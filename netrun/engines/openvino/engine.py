@@ -12,7 +12,7 @@ import openvino
 from models import artifact
 from netrun.engines import EngineError
 from netrun.engines.openvino.graph import GRAPH, KIND, WEIGHTS, port
-from netrun.engines.rows import Given, chunked, stacked, zeros
+from netrun.engines.rows import Given, by_name, chunked, stacked, zeros
 
 if TYPE_CHECKING:
     from models.task import Array, Part, Run
@@ -62,11 +62,7 @@ class OpenVinoEngine:
         call = compiled if compiled.rows is None else chunked(compiled, compiled.rows)
 
         def run(**inputs: Given) -> Mapping[str, Array]:
-            outputs = call(stacked(part, inputs))
-            return {
-                field.name: array.astype(field.dtype, copy=False)
-                for field, array in zip(part.outputs, outputs, strict=True)
-            }
+            return by_name(part, call(stacked(part, inputs)))
 
         if all(field.fixed for field in part.inputs):
             for rows in {1, spec.batch_size}:
