@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,22 +109,22 @@ def _zoom(spacing: Sequence[float]) -> Any:
     return np.array(spacing, np.float64) / np.array(SPACING)
 
 
-class _Segmented:
+class _Segmented(ABC):
     """What sources of KiTS19 have in common: one channel, an answer of the volume's shape."""
 
     channels = 1
 
+    @abstractmethod
     def truth(self, case: str) -> Array:
         """The true classes, uint8 [D, H, W]."""
-        raise NotImplementedError
 
     def has_truth(self, case: str) -> bool:
         """Always, with the volume."""
         return True
 
+    @abstractmethod
     def shape(self, case: str) -> Shape:
         """Of the prepared volume."""
-        raise NotImplementedError
 
     def pairs(self, case: str, response: bytes) -> Pairs:
         """Voxels by (answered class, true class)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -85,13 +86,13 @@ class _UNet(Task):
     stepwise: bool = True
 
     @property
+    @abstractmethod
     def architecture(self) -> Architecture:
         """The network's, whatever its widths (imports torch)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def volumes(self, path: Path, wanted: tuple[str, ...], sources: Sources) -> Volumes:
         """The volumes at a path; of MLPerf's cases `wanted`. Raises InputError."""
-        raise NotImplementedError
 
     inference: tuple[str, ...] = ()
     calibrating: tuple[str, ...] = ()
