@@ -90,6 +90,10 @@ def _missed(result: LoadgenResult, asked: Asked, served: Served | None) -> list[
     pairs = []
     if result.perf_constraints_met is False:
         pairs.append((_late(result), _less_late(result, asked, served)))
+    if result.fields.get("effective_performance_issue_unique"):
+        # A compliance test's half, which its other half is held against.
+        short = "every sample once is too short for a VALID test"
+        return [*pairs, (short, "none is needed: it is compared, not judged by itself")]
     if result.min_duration_met is False:
         duration_s = _number(result, "effective_min_duration_ms") / 1e3
         pairs.append(

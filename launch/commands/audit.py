@@ -8,7 +8,7 @@ import models
 from base.errors import InputError
 from launch.commands.run import add_arguments as add_run_arguments
 from launch.commands.run import read_options
-from launch.compliance.settings import AUDITS, check_round, parse_audit, tests_of
+from launch.compliance.settings import AUDITS, parse_audits, tests_of
 from launch.options.declare import group, offer
 from launch.options.run import TEST
 from loadrun.scenarios import PERFORMANCE_ONLY
@@ -22,6 +22,7 @@ submission, <results>/compliance/MODEL/SCENARIO/TEST, and says PASS or FAIL with
   TEST01  answers given in a performance run are those of the accuracy run, and logging them costs
           no more than 10% of performance
   TEST04  the same sample again and again is no more than 10% faster: nothing is cached
+          (TEST04-A and TEST04-B in rounds v1.1 and v2.0, the second no faster than the first)
   TEST05  with other seeds performance is the same (with --round, of the rounds up to v4.1)
 """
 EPILOG = """\
@@ -49,11 +50,10 @@ def execute(arguments: argparse.Namespace) -> int:
     """Check the options and the tests, then run them."""
     options = read_options(arguments)
     benchmark = models.benchmark(options.model)
-    known = tests_of(benchmark, options.round)
-    given = known if arguments.tests is None else arguments.tests.split(",")
-    tests = list(dict.fromkeys(parse_audit(name.strip()) for name in given))
-    for test in tests:
-        check_round(test, options.round)
+    if arguments.tests is None:
+        tests = list(tests_of(benchmark, options.round))
+    else:
+        tests = parse_audits(arguments.tests, options.round)
     if not tests:
         raise InputError(f"{benchmark.name} has no compliance tests (--tests chooses some)")
     from launch.compliance.audit import audit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import models
@@ -12,16 +11,18 @@ from launch.compliance.folder import folder_of, write_folder
 from launch.compliance.metric import verify_metric
 from launch.compliance.references import (
     ACCURACY,
-    PERFORMANCE,
     at_same_load,
     check_same,
     command,
     compared_with,
     find_reference,
+    may_be_short,
+    options_of,
     place,
     unusable,
 )
 from launch.compliance.rules import Verdict, verify_answers, verify_performance
+from launch.compliance.settings import SAME_TEST, UNIQUE_TEST
 from launch.options import RunOptions
 from launch.outcome.record.run import Record
 from launch.outcome.results import ACCURACY_LOG, RESULTS, RUN_JSON
@@ -46,8 +47,7 @@ def audit(options: RunOptions, tests: list[str], outlet: Terminal | None = None)
     for test in tests:
         terminal.line()
         terminal.line(f"{test}:")
-        audited = replace(options, audit=test)
-        run(audited if options.qps else at_same_load(audited), terminal)
+        _run_audit(options, test, terminal)
         passed[test] = judge(options, test, terminal, results)
     terminal.line()
     for test, good in passed.items():
@@ -55,28 +55,37 @@ def audit(options: RunOptions, tests: list[str], outlet: Terminal | None = None)
     return ExitCode.OK if all(passed.values()) else ExitCode.INVALID
 
 
+def _run_audit(options: RunOptions, test: str, terminal: Terminal) -> None:
+    audited = options_of(options, test)
+    run(audited if options.qps else at_same_load(audited), terminal)
+
+
 def _run_references(options: RunOptions, tests: list[str], terminal: Terminal) -> None:
-    modes = dict.fromkeys(mode for test in tests for mode in compared_with(test))
+    needed = dict.fromkeys(name for test in tests for name in compared_with(test))
+    # Those that are tests are run in their turn.
+    names = [name for name in needed if name not in tests]
     present = Present(options)
-    for mode in modes:
+    for name in names:
         # Before anything runs: each run takes minutes.
-        reference = find_reference(options, mode)
-        if reference is None or unusable(options, mode):
+        reference = find_reference(options, name)
+        if reference is None or unusable(options, name):
             continue
         if differs := present.mismatch(reference):
-            where = place(options, mode) / RUN_JSON
-            raise InputError(f"{where}: that run is {differs}; {_anew(options, mode)}")
-    for mode in modes:
-        where = place(options, mode)
-        why = unusable(options, mode)
+            where = place(options, name) / RUN_JSON
+            raise InputError(f"{where}: that run is {differs}; {_anew(options, name)}")
+    for name in names:
+        where = place(options, name)
+        why = unusable(options, name)
         if not why:
-            terminal.line(f"compared with the {mode} run in {where}")
+            terminal.line(f"compared with the {name} run in {where}")
             continue
-        terminal.line(f"the {mode} run comes first: {why} in {where}")
-        if run(replace(options, mode=mode), terminal) is not ExitCode.OK:
+        terminal.line(f"the {name} run comes first: {why} in {where}")
+        if may_be_short(name):
+            _run_audit(options, name, terminal)
+        elif run(options_of(options, name), terminal) is not ExitCode.OK:
             raise InputError(
-                f"the {mode} run is INVALID, so that there is nothing to compare with:"
-                f" {_first_reason(find_reference(options, mode))}"
+                f"the {name} run is INVALID, so that there is nothing to compare with:"
+                f" {_first_reason(find_reference(options, name))}"
             )
 
 
@@ -88,7 +97,9 @@ def _verify_performance(
     measured: Path,
 ) -> Verdict:
     """Compare two runs by their logs, unless loadrun found their times false (run.json)."""
-    for name, record in (("performance", reference), ("audit", audited)):
+    # The pair of TEST04 ends before it could be VALID.
+    judged = () if test == SAME_TEST else (("performance", reference), ("audit", audited))
+    for name, record in judged:
         if record is not None and record.result is not None and record.result.valid is False:
             figure = f"the {name} run is INVALID: {_first_reason(record)}"
             return Verdict(False, figure, (f"{name} run: INVALID",))
@@ -112,8 +123,8 @@ def _verify_answers(options: RunOptions, where: Path, measured: Path) -> Verdict
     return verify_metric(verdict, *logs, task, benchmark, task.data(task_sources(sources)))
 
 
-def _anew(options: RunOptions, mode: str) -> str:
-    return f"make it anew: {command(options, mode)}"
+def _anew(options: RunOptions, run: str) -> str:
+    return f"make it anew: {command(options, run)}"
 
 
 def _first_reason(record: Record | None) -> str:
@@ -133,9 +144,8 @@ def _try_writing(options: RunOptions, tests: list[str]) -> None:
     for test in tests:
         folder = folder_of(options.results, options.model, options.scenario, test)
         try_folder(folder, RESULTS, cure)
-        try_folder(place(replace(options, audit=test), PERFORMANCE), RESULTS, cure)
-        for mode in compared_with(test):
-            try_folder(place(options, mode), RESULTS, cure)
+        for name in (test, *compared_with(test)):
+            try_folder(place(options, name), RESULTS, cure)
 
 
 def judge(options: RunOptions, test: str, terminal: Terminal, results: Terminal) -> bool:
@@ -143,20 +153,25 @@ def judge(options: RunOptions, test: str, terminal: Terminal, results: Terminal)
 
     Returns whether it passed. `terminal` shows the folder, `results` the verdicts.
     """
-    audit = replace(options, audit=test)
-    measured, audited = place(audit, PERFORMANCE), find_reference(audit, PERFORMANCE)
+    if test == UNIQUE_TEST:
+        results.line(f"  performance: {SAME_TEST} is compared with it")
+        return True
+    measured, audited = place(options, test), find_reference(options, test)
     verdicts: dict[str, Verdict] = {}
-    for mode in compared_with(test):
-        where = place(options, mode)
-        reference = find_reference(options, mode)
-        check_same(reference, audited, where / RUN_JSON, _anew(options, mode))
-        if mode == ACCURACY:
+    for name in compared_with(test):
+        where = place(options, name)
+        reference = find_reference(options, name)
+        check_same(reference, audited, where / RUN_JSON, _anew(options, name))
+        if name == ACCURACY:
             verdicts["accuracy"] = _verify_answers(options, where, measured)
         else:
             verdicts["performance"] = _verify_performance(test, reference, audited, where, measured)
     names = (options.results, options.model, options.scenario)
     try:
         folder = write_folder(*names, test, measured, verdicts)
+        if test == SAME_TEST:
+            # Where the checkers look for the verdict on both.
+            write_folder(*names, UNIQUE_TEST, place(options, UNIQUE_TEST), verdicts)
     except OSError as error:
         raise RunError(describe_error(error)) from error
     for what, verdict in verdicts.items():

@@ -1,4 +1,7 @@
-"""The performance and the accuracy run that an audit run is compared with."""
+"""The runs that an audit run is compared with: performance and accuracy, or another audit.
+
+`run` is the name of one: a mode's, or a compliance test's.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from pathlib import Path
 from base.errors import RunError
 from base.options import Goes
 from launch.compliance.folder import LOGS
-from launch.compliance.settings import ANSWERS_TEST
+from launch.compliance.settings import ANSWERS_TEST, AUDITS, SAME_TEST, UNIQUE_TEST
 from launch.options import RunOptions
 from launch.outcome.record.run import Record, load
 from launch.outcome.results import ACCURACY_LOG, COMPLETE, RUN_JSON, home, places
@@ -45,16 +48,25 @@ CURE = "choose another directory with --results, or move the file away"
 
 
 def compared_with(test: str) -> tuple[str, ...]:
-    """Return the modes of the runs that a test is held against; TEST01 holds answers, too."""
+    """Return the runs that a test is held against; TEST01 holds answers, too."""
+    if test == SAME_TEST:
+        return (UNIQUE_TEST,)
     return (PERFORMANCE, ACCURACY) if test == ANSWERS_TEST else (PERFORMANCE,)
 
 
-def find_reference(options: RunOptions, mode: str) -> Record | None:
-    """Return the record of the newest complete run of that mode, None where there is none.
+def options_of(options: RunOptions, run: str) -> RunOptions:
+    """Return the options of a run, otherwise like `options`."""
+    if run in AUDITS:
+        return replace(options, mode=PERFORMANCE, audit=run)
+    return replace(options, mode=run, audit=None)
+
+
+def find_reference(options: RunOptions, run: str) -> Record | None:
+    """Return the record of the newest complete run of that name, None where there is none.
 
     Raises InputError for a run.json that is none of a run.
     """
-    path = place(options, mode) / RUN_JSON
+    path = place(options, run) / RUN_JSON
     if not path.exists():
         return None
     record = load(path, CURE)
@@ -62,27 +74,26 @@ def find_reference(options: RunOptions, mode: str) -> Record | None:
 
 
 def reference_ids(audit: RunOptions) -> dict[str, str]:
-    """Return the run ids, by mode, of the runs that the audit run of `audit` is compared with."""
+    """Return the ids, by name, of the runs that the audit run of `audit` is compared with."""
     assert audit.audit is not None
-    found = {
-        mode: find_reference(replace(audit, mode=mode, audit=None), mode)
-        for mode in compared_with(audit.audit)
-    }
-    return {mode: record.run_id for mode, record in found.items() if record is not None}
+    found = {run: find_reference(audit, run) for run in compared_with(audit.audit)}
+    return {run: record.run_id for run, record in found.items() if record is not None}
 
 
-def place(options: RunOptions, mode: str) -> Path:
-    """Return where results of that mode stand; those of an audit where `options` are of one."""
+def place(options: RunOptions, run: str) -> Path:
+    """Return where the results of a run of that name stand."""
     where = home(options.results, options.scenario, options.model)
-    return places(where, mode, options.audit)[0]
+    wanted = options_of(options, run)
+    return places(where, wanted.mode, wanted.audit)[0]
 
 
 def at_same_load(audit: RunOptions) -> RunOptions:
-    """Return the options of a compliance test with the expected rate of its performance run.
+    """Return the options of a compliance test with the expected rate of what it is compared with.
 
     A rate that is measured anew would compare the tests of two loads.
     """
-    reference = find_reference(replace(audit, audit=None), PERFORMANCE)
+    assert audit.audit is not None
+    reference = find_reference(audit, compared_with(audit.audit)[0])
     return replace(audit, reference_qps=_qps(reference) if reference else None)
 
 
@@ -105,25 +116,30 @@ def difference(
     return None
 
 
-def unusable(options: RunOptions, mode: str) -> str:
-    """Return why there is no run of that mode to compare with, "" where there is one.
+def may_be_short(run: str) -> bool:
+    """Whether a run is INVALID by rights: too short, as it has every sample once."""
+    return run == UNIQUE_TEST
+
+
+def unusable(options: RunOptions, run: str) -> str:
+    """Return why there is no run of that name to compare with, "" where there is one.
 
     A run that is INVALID, lacks its logs or had another rate than the user now gives is none: no
     audit can pass against it.
     """
-    record = find_reference(options, mode)
+    record = find_reference(options, run)
     if record is None:
         return "there is no complete one"
-    if record.result is not None and record.result.valid is False:
+    if record.result is not None and record.result.valid is False and not may_be_short(run):
         return "the one that is there is INVALID"
     if record.doubtful:
         return "the accuracy of the one that is there means nothing"
-    where = place(options, mode)
-    logs = (*LOGS, ACCURACY_LOG) if mode == ACCURACY else LOGS
+    where = place(options, run)
+    logs = (*LOGS, ACCURACY_LOG) if run == ACCURACY else LOGS
     gone = next((name for name in logs if not (where / name).is_file()), None)
     if gone is not None:
         return f"the one that is there is without its {gone}"
-    if mode == PERFORMANCE and options.qps is not None:
+    if run != ACCURACY and options.qps is not None:
         had = _qps(record)
         if had is not None and not math.isclose(had, options.qps, rel_tol=1e-3):
             return f"the one that is there had a rate of {had:.6g}, not {options.qps:g}"
@@ -139,8 +155,8 @@ def check_same(reference: Record | None, audited: Record | None, where: Path, cu
         raise RunError(f"{where}: that run had {differs}; {cure}")
 
 
-def command(options: RunOptions, mode: str) -> str:
-    """Return the command that makes the run of that mode anew, as the user gave the audit's."""
+def command(options: RunOptions, run: str) -> str:
+    """Return the command that makes the run of that name anew, as the user gave the audit's."""
     _, name, *words = (*options.command, "", "")
     if name != "audit":
         name = "run"
@@ -151,6 +167,8 @@ def command(options: RunOptions, mode: str) -> str:
         if word and word != "--tests" and not word.startswith("--tests=") and previous != "--tests":
             kept.append(word)
         previous = word
-    if mode != PERFORMANCE:
-        kept += RunOptions.asking(mode=mode)
+    if run in AUDITS:
+        kept += RunOptions.asking(audit=run)
+    elif run != PERFORMANCE:
+        kept += RunOptions.asking(mode=run)
     return shlex.join(["loadrun", "run", *kept])

@@ -1,7 +1,7 @@
 """Runs MLPerf's submission checker and says what each of its complaints means.
 
 The checker is found in a checkout of mlcommons/inference: tools/submission/submission_checker/ as a
-package in newer ones, submission_checker.py in older ones.
+package in newer ones, submission_checker.py in older ones, submission-checker.py up to v2.1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ from base.text import FOREIGN
 from launch.options.sources import data_option
 from launch.submission.layout import Layout
 
-PLACES = ("tools/submission/submission_checker/main.py", "tools/submission/submission_checker.py")
+PLACES = (
+    "tools/submission/submission_checker/main.py",
+    "tools/submission/submission_checker.py",
+    "tools/submission/submission-checker.py",
+)
 _LINE = re.compile(
     r"^(?:\[.* (?P<new>ERROR|WARNING)\]|(?P<old>ERROR|WARNING):[\w.]+:)\s*(?P<text>.*)$"
 )

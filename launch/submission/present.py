@@ -9,7 +9,7 @@ from pathlib import Path
 
 import models
 from launch.build.prepare import task_sources
-from launch.compliance.references import ACCURACY, PLANNED, difference
+from launch.compliance.references import ACCURACY, PLANNED, difference, may_be_short
 from launch.configs import overrides
 from launch.machine.host import Host
 from launch.options import RunOptions
@@ -57,11 +57,11 @@ class Present:
             return None
         return self._task.calibration(task_sources(sources)).sha256
 
-    def why_not(self, record: Record | None, mode: str) -> str:
-        """Return why a run of that mode does not do, "" where it does."""
+    def why_not(self, record: Record | None, run: str) -> str:
+        """Return why a run of that name does not do, "" where it does."""
         if record is None:
             return "not there"
-        return self.mismatch(record) or self._unfit(record, mode)
+        return self.mismatch(record) or self._unfit(record, run)
 
     def other_target(self, record: Record | None) -> str:
         """Return a performance run's target in words where it is not today's, "" where it is."""
@@ -95,14 +95,15 @@ class Present:
         differs = difference(record, planned, PLANNED)
         return f"of {differs}" if differs else ""
 
-    def _unfit(self, record: Record, mode: str) -> str:
-        if record.result is not None and record.result.valid is False:
+    def _unfit(self, record: Record, run: str) -> str:
+        result = record.result
+        if result is not None and result.valid is False and not may_be_short(run):
             return "INVALID"
-        if record.result is not None and record.result.errors and not self._shortened:
+        if result is not None and result.errors and not self._shortened:
             return "LoadGen logged an error"
-        if mode == ACCURACY and record.accuracy is None:
+        if run == ACCURACY and record.accuracy is None:
             return f"made without {self._task.truths}"
-        if mode == ACCURACY and record.doubtful:
+        if run == ACCURACY and record.doubtful:
             return "INVALID: its accuracy means nothing"
         for reason in record.unofficial_reasons or ():
             curable = () if self._shortened else CURABLE

@@ -16,9 +16,11 @@ from launch.compliance.references import (
     compared_with,
     difference,
     find_reference,
+    options_of,
     place,
 )
 from launch.compliance.rules import PASS
+from launch.compliance.settings import UNIQUE_TEST
 from launch.configs import overrides
 from launch.options import RunOptions
 from launch.outcome.record.run import Record
@@ -67,15 +69,18 @@ def find_steps(options: RunOptions, tests: tuple[str, ...]) -> list[Step]:
     why = present.why_not(measured, ACCURACY) or _unlike(reference, measured)
     steps.append(Step(accuracy, why or _gone(accuracy, (*LOGS, ACCURACY_LOG))))
     for test in tests:
-        audit = replace(options, mode=PERFORMANCE, audit=test)
-        record = find_reference(audit, PERFORMANCE)
-        missing = present.why_not(record, PERFORMANCE) or _unlike(reference, record)
-        answers = ACCURACY in compared_with(test)
-        missing = missing or _gone(audit, (*LOGS, ACCURACY_LOG) if answers else LOGS)
-        if not missing and any(step.missing for step in steps[:2]):
+        audit = options_of(options, test)
+        record = find_reference(options, test)
+        missing = present.why_not(record, test) or _unlike(reference, record)
+        others = compared_with(test)
+        missing = missing or _gone(audit, (*LOGS, ACCURACY_LOG) if ACCURACY in others else LOGS)
+        if not missing and any(step.missing for step in steps if step.name in others):
             missing = "what it is compared with is made anew"
-        references = [reference, measured] if answers else [reference]
-        steps.append(Step(audit, missing or _verdict(audit, references, record)))
+        references = [find_reference(options, name) for name in others]
+        missing = missing or _verdict(audit, references, record)
+        if missing == NOT_JUDGED and test == UNIQUE_TEST:
+            missing = ""  # the other one of the pair is judged
+        steps.append(Step(audit, missing))
     return steps
 
 
@@ -97,7 +102,7 @@ def estimate_s(step: Step, rate: float | None, samples: int | None) -> float | N
 
 
 def _gone(options: RunOptions, logs: Iterable[str]) -> str:
-    where = place(options, options.mode)
+    where = place(options, options.audit or options.mode)
     missing = next((name for name in logs if not (where / name).is_file()), None)
     return f"without its {missing}" if missing else ""
 
@@ -116,7 +121,7 @@ def _verdict(audit: RunOptions, references: list[Record | None], record: Record 
         if reference is None or record is None or _precedes(record, reference):
             return "older than what it is compared with"
     folder = folder_of(audit.results, audit.model, audit.scenario, audit.audit)
-    run = place(audit, PERFORMANCE)
+    run = place(audit, audit.audit)
     try:
         verdicts = {
             path.name: PASS in path.read_text(encoding="utf-8")
@@ -152,7 +157,7 @@ def known_rate(options: RunOptions) -> float | None:
     for scenario in reversed(SCENARIOS):
         for mode in (PERFORMANCE, ACCURACY):
             with contextlib.suppress(InputError):  # it is only an estimate
-                record = find_reference(replace(options, scenario=scenario, audit=None), mode)
+                record = find_reference(replace(options, scenario=scenario), mode)
                 if record is not None and record.measured.standalone_rate:
                     return record.measured.standalone_rate
     return None

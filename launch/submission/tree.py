@@ -128,9 +128,7 @@ def _write_result(layout: Layout, options: RunOptions) -> dict[str, Record]:
     model, scenario = options.model, options.scenario
     task = models.get(model)
     tests = rules.tests(layout.division, task.benchmark(model), options.round)
-    audits = {test: replace(options, audit=test) for test in tests}
-    places = {mode: place(options, mode) for mode in (PERFORMANCE, ACCURACY)}
-    places |= {test: place(audit, PERFORMANCE) for test, audit in audits.items()}
+    places = {name: place(options, name) for name in (PERFORMANCE, ACCURACY, *tests)}
     records = {name: load(where / RUN_JSON, AGAIN) for name, where in places.items()}
     home = layout.results(model, scenario)
     copy_logs(places[PERFORMANCE], home / "performance" / "run_1")

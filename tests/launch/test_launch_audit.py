@@ -117,6 +117,35 @@ def test_runs_that_cannot_be_compared_fail() -> None:
     assert "limits differ" in verify_performance("TEST01", *limits).figure
 
 
+@pytest.mark.parametrize(
+    ("scenario", "unique", "same", "passed"),
+    [
+        ("Offline", 100, 109.9, True),
+        ("Offline", 100, 110.1, False),
+        ("Offline", 100, 50, True),
+        ("SingleStream", 12e6, 10.9e6, True),
+        ("SingleStream", 12e6, 10.7e6, False),
+        ("SingleStream", 150e3, 121e3, True),  # short latencies vary more
+        ("MultiStream", 1e6, 0.85e6, False),  # not here: the scripts of those rounds
+    ],
+)
+def test_the_pair_is_compared_although_it_is_too_short_to_be_valid(
+    scenario: str, unique: float, same: float, passed: bool
+) -> None:
+    results = [result(scenario, score, valid=False) for score in (unique, same)]
+    if scenario != "Offline":
+        share = {"SingleStream": 0.9, "MultiStream": 0.99}[scenario]
+        results = [
+            replace(
+                result(scenario, 0.0, valid=False),
+                latencies_ns={f"p{100 * share:g}": int(score)},
+                fields={"effective_target_latency_percentile": share},
+            )
+            for score in (unique, same)
+        ]
+    assert verify_performance("TEST04-B", *results).passed is passed
+
+
 def log(path: Path, answers: list[tuple[int, str]]) -> Path:
     path.write_text(json.dumps([{"seq_id": 0, "qsl_idx": i, "data": d} for i, d in answers]))
     return path
@@ -192,7 +221,9 @@ class Audits:
         lines = [f"{number:03}.png {number}\n" for number in range(IMAGES)]
         (self.images / "val_map.txt").write_text("".join(lines))
 
-    def run(self, test: str, cheat: str = "", batch_size: int = 2) -> tuple[int, str]:
+    def run(
+        self, test: str, cheat: str = "", batch_size: int = 2, more: tuple[str, ...] = ()
+    ) -> tuple[int, str]:
         """Return exit code and output; missing references are run, and kept."""
         site = self.directory / "site"
         site.mkdir(exist_ok=True)
@@ -200,7 +231,7 @@ class Audits:
         (site / "sitecustomize.py").write_text(patch if cheat else "")
         words = ["audit", "mobilenet", "--tests", test, "--engine", "sim"]
         words += ["--images", str(self.images), "--count", str(IMAGES)]
-        words += ["--batch-size", str(batch_size), "--instances", "2"]
+        words += ["--batch-size", str(batch_size), "--instances", "2", *more]
         done = subprocess.run(
             [sys.executable, "-m", "launch.cli", *words],
             cwd=self.directory,
@@ -212,9 +243,9 @@ class Audits:
         )
         return done.returncode, done.stdout
 
-    def written(self, test: str) -> dict[str, str]:
+    def written(self, test: str, results: str = "results") -> dict[str, str]:
         """Return the files of a compliance folder: path below it, content."""
-        folder = self.directory / "results" / "compliance" / "mobilenet" / "Offline" / test
+        folder = self.directory / results / "compliance" / "mobilenet" / "Offline" / test
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         return {str(path.relative_to(folder)): path.read_text() for path in files}
 
@@ -257,6 +288,23 @@ def test_an_engine_that_caches_is_caught(audits: Audits) -> None:
     assert code == 3, output
     assert "TEST04: FAIL" in output
     assert audits.written("TEST04")["verify_performance.txt"].endswith("TEST FAIL\n")
+
+
+def test_the_pair_of_older_rounds_catches_it_too(audits: Audits) -> None:
+    code, output = audits.run("TEST04-B", CACHES, more=("--round", "v2.0", "--results", "v2.0"))
+    assert code == 3, output
+    assert "TEST04-A: PASS" in output
+    assert "performance: FAIL: TEST04-B / TEST04-A = " in output
+    for test in ("TEST04-A", "TEST04-B"):
+        written = audits.written(test, "v2.0")
+        assert written["verify_performance.txt"].endswith("TEST FAIL\n")
+        assert "performance/run_1/mlperf_log_detail.txt" in written
+    record = json.loads(
+        (
+            audits.directory / "v2.0/offline/mobilenet/TEST04-B/performance/run_1/run.json"
+        ).read_text()
+    )
+    assert list(record["compared_with"]) == ["TEST04-A"]
 
 
 @pytest.mark.parametrize(

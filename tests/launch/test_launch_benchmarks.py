@@ -19,7 +19,7 @@ from launch.catalogue import _by_task, _cached, catalogue
 from launch.cli import hyphenated, main, parsers
 from launch.commands.run import read_options
 from launch.compliance.metric import value_in
-from launch.compliance.settings import audit_config
+from launch.compliance.settings import audit_config, parse_audits
 from launch.submission import rules
 from launch.submission.checker import complaints
 from launch.supervise.environment import PACKAGE_ROOT
@@ -187,6 +187,15 @@ def test_a_category_asks_for_the_scenarios_that_a_benchmark_has() -> None:
     assert rules.scenarios("datacenter,edge", STRICT) == ("SingleStream", "Offline")
     assert rules.tests("closed", STRICT, "v5.0") == ("TEST01",)
     assert rules.tests("closed", STRICT, "v4.1") == ("TEST01", "TEST05")
+    resnet50 = models.benchmark("resnet50")
+    assert rules.tests("closed", resnet50, "v2.1") == ("TEST01", "TEST04", "TEST05")
+    pair = ("TEST04-A", "TEST04-B")
+    assert rules.tests("closed", resnet50, "v2.0") == ("TEST01", *pair, "TEST05")
+    assert parse_audits("test04-b,TEST01", "v2.0") == [*pair, "TEST01"]
+    with pytest.raises(InputError, match=r"TEST04: round v2.0 has TEST04-A and TEST04-B in its"):
+        parse_audits("TEST04", "v2.0")
+    with pytest.raises(InputError, match=r"TEST04-A: other rounds have TEST04 in its place; give"):
+        parse_audits("TEST04-A", "v5.0")
     assert rules.tests("open", STRICT, "v4.1") == ()
 
 

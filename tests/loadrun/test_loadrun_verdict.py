@@ -268,6 +268,16 @@ def test_a_longer_test_is_longer_than_what_was_asked_for() -> None:
     )
 
 
+def test_every_sample_once_is_short_by_rights() -> None:
+    unique: dict[str, Any] = {"effective_performance_issue_unique": True}
+    result = invalid("Offline", min_duration_met=False, min_queries_met=False, **unique)
+    [(reason, advice)] = explain(result)
+    assert reason == "every sample once is too short for a VALID test"
+    assert "none is needed" in advice
+    late = server(perf_constraints_met=False, min_queries_met=False, **unique)
+    assert [reason for reason, _ in explain(late)][1:] == [reason]
+
+
 def test_a_spoiled_test_has_no_cure_of_its_figures() -> None:
     spoiled = [("the clock was set", "run again")]
     reasons = explain(server(perf_constraints_met=False), Asked(qps=400), None, spoiled)
