@@ -1,14 +1,25 @@
-"""A linear layer of int8 by int8 through PyTorch's oneDNN operators."""
+"""A linear layer of int8 by int8, through PyTorch's oneDNN operators where their sums are right.
+
+oneDNN multiplies int8 by int8 with its reference kernel, thousands of times slower, on processors
+without AMX; uint8 by int8 it multiplies fast on all. So signed values are given 128 steps higher,
+with a zero point that takes them back. Without VNNI instructions, though, its sums of two products
+saturate at 16 bits: there the integers are multiplied in float32, which holds them exactly up to
+2^24.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+SHIFT = 128
+"""From int8 to uint8: the highest bit flipped."""
 Layer = Callable[[Tensor], Tensor]
 
 
@@ -21,23 +32,72 @@ def linear(
     output: tuple[float, torch.dtype] = (1.0, torch.float32),
     after: str = "none",
 ) -> Layer:
-    """From values stored in 8 bits [n, in] to [n, out].
+    """From values stored in 8 bits [n, in], int8 or uint8, to [n, out].
 
     `weight` is int8 [out, in] with a scale for each output. `source` and `output` are the scales of
-    what is read and written, with the type of the latter; `after` may be "relu". PyTorch lays the
-    weights out for itself: they are a copy.
+    what is read and written, with the type of the latter; `after` may be "relu". The weights are
+    laid out anew: they are a copy.
     """
-    packed = torch.ops.onednn.qlinear_prepack(torch.from_numpy(weight), None)
-    factors = torch.from_numpy(scales)
+    make = _through_onednn if sums_are_right() else _through_floats
     shift = None if bias is None else torch.from_numpy(bias)
+    return make(torch.from_numpy(weight), torch.from_numpy(scales), shift, source, output, after)
+
+
+@functools.cache
+def sums_are_right() -> bool:
+    """Whether oneDNN's products of uint8 by int8 do not saturate on this processor."""
+    weight = torch.full((16, 64), 127, dtype=torch.int8)
+    scales = torch.ones(len(weight))
+    layer = _through_onednn(weight, scales, None, 1.0, (1.0, torch.float32), "none")
+    largest = torch.full((1, weight.shape[1]), 127, dtype=torch.int8)
+    return bool((layer(largest) == 127.0 * 127.0 * weight.shape[1]).all())
+
+
+def _through_onednn(
+    weight: Tensor,
+    scales: Tensor,
+    bias: Tensor | None,
+    source: float,
+    output: tuple[float, torch.dtype],
+    after: str,
+) -> Layer:
+    packed = torch.ops.onednn.qlinear_prepack(weight, None)
     zeros = torch.zeros(len(scales), dtype=torch.int64)
     scale, kind = output
 
     def run(stored: Tensor) -> Tensor:
+        zero_point = 0
+        if stored.dtype is torch.int8:
+            stored, zero_point = stored.view(torch.uint8) ^ SHIFT, SHIFT
         found: Tensor = torch.ops.onednn.qlinear_pointwise(
-            *(stored, source, 0, packed, factors, zeros, shift),
+            *(stored, source, zero_point, packed, scales, zeros, bias),
             *(scale, 0, kind, after, [], ""),
         )
         return found
+
+    return run
+
+
+def _through_floats(
+    weight: Tensor,
+    scales: Tensor,
+    bias: Tensor | None,
+    source: float,
+    output: tuple[float, torch.dtype],
+    after: str,
+) -> Layer:
+    whole, factors = weight.float(), scales * source
+    scale, kind = output
+
+    def run(stored: Tensor) -> Tensor:
+        found = F.linear(stored.float(), whole).mul_(factors)
+        if bias is not None:
+            found += bias
+        if after == "relu":
+            found.relu_()
+        if kind is torch.float32:
+            return found
+        limits = torch.iinfo(kind)
+        return found.div_(scale).round_().clamp_(limits.min, limits.max).to(kind)
 
     return run

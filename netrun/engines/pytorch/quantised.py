@@ -20,9 +20,9 @@ from torch import Tensor
 
 from models.program import Convolution, Linear, MaxPool, Operation, Program, Upsample
 from models.program import Tensor as Stored
+from netrun.engines.pytorch.linear import SHIFT, linear
 
 DTYPES = {"u8": torch.uint8, "s8": torch.int8, "f32": torch.float32}
-SHIFT = 128  # turns int8 into uint8 of the same order
 Run = Callable[..., Tensor]
 
 
@@ -63,14 +63,13 @@ class QuantisedNetwork:
             return _Step(_upsample(operation.factor), reads, operation.output, frees)
         if isinstance(operation, MaxPool):
             return _Step(_max_pool(program, operation), reads, operation.output, frees)
+        if isinstance(operation, Linear):
+            return _Step(_linear(program, operation), reads, operation.output, frees)
         weights = _Weights(program, operation)
         self._weights.append(weights)
-        if isinstance(operation, Linear):
-            run = _linear(program, operation, weights)
-        else:
-            # The samples are the caller's, and other readers must find what they expect.
-            spent = {*frees} - {program.input, operation.source}
-            run = _convolution(program, operation, weights, in_place=operation.residual in spent)
+        # The samples are the caller's, and other readers must find what they expect.
+        spent = {*frees} - {program.input, operation.source}
+        run = _convolution(program, operation, weights, in_place=operation.residual in spent)
         return _Step(run, reads, operation.output, frees)
 
 
@@ -87,7 +86,7 @@ class _Step:
 class _Weights:
     """A layer's weights, packed once for each layout that kernels want at some batch size."""
 
-    def __init__(self, program: Program, operation: Convolution | Linear) -> None:
+    def __init__(self, program: Program, operation: Convolution) -> None:
         self._program, self._operation = program, operation
         self.scales = _constant(program, operation, "scales")
         self.bias = _constant(program, operation, "bias")
@@ -111,8 +110,6 @@ class _Weights:
         operation = self._operation
         source = self._program.tensors[operation.source]
         weight = _constant(self._program, operation, "weight")
-        if isinstance(operation, Linear):
-            return _tensor(torch.ops.onednn.qlinear_prepack(weight, [batch, weight.shape[1]]))
         height, width, channels = source.shape
         return _tensor(
             torch.ops.onednn.qconv_prepack(
@@ -240,18 +237,14 @@ def _convolution(
     return run_adding if residual.dtype == target.dtype else run_adding_reals
 
 
-def _linear(program: Program, operation: Linear, weights: _Weights) -> Run:
-    scale = program.tensors[operation.source].scale
-    multiply = torch.ops.onednn.qlinear_pointwise.default
-    bounds: list[float] = []
-    rest = (weights.bias, 1.0, 0, torch.float32, "none", bounds, "")
-
-    def run(x: Tensor) -> Tensor:
-        packed = weights.packed(len(x))
-        flat = x.permute(0, 2, 3, 1).flatten(1)  # as the weights count: channels last
-        return _tensor(multiply(flat, scale, 0, packed, weights.scales, weights.zeros, *rest))
-
-    return run
+def _linear(program: Program, operation: Linear) -> Run:
+    weight, scales, bias = (
+        np.array(program.constants[f"{operation.name}.{part}"])
+        for part in ("weight", "scales", "bias")
+    )
+    multiply = linear(weight, scales, bias, source=program.tensors[operation.source].scale)
+    # As the weights count: channels last.
+    return lambda x: multiply(x.permute(0, 2, 3, 1).flatten(1))
 
 
 def _max_pool(program: Program, operation: MaxPool) -> Run:
