@@ -41,7 +41,8 @@ _CURES = (
         "the weights or their calibration miss the target: MLPerf's reference weights (loadrun"
         " fetch {task}) and its calibration list")),
     (r"performance_sample_count", "the data set must hold at least {in_memory:,} {items}: {data}"),
-    (r"Test duration less than 600s", "a run was short: loadrun submit without --fast and --time"),
+    (r"Test duration less(er)? than 600s",
+     "a run was short: loadrun submit without --fast and --time"),
     (r"minimum samples per query", "a run was short: loadrun submit without --fast and --count"),
     (r"Required minimum Query Count", "a run was short: loadrun submit without --fast, --count"),
     (r"_rng_seed is wrong", "the run had another round's seeds: loadrun submit --round makes it"),

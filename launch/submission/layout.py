@@ -7,7 +7,7 @@ Rounds to v5.1::
         documentation/calibration.md
         code/<model>/loadrun/README.md
         measurements/<system>/<model>/<scenario>/
-            <system>_loadrun_<scenario>.json, user.conf, README.md
+            <system>_loadrun_<scenario>.json, user.conf, README.md; to v4.1 mlperf.conf, too
         results/<system>/<model>/<scenario>/
             accuracy/        logs, accuracy.txt
             performance/run_1/   logs
@@ -36,6 +36,8 @@ from launch.submission.rules import number
 
 ONE_TREE = (6, 0)
 """From this round on, all of a result stands in one directory."""
+PACKAGED = (5, 0)
+"""From this round on, mlperf.conf is LoadGen's own, and no file of a submission."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,12 @@ class Layout:
     def measurements(self, model: str, scenario: str) -> Path:
         """The directory of settings."""
         return self._beside("measurements", model, scenario)
+
+    def rules(self, model: str, scenario: str) -> Path | None:
+        """mlperf.conf; None in rounds that do not want it."""
+        if number(self.round) >= PACKAGED:
+            return None
+        return self.measurements(model, scenario) / "mlperf.conf"
 
     def facts(self, model: str, scenario: str) -> Path:
         """The JSON file on weights and data types."""

@@ -99,7 +99,8 @@ class Present:
         result = record.result
         if result is not None and result.valid is False and not may_be_short(run):
             return "INVALID"
-        if result is not None and result.errors and not self._shortened:
+        short = self._shortened or may_be_short(run)
+        if result is not None and result.errors and not short:
             return "LoadGen logged an error"
         if run == ACCURACY and record.accuracy is None:
             return f"made without {self._task.truths}"

@@ -15,6 +15,9 @@ from models.method import Method
 from models.quantize.method import float_weights, method_of
 from netrun.engines.registry import facts as facts_of
 
+_SEEDS = ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed")
+_IN_MEMORY, _PERMUTED = "performance_sample_count_override", "sample_concatenate_permutation"
+
 
 def user_conf(record: Record) -> str:
     """Return the settings that a person may choose, as LoadGen had them, in its format."""
@@ -28,6 +31,32 @@ def user_conf(record: Record) -> str:
     return "".join(
         f"{benchmark}.{scenario.name}.{name} = {value}\n" for name, value in values.items()
     )
+
+
+def mlperf_conf(record: Record) -> str:
+    """Return the round's rules for the run, as LoadGen had them: mlperf.conf, this run's part.
+
+    LoadGen's package holds the whole of it, and reads no file.
+    """
+    measured, scenario = record.measured, SCENARIOS[record.options.scenario]
+    benchmark = models.benchmark(record.options.model).conf
+    settings = [
+        *(("*.*", name, name) for name in _SEEDS),
+        (f"{benchmark}.*", _IN_MEMORY, _IN_MEMORY),
+        (f"{benchmark}.*", _PERMUTED, _PERMUTED),
+        (f"*.{scenario.name}", "target_latency_percentile", scenario.percentile),
+        (f"{benchmark}.{scenario.name}", "target_latency", scenario.limit),
+        (f"*.{scenario.name}", "samples_per_query", scenario.samples_per_query),
+    ]
+    # Latencies are in ms, shares in percent.
+    factors = {scenario.limit: 1e-6, scenario.percentile: 100}
+    lines = []
+    for whose, name, setting in settings:
+        value = measured.setting(setting)
+        if value is not None:
+            shown = f"{value * factors[setting]:g}" if setting in factors else f"{int(value)}"
+            lines.append(f"{whose}.{name} = {shown}\n")
+    return "".join(lines)
 
 
 def facts(record: Record) -> str:

@@ -138,6 +138,9 @@ def _write_result(layout: Layout, options: RunOptions) -> dict[str, Record]:
     measurements = layout.measurements(model, scenario)
     _write(layout.facts(model, scenario), texts.facts(performance))
     _write(measurements / "user.conf", texts.user_conf(performance))
+    rules_file = layout.rules(model, scenario)
+    if rules_file is not None:
+        _write(rules_file, texts.mlperf_conf(performance))
     _write(measurements / "README.md", texts.readme(records))
     _write(layout.code(model), texts.code(performance))
     for test in tests:

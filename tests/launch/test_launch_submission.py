@@ -22,7 +22,7 @@ from launch.commands import run as run_command
 from launch.compliance.folder import LOGS
 from launch.machine.topology import read_topology
 from launch.options import RunOptions
-from launch.outcome.record.run import Record
+from launch.outcome.record.run import Record, load
 from launch.outcome.results import ACCURACY_LOG
 from launch.run import planned_record
 from launch.submission import rules
@@ -31,8 +31,9 @@ from launch.submission.checker import check, complaints, find_checker
 from launch.submission.layout import Layout
 from launch.submission.steps import estimate_s, find_steps, known_rate
 from launch.submission.system import describe, read_system, unfilled, unlike_here
-from launch.submission.texts import calibration
+from launch.submission.texts import calibration, mlperf_conf
 from launch.submission.tree import write_tree
+from loadrun.rounds import ROUNDS
 from models.imagenet.content import content_of
 from models.imagenet.dataset import image_folder
 from models.quantize.method import method_of
@@ -363,9 +364,13 @@ closed/Acme/src/resnet50/loadrun/README.md
 closed/Acme/systems/box.json
 """
 
+_CONF = "closed/Acme/measurements/box/resnet50/Offline/user.conf"
+OLDEST = OLD.replace(_CONF, f"{_CONF.replace('user', 'mlperf')}\n{_CONF}")
+
 
 @pytest.mark.parametrize(
-    ("round", "golden"), [("v5.0", OLD), ("v5.1", OLD), ("v6.0", NEW), ("v6.1", NEW)]
+    ("round", "golden"),
+    [("v4.1", OLDEST), ("v5.0", OLD), ("v5.1", OLD), ("v6.0", NEW), ("v6.1", NEW)],
 )
 def test_the_tree_has_the_layout_of_its_round(results: Results, round: str, golden: str) -> None:
     results.complete("Offline")
@@ -376,6 +381,25 @@ def test_the_tree_has_the_layout_of_its_round(results: Results, round: str, gold
     assert not [
         path for path in layout.root.rglob("*") if path.is_dir() and not any(path.iterdir())
     ]
+
+
+def test_older_rounds_want_the_rules_that_loadgen_had(tmp_path: Path) -> None:
+    settings = {
+        "qsl_rng_seed": ROUNDS["v4.1"].qsl,
+        "performance_sample_count_override": 1024,
+        "sample_concatenate_permutation": True,
+        "server_target_latency_ns": 15_000_000,
+        "server_target_latency_percentile": 0.99,
+    }
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(records.run_json(scenario="Server", settings=settings)))
+    assert mlperf_conf(load(path, "")) == (
+        "*.*.qsl_rng_seed = 3066443479025735752\n"
+        "resnet50.*.performance_sample_count_override = 1024\n"
+        "resnet50.*.sample_concatenate_permutation = 1\n"
+        "*.Server.target_latency_percentile = 99\n"
+        "resnet50.Server.target_latency = 15\n"
+    )
 
 
 def test_the_files_of_the_tree_say_what_the_runs_recorded(results: Results) -> None:
