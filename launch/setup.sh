@@ -74,9 +74,15 @@ loadrun_install() {
     echo "$root" >"$venv/root"
     loadrun_find_index
     loadrun_step "installing packages" "$venv/bin/python" -I -m pip install --no-user --no-input \
-        "${index[@]}" -e "$root${extra:+[$extra]}" || return
+        --no-compile "${index[@]}" -e "$root${extra:+[$extra]}" || return
+    loadrun_step "compiling them" loadrun_compile || return
     echo "$wanted" >"$venv/ready${extra:+-$extra}"
     echo "set up in ${SECONDS} s" >&2
+}
+
+# On all processors, where pip has one. Some packages hold files that are meant for other versions.
+loadrun_compile() {
+    "$venv/bin/python" -I -m compileall -qq -j 0 "$venv/lib" || true
 }
 
 # Sets python to the first interpreter that is new enough, those with venv first, and old to what

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,26 @@ for _number in (signal.SIGHUP, signal.SIGTERM):
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+SESSION = "LOADRUN_TEST_SESSION"
+"""The variable that names a folder which all processes of this session of pytest share."""
+FIRST = ("integration", "launch", "netrun", "models")
+"""Folders whose files take longest: begun last, one of them would keep all waiting."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "alone: leaves in /dev/shm what any run that begins removes: no other test may run beside",
+    )
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="loadrun-tests-", ignore_cleanup_errors=True)
+        config.add_cleanup(folder.cleanup)
+        os.environ[SESSION] = folder.name
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole runs last: by then tests/run.sh's other process has built the synthetic models."""
-    items.sort(key=lambda item: item.path.parent.name == "integration")
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path.parent.name, len(FIRST)))
 
 
 @pytest.fixture(scope="session")
@@ -34,10 +51,8 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def synthetic_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # tests/run.sh has two processes of pytest share it.
-    shared = os.environ.get("LOADRUN_TEST_CACHE")
-    return Path(shared) if shared else tmp_path_factory.mktemp("cache")
+def synthetic_cache() -> Path:
+    return Path(os.environ[SESSION]) / "cache"
 
 
 @pytest.fixture(scope="session")

@@ -15,44 +15,20 @@ cd -- "$root"
 export PATH=$root/.venv/bin:$PATH
 ruff check .
 ruff format --check .
-mypy
-(($#)) && exec pytest "$@"
-
-# Most tests wait for processes; those that only compute use the time, one thread that stands back
-# for the others, and no runs, which would remove what tests leave in /dev/shm. Both find the synthetic
-# models that the first one builds.
-computing=(
-    tests/models
-    tests/netrun/test_netrun_[!w]*.py # all but the worker, which waits
-    tests/fuzz
-    tests/bench/test_bench_{queueing,tuning}.py
-    tests/base
-    tests/launch/test_launch_{benchmarks,charts,cli,coming_from,completion,fetch,limits}.py
-    tests/launch/test_launch_{options,plan,record,record_form,roofline,sizes,timekeeping}.py
-    tests/launch/test_launch_{topology,track}.py
-    tests/integration/test_integration_{calibrate,security}.py
-)
-scratch=$(mktemp -d)
-beside=
-end() {
-    [[ -z $beside ]] || kill "$beside" 2>/dev/null || true
-    rm -rf -- "$scratch"
-}
-trap end EXIT
+if (($#)); then
+    mypy
+    exec pytest "$@"
+fi
 # Hundreds of processes start, and each would compile our modules anew.
 unset PYTHONDONTWRITEBYTECODE
-export LOADRUN_TEST_CACHE=$scratch/cache
-mkdir -- "$LOADRUN_TEST_CACHE"
-colour=()
-[[ ! -t 1 ]] || colour=(--color=yes)
-OMP_NUM_THREADS=1 nice -n 19 pytest "${colour[@]}" -p no:cacheprovider "${computing[@]}" \
-    >"$scratch/computing" 2>&1 &
-beside=$!
+export OMP_NUM_THREADS=1
 failed=0
-pytest "${colour[@]}" "${computing[@]/#/--ignore=}" 2>&1 | tee -- "$scratch/waiting" || failed=$?
-wait "$beside" || failed=$?
-beside=
-cat -- "$scratch/computing"
-printf '\nThose that wait, and those that compute:\n'
-tail -qn 1 -- "$scratch/waiting" "$scratch/computing"
-exit "$failed"
+mypy &
+types=$!
+mapfile -t marked < <(grep -rlF mark.alone tests --include='test_*.py')
+pytest -q -m alone "${marked[@]}" || failed=$?
+wait $types || failed=$?
+# Most tests wait for processes, which more than one test for a processor make up for. Files stay
+# whole, since their tests share what they built, and begin in tests/conftest.py's order.
+pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone" || failed=$?
+exit $failed

@@ -22,8 +22,11 @@ pytestmark = pytest.mark.skipif(
 )
 IMAGES = 200
 """Images that are served, the first of the 650; bench/accuracy serves all."""
-# Right answers in fp32: of the first 16 images, and of IMAGES.
-FP32_OF_16 = {"resnet50": 12, "mobilenet": 11}
+FP32_OF_16 = 11
+"""Right answers of mobilenet in fp32, of the first 16 images."""
+SCORED = 32
+"""Images whose outputs are compared, in batches of 8."""
+# Right answers in fp32, of IMAGES.
 FP32 = {"resnet50": 162, "mobilenet": 149}
 
 
@@ -51,14 +54,15 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("model", sorted(FP32))
 def test_fp32_is_the_reference(
-    cache: Path, images: Path, calibration: Path, tmp_path: Path, model: str
+    cache: Path, images: Path, calibration: Path, tmp_path: Path
 ) -> None:
-    options = ["--mode", "AccuracyOnly", "--precision", "fp32", "--count", "16"]
+    # tests/models has both networks' accuracy in fp32: this is of the way there.
+    model, options = "mobilenet", ["--mode", "AccuracyOnly", "--precision", "fp32"]
+    options += ["--count", "16", "--instances", "1"]
     finished = loadrun(cache, tmp_path, model, *options, *real_data(model, images, calibration))
     assert finished.code == 0, finished.output
-    assert abs(finished.record["accuracy"]["good"] - FP32_OF_16[model]) <= 1
+    assert abs(finished.record["accuracy"]["good"] - FP32_OF_16) <= 1
     assert finished.record["synthetic"] is False
     assert "synthetic" not in finished.output
 
@@ -85,7 +89,7 @@ def test_int8_outputs_follow_fp32(
 ) -> None:
     network = classifier(model)
     weights = SHARED_DATA / "weights" / WEIGHTS[model]
-    served = sorted((SHARED_DATA / "imagenet_val650").glob("*.JPEG"))[:48]
+    served = sorted((SHARED_DATA / "imagenet_val650").glob("*.JPEG"))[:SCORED]
     chosen = sorted(calibration.iterdir())
     samples = np.stack([network.preprocess(path) for path in served])
     artifact = ensure_artifact(
@@ -100,7 +104,8 @@ def test_int8_outputs_follow_fp32(
         progress=lambda done, total: None,
     )
     executor = Executor(read(artifact, KIND), 8, 1)
-    int8 = np.concatenate([executor.run(samples, range(i, i + 8)).copy() for i in range(0, 48, 8)])
+    batches = [range(i, i + 8) for i in range(0, SCORED, 8)]
+    int8 = np.concatenate([executor.run(samples, batch).copy() for batch in batches])
     with torch.inference_mode():
         normalised = torch.from_numpy(network.sample.normalise(samples))
         fp32 = network.load_weights(weights)(normalised).numpy()

@@ -77,7 +77,7 @@ def test_it_says_where_what_it_made_stands(home: Path, calibrated: str) -> None:
         assert path.endswith(f"-{key}.network")
         assert Path(path).stat().st_size > 1_000_000
     assert f"calibration images: {CALIBRATION} of calibration\n" in calibrated
-    assert re.search(r"^calibrated in \d+\.\d s$", calibrated, re.MULTILINE)
+    assert re.search(r"^calibrated in \d.* s$", calibrated, re.MULTILINE)
     assert "preparing: calibrating and compiling (once)" in calibrated
     assert "preparing: measuring batch sizes (once)" in calibrated
 
@@ -130,7 +130,7 @@ def test_build_makes_what_other_precisions_need(home: Path) -> None:
     assert Path(path).stat().st_size > 1_000_000
     assert "  engine: pytorch\n" in done.stdout
     assert "calibration" not in done.stdout
-    assert re.search(r"^built in \d+\.\d s$", done.stdout, re.M)
+    assert re.search(r"^built in \d.* s$", done.stdout, re.M)
 
 
 @pytest.mark.usefixtures("calibrated")

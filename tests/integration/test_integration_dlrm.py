@@ -40,7 +40,7 @@ def test_int8_ranks_real_pairs_as_fp32_does(cache: Path, tmp_path: Path) -> None
         cache,
         tmp_path / "both",
         *words,
-        *("--targets-in-log", "--samples-to-aggregate-trace-file", str(trace)),
+        *("--instances", "1", "--targets-in-log", "--samples-to-aggregate-trace-file", str(trace)),
     )
     assert both.code == 0, both.output
     line = next(line for line in plain.output.splitlines() if line.startswith("AUC="))
@@ -59,7 +59,7 @@ def test_fp32_in_eager_pytorch_is_the_reference(cache: Path, tmp_path: Path) -> 
     done = loadrun(
         cache,
         tmp_path,
-        *("dlrm", "--mode", "AccuracyOnly", "--precision", "fp32"),
+        *("dlrm", "--mode", "AccuracyOnly", "--precision", "fp32", "--instances", "1"),
         *("--samples-to-aggregate-fix", "150", *REAL),
     )
     assert done.code == 0, done.output

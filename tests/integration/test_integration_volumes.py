@@ -19,9 +19,9 @@ from shm.control import ControlBlock, RunState
 from shm.segment import ShmError
 
 LINE = re.compile(r"Accuracy: mean = 0\.\d{5}, class 1 = 0\.\d{4}, class 2 = 0\.\d{4}")
-SHAPES = [(30, 40, 20), (128, 48, 130), *[(640, 64, 64)] * 5]
+SHAPES = [(30, 40, 20), (128, 48, 130), *[(640, 64, 64)] * 3]
 """Of one window, of two, and of nine, of which four go through the network together."""
-VOXELS = [32 * 40 * 20, 128 * 48 * 192, *[640 * 64 * 64] * 5]
+VOXELS = [32 * 40 * 20, 128 * 48 * 192, *[640 * 64 * 64] * 3]
 """Filled up as the network and windows need it."""
 
 

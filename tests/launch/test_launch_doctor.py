@@ -82,6 +82,7 @@ def test_a_container_sees_part_of_the_machine(tmp_path: Path) -> None:
     assert findings["offline processors"].found == "7"
 
 
+@pytest.mark.alone
 def test_what_a_dead_run_left_matters(tmp_path: Path) -> None:
     topology = VIRTUAL.topology(tmp_path)
     pinning = Pinning("/usr/bin/numactl", True, None)

@@ -17,21 +17,20 @@ from pathlib import Path
 import psutil
 import pytest
 from cli_process import IMAGES, Cli, arguments_of, wait_for
+from leftovers import left_in_shm, semaphores_of
 from private_shm import in_private_shm
 
 from launch.machine.topology import read_topology
 from shm.arena import ArenaField, ArenaLayout
 from shm.control import ControlBlock
-from shm.reclaim import find_runs
 
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Iterator[Cli]:
-    before = {run.run_id for run in find_runs()}
     yield Cli(tmp_path)
     left = [p.cmdline() for p in psutil.process_iter() if tmp_path in arguments_of(p)]
     assert not left
-    assert {run.run_id for run in find_runs() if not run.alive} <= before
+    assert left_in_shm(tmp_path) == []
 
 
 def test_offline_from_command_to_results(cli: Cli) -> None:
@@ -299,12 +298,14 @@ def test_a_closed_terminal_ends_the_run(cli: Cli) -> None:
 def test_interrupted_while_preparing(cli: Cli) -> None:
     cli.words = ("--engine", "sim")  # synthetic images, which take seconds to draw
     process = cli.start("run", "resnet50")
-    before = set(Path("/dev/shm").glob("sem.mp-*"))
     tree: list[psutil.Process] = []
+    semaphores: set[Path] = set()
 
     def drawing() -> bool:
+        # The child that prepares, its pool's workers, and their semaphores.
         tree[:] = psutil.Process(process.pid).children(recursive=True)
-        return len(tree) > 2  # the child that prepares, its pool's workers and semaphores
+        semaphores.update(*(semaphores_of(member.pid) for member in tree))
+        return len(tree) > 2 and bool(semaphores)
 
     wait_for(drawing)
     process.send_signal(signal.SIGINT)
@@ -313,7 +314,7 @@ def test_interrupted_while_preparing(cli: Cli) -> None:
     _, alive = psutil.wait_procs(tree, timeout=10)
     assert not alive
     # The pool's semaphores are gone too.
-    wait_for(lambda: not set(Path("/dev/shm").glob("sem.mp-*")) - before, 20)
+    wait_for(lambda: not any(path.exists() for path in semaphores), 20)
 
 
 def test_a_killed_launch_leaves_nothing_running(cli: Cli) -> None:

@@ -405,6 +405,7 @@ def test_without_any_instance_the_run_fails(bench: Bench) -> None:
     assert len(supervisor.outcome.deaths) == 2 * INSTANCES
 
 
+@pytest.mark.alone
 def test_a_killed_loadrun_fails_the_run_and_its_segments_go(bench: Bench) -> None:
     bench.seconds = 60.0
     bench.script.act = lambda _: processes(bench, "loadrun")[0].kill()

@@ -103,6 +103,7 @@ def test_what_is_wrong_with_a_file_is_said_in_a_line(
         (b"{", "not JSON"),
         (gzip.compress(b"{}" * 900)[:-9], "damaged"),
     ],
+    ids=["not UTF-8", "not JSON", "damaged"],
 )
 def test_bytes_that_are_no_json(tmp_path: Path, content: bytes, part: str) -> None:
     path = tmp_path / "dev.json"

@@ -17,6 +17,7 @@ from shm.reclaim import RunSegments, find_runs, reclaim
 from shm.ring import RingGeometry, Rings
 from shm.segment import Segment, segment_name
 
+pytestmark = pytest.mark.alone
 ALL_PARTS = ("control", "rings", "done", "wake0", "wake1")
 
 
