@@ -12,7 +12,7 @@ usage() {
 usage: run_local.sh BACKEND MODEL [DATASET] DEVICE [options]
 
   BACKEND   pytorch or onnxruntime (fp32, as the reference), onednn or openvino (int8)
-  MODEL     resnet50, mobilenet, ssd-mobilenet, ssd-resnet34 or dlrm
+  MODEL     resnet50, mobilenet, retinanet, ssd-mobilenet, ssd-resnet34 or dlrm
   DATASET   of dlrm: terabyte, kaggle, multihot-criteo (dlrm-v2) or debug
   DEVICE    cpu
   options   of the reference's main.py, or any of `loadrun run`
