@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     offer(benchmarks, models.choices)
     add_scenarios(chosen, "by commas (default: all that a benchmark officially has)")
-    add_config_vers(chosen, "by commas: default, high_accuracy (default: default)")
+    add_config_vers(chosen, "by commas: default, high_accuracy, all (default: default)")
     modes = chosen.add_argument(
         "--test-mode",
         metavar="NAMES",
@@ -115,7 +115,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise InputError(str(error)) from None
     wanted = Wanted(
         benchmarks=tuple(benchmarks),
-        config_vers=tuple(dict.fromkeys(config_vers_of(arguments))),
+        config_vers=tuple(config_vers_of(arguments)),
         scenarios=scenarios,
         modes=tuple(dict.fromkeys(modes)),
         audits=arguments.audits,
