@@ -10,44 +10,48 @@ SUBMIT_ARGS ?=
 # For every benchmark, whatever becomes of one: some data sets are only there for who asks for them.
 each = @failed=0; for one in $(BENCHMARKS); do $(LOADRUN) $(1) || failed=$$?; done; exit $$failed
 
-.PHONY: help build build_cpu prebuild download_model download_data preprocess_data calibrate \
+.PHONY: setup help build build_cpu prebuild download_model download_data preprocess_data calibrate \
 	generate_engines run_harness run_cpu_harness run run_audit_harness update_results \
 	update_compliance truncate_results check_submission summarize_results clean
 
-help: build
+help: setup
 	@$(LOADRUN) run-all --help
 
-# Sets up what the scripts set up, where there is no loadrun yet. Nothing else is to be built.
-build build_cpu prebuild:
+# What the scripts set up, where there is no loadrun yet.
+setup:
 	@command -v $(LOADRUN) >/dev/null || \
 		bash -euc 'root=$$PWD; . launch/setup.sh; loadrun_setup' </dev/null
 
-download_model: build
+# Nothing else is to be built: says what there is.
+build build_cpu prebuild: setup
+	@$(LOADRUN) models
+
+download_model: setup
 	$(call each,fetch $$one)
 
-download_data: build
+download_data: setup
 	$(call each,fetch $$one --data)
 
-preprocess_data: build
+preprocess_data: setup
 	$(call each,preprocess $$one)
 
-calibrate: build
+calibrate: setup
 	@$(LOADRUN) run-all $(RUN_ARGS) --scenarios=Offline --prepare-only
 
-generate_engines: build
+generate_engines: setup
 	@$(LOADRUN) run-all $(RUN_ARGS) --prepare-only
 
-run_harness run_cpu_harness run: build
+run_harness run_cpu_harness run: setup
 	@$(LOADRUN) run-all $(RUN_ARGS)
 
-run_audit_harness: build
+run_audit_harness: setup
 	@$(LOADRUN) run-all $(RUN_ARGS) --audits
 
-update_results update_compliance truncate_results check_submission: build
+update_results update_compliance truncate_results check_submission: setup
 	@$(LOADRUN) submit $(SUBMIT_ARGS)
 
-summarize_results: build
+summarize_results: setup
 	@$(LOADRUN) report
 
-clean: build
+clean: setup
 	@$(LOADRUN) clean
