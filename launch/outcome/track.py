@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from base.errors import InputError
 from launch.outcome.record.run import Record
 from launch.outcome.results import REPORT, RUN_JSON
+from models.packages import installing_extra
 
 TRACKERS = ("mlflow", "wandb")
 EXPERIMENT = "loadrun"
@@ -46,7 +47,7 @@ def parse_track(text: str) -> Tracker:
             " MLFLOW_TRACKING_PASSWORD take it"
         )
     if importlib.util.find_spec(name) is None:
-        raise InputError(f"--track {text}: is not installed: pip install 'loadrun[{name}]'")
+        raise InputError(f"--track {text}: is not installed: {installing_extra(name)}")
     return Tracker(name, where or EXPERIMENT)
 
 

@@ -21,6 +21,7 @@ from base.files import write_text
 from base.text import FOREIGN
 from launch.options.sources import data_option
 from launch.submission.layout import Layout
+from models.packages import installing_extra
 
 PLACES = (
     "tools/submission/submission_checker/main.py",
@@ -109,7 +110,7 @@ def find_checker(checkout: Path, round: str) -> Path:
             done = _run(script, ["--help"])
             if "No module named 'yaml'" in done.stdout:
                 raise InputError(
-                    f"--checker {checkout}: it needs PyYAML (pip install 'loadrun[submit]')"
+                    f"--checker {checkout}: it needs PyYAML ({installing_extra('submit')})"
                 )
             if done.returncode != 0:
                 raise InputError(f"--checker {checkout}: cannot run: {_last_line(done.stdout)}")

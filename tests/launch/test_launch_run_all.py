@@ -154,7 +154,12 @@ def test_what_cannot_be_run_is_refused(
 
 def test_each_scenario_has_its_own_target_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Series] = []
-    monkeypatch.setattr("launch.series.series.run_all", lambda series: asked.append(series) or 0)
+
+    def run_all(series: Series) -> int:
+        asked.append(series)
+        return 0
+
+    monkeypatch.setattr("launch.series.series.run_all", run_all)
     words = ["run-all", "--benchmarks=resnet50,unet", "--config_ver=all", "--engine=sim", "--qps=3"]
     assert main([*words, "--server_target_qps=5", "--offline_target_qps=7"]) == 0
     every = [step.options for step in asked[0].steps]
