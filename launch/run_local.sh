@@ -18,7 +18,7 @@ usage: run_local.sh BACKEND MODEL [DATASET] DEVICE [options]
   options   of the reference's main.py, or any of `loadrun run`
 
   MODEL_DIR and DATA_DIR say where weights and data lie; without them an embedded synthetic model
-  is served. Options in EXTRA_OPS come first. docs/reference.md has all flags.
+  is served. Results go to OUTPUT_DIR, else to results. Options in EXTRA_OPS come first. docs/reference.md has all flags.
 
 example: run_local.sh pytorch dlrm terabyte cpu --accuracy
 TEXT

@@ -84,7 +84,9 @@ def _flag(flag: Flag, name: str, value: str, task: str, found: Translated) -> No
 
 
 def _files(place: Place, environment: Mapping[str, str], found: Translated) -> None:
-    """Weights and data where the reference's variables say, unless they were given."""
+    """Weights, data and results where the reference's variables say, unless they were given."""
+    if (folder := environment.get("OUTPUT_DIR")) and not found.has("--results"):
+        found.words.append(f"--results={folder}")
     if not found.has("--weights"):
         if folder := environment.get("MODEL_DIR"):
             there = [Path(folder) / name for name in place.weights]

@@ -139,6 +139,9 @@ def test_files_lie_where_the_references_variables_say(tmp_path: Path) -> None:
     given = translate([*DLRM, "--model-path=a.pt", "--dataset-path", "b"], environment).words
     assert "--weights=a.pt" in given
     assert "--data=b" in given
+    placed = {"OUTPUT_DIR": "out"}
+    assert translate(DLRM, placed).words[-1] == "--results=out"
+    assert "--results=out" not in translate([*DLRM, "--output=there"], placed).words
     extra = {**environment, "EXTRA_OPS": "--time 5 --qps '9'"}
     assert "--time=5" in translate(DLRM, extra).words
     with pytest.raises(InputError, match=r"DATA_DIR .*: holds no val2017"):
