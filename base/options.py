@@ -54,9 +54,9 @@ class Option:
     opposite), `MODEL`. `parse` reads the word behind the flag; `names` are the values that it
     knows, for completion. `path` says what has to stand there where the value names a path: "file",
     "directory" or "directory or file"; `variable` of the environment can stand for such an option.
-    `also` are other flags for the same. `title` is what people call the value. `of_data` is what
-    people call it where it is a part of the data that the user gives: it is nothing without them,
-    and a variable for it belongs to those that a variable names.
+    `title` is what people call the value. `of_data` is what people call it where it is a part of
+    the data that the user gives: it is nothing without them, and a variable for it belongs to those
+    that a variable names.
     """
 
     usage: str
@@ -68,7 +68,6 @@ class Option:
     path: str = ""
     variable: str = ""
     goes: Goes = Goes.NOWHERE
-    also: tuple[str, ...] = ()
     title: str = ""
     of_data: str = ""
 

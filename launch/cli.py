@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from base.errors import ExitCode, LoadrunError
 from launch.screen.streams import prepare_streams
+from launch.spellings import INSTEAD, hyphenated, take
 from launch.supervise.signals import end_at_once, ignore_endings
 
 COMMANDS = (
@@ -119,14 +120,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         _let_go_of_a_closed_terminal()
 
 
-def hyphenated(word: str) -> str:
-    """An option as it is declared, where underscores spell it, as other harnesses do."""
-    if not word.startswith("--"):
-        return word
-    flag, equals, value = word.partition("=")
-    return flag.replace("_", "-") + equals + value
-
-
 def _run(words: list[str]) -> int:
     parser, commands = parsers()
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
@@ -217,6 +210,7 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
             formatter_class=Formatter,
         )
         module.add_arguments(command)
+        take(command)
         command.set_defaults(execute=module.execute)
         command.summary = module.SUMMARY
         commands[name] = command
@@ -224,11 +218,13 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
 
 
 def _refuse(command: Parser, unknown: list[str]) -> NoReturn:
-    """Name the first word that nothing accepts, with the nearest option."""
+    """Name the first word that nothing accepts, with what it is here, else the nearest option."""
     option = next((word for word in unknown if word.startswith("-")), None)
     if option is None:
         command.error(f"unexpected argument '{unknown[0]}'")
     name = option.split("=", 1)[0]
+    if name in INSTEAD:
+        command.error(f"unknown option '{name}' (here: {INSTEAD[name]})")
     near = get_close_matches(name, command._option_string_actions, 1, 0.0)
     command.error(f"unknown option '{name}' (nearest: {near[0]})")
 

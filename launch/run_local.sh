@@ -12,13 +12,13 @@ usage() {
 usage: run_local.sh BACKEND MODEL [DATASET] DEVICE [options]
 
   BACKEND   pytorch or onnxruntime (fp32, as the reference), onednn or openvino (int8)
-  MODEL     resnet50, mobilenet, ssd-mobilenet, ssd-resnet34 or dlrm
+  MODEL     resnet50, mobilenet, retinanet, ssd-mobilenet, ssd-resnet34 or dlrm
   DATASET   of dlrm: terabyte, kaggle, multihot-criteo (dlrm-v2) or debug
   DEVICE    cpu
   options   of the reference's main.py, or any of `loadrun run`
 
   MODEL_DIR and DATA_DIR say where weights and data lie; without them an embedded synthetic model
-  is served. Options in EXTRA_OPS come first. docs/reference.md has all flags.
+  is served. Results go to OUTPUT_DIR, else to results. Options in EXTRA_OPS come first. docs/reference.md has all flags.
 
 example: run_local.sh pytorch dlrm terabyte cpu --accuracy
 TEXT

@@ -338,8 +338,8 @@ def _fit_sample_counts(settings: Settings, config: LoadrunConfig) -> None:
     wanted = test.performance_sample_count_override or config.sample_count
     if wanted > config.sample_count:
         settings.notes.append(
-            f"the data set holds {config.sample_count} samples, fewer than "
-            f"performance_sample_count {wanted}; all of them are used"
+            f"{config.sample_count} samples are served, fewer than performance_sample_count "
+            f"{wanted}; all of them are used"
         )
     test.performance_sample_count_override = min(wanted, config.sample_count)
     if test.accuracy_sample_count_override > config.sample_count:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 import sys
+from pathlib import Path
 
 IMPORTS = {
     "numpy": "numpy",
@@ -46,4 +49,21 @@ def cure(package: str, text: str) -> str:
     if file in _DEBIAN:
         return f"apt-get install {_DEBIAN[file]}"
     known = package if package in IMPORTS else "loadrun"
-    return f"{sys.executable} -m pip install --force-reinstall {known}"
+    return installing(f"--force-reinstall {known}")
+
+
+def installing_extra(name: str) -> str:
+    """The command that installs what an extra of loadrun consists of."""
+    return installing(f"'loadrun[{name}]'")
+
+
+def installing(what: str) -> str:
+    """The command that installs something for this interpreter.
+
+    The scripts and make run in an environment that is not on the PATH: another pip would look for a
+    loadrun elsewhere.
+    """
+    pip = shutil.which("pip")
+    if pip is not None and Path(pip).parent == Path(sys.executable).parent:
+        return f"pip install {what}"
+    return f"{shlex.quote(sys.executable)} -m pip install {what}"

@@ -62,4 +62,5 @@ class _Pace:
         if now - began < RATE_KNOWN_S or done <= before or not total:
             return text
         rate = (done - before) / (now - began)
-        return f"{text}, {rate:.0f}/s, {duration((total - done) / rate)} left"
+        shown = f"{rate:.0f}" if rate >= 10 else f"{rate:.1g}"
+        return f"{text}, {shown}/s, {duration((total - done) / rate)} left"

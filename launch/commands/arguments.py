@@ -113,9 +113,11 @@ def add_config_vers(parser: argparse._ActionsContainer, help: str) -> None:
 
 
 def config_vers_of(arguments: argparse.Namespace) -> list[str]:
-    """The names of `add_config_vers`; InputError with the nearest one."""
-    names = names_of(arguments, "config_vers", "--config-ver")
-    return [config_ver_of(name) or DEFAULT for name in names]
+    """The names of `add_config_vers`, of which "all" is every one; InputError with the nearest."""
+    found: dict[str, None] = {}
+    for name in names_of(arguments, "config_vers", "--config-ver"):
+        found |= dict.fromkeys(CONFIG_VERS if name == "all" else [config_ver_of(name) or DEFAULT])
+    return list(found)
 
 
 def add_scenarios(parser: argparse._ActionsContainer, help: str) -> None:

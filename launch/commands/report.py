@@ -13,7 +13,7 @@ SUMMARY = "pages of runs: build them again, compare runs, or make an index of al
 DESCRIPTION = """\
 Every run leaves a page, report.html, beside its run.json. This command builds pages again from
 run.json. With one RUN, its page; with several, theirs and a page that compares them; without any,
-those of all results and index.html, a table of all runs.
+those of all results and index.html, a table of all runs, which is shown here as well.
 """
 EPILOG = """\
 examples:
@@ -84,8 +84,10 @@ def _several(runs: list[Path], out: Path) -> int:
 
 def _all(results: Path, out: Path | None) -> int:
     from launch.report.index import index_page, without_copies
+    from launch.report.listing import show_runs
     from launch.report.page import run_page
     from launch.report.sources import Source, build, find, load_run, page_beside, write_page
+    from launch.screen.terminal import Terminal
 
     paths = find(results)
     place = out or results / "index.html"
@@ -102,9 +104,12 @@ def _all(results: Path, out: Path | None) -> int:
             sources.append(source)
     if not paths:
         raise InputError(f"{results}: no run.json below it; run loadrun, or give --results")
-    absolute = [Source(source.path.absolute(), source.record) for source in sources]
-    write_page(place, index_page(without_copies(absolute), place.absolute()))
-    print(f"{place}: {len(sources)} pages")
+    runs = without_copies(Source(source.path.absolute(), source.record) for source in sources)
+    write_page(place, index_page(runs, place.absolute()))
+    terminal = Terminal()
+    if runs:
+        show_runs(terminal, runs)
+    terminal.line(f"{place}: {len(runs)} run{'s' * (len(runs) != 1)}")
     if refused:
         raise InputError("; ".join(map(str, refused)))
     return ExitCode.OK

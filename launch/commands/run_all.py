@@ -9,6 +9,7 @@ from pathlib import Path
 
 import models
 from base.errors import InputError
+from base.options import positive
 from launch.commands import run as run_command
 from launch.commands.arguments import (
     add_config_vers,
@@ -20,9 +21,12 @@ from launch.commands.arguments import (
 )
 from launch.options import RunOptions, Sources
 from launch.options.declare import group, offer
+from launch.options.run import TEST
 from loadrun.scenarios import (
     MODES,
+    OFFLINE,
     PERFORMANCE_ONLY,
+    SERVER,
     UnknownNameError,
     parse_mode,
 )
@@ -50,6 +54,8 @@ exit codes: 0 all VALID, or measured, or passed; 2 bad usage or configuration, a
 one is INVALID or did not pass; 4 one failed, or could not be prepared; 130 interrupted.
 """
 CHOSEN = "what is run"
+TARGETS = {"--server-target-qps": SERVER, "--offline-expected-qps": OFFLINE}
+"""Options for the target rate of one scenario, as NVIDIA's harness has them."""
 NAMED = ("model", "config_ver", "scenario", "mode", "audit", "task", "like")
 """Options of a run in whose place run-all has lists, and those of networks of one's own."""
 
@@ -64,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     offer(benchmarks, models.choices)
     add_scenarios(chosen, "by commas (default: all that a benchmark officially has)")
-    add_config_vers(chosen, "by commas: default, high_accuracy (default: default)")
+    add_config_vers(chosen, "by commas: default, high_accuracy, all (default: default)")
     modes = chosen.add_argument(
         "--test-mode",
         metavar="NAMES",
@@ -87,6 +93,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rerun", action="store_true", help="run also what an earlier call has passed"
     )
     chosen.add_argument("--dry-run", action="store_true", help="only say what would run")
+    targets = group(parser, TEST)
+    for flag, scenario in TARGETS.items():
+        targets.add_argument(
+            flag, dest=flag, type=positive, metavar="X", help=f"--qps of {scenario.name} alone"
+        )
     run_command.add_arguments(parser, **{**dict.fromkeys(NAMED), "json": False})
 
 
@@ -104,18 +115,20 @@ def execute(arguments: argparse.Namespace) -> int:
         raise InputError(str(error)) from None
     wanted = Wanted(
         benchmarks=tuple(benchmarks),
-        config_vers=tuple(dict.fromkeys(config_vers_of(arguments))),
+        config_vers=tuple(config_vers_of(arguments)),
         scenarios=scenarios,
         modes=tuple(dict.fromkeys(modes)),
         audits=arguments.audits,
         round=round_of(arguments),
     )
     passed = {name: getattr(arguments, name) for name in RunOptions.options() if name not in NAMED}
+    targets = {known.name: getattr(arguments, flag) for flag, known in TARGETS.items()}
 
     def options(model: str, scenario: str, mode: str) -> RunOptions:
         parser = argparse.ArgumentParser()
         run_command.add_arguments(parser)
-        words = RunOptions.asking(model=model, scenario=scenario, mode=mode, **passed)
+        own = {"qps": targets.get(scenario) or passed["qps"]}
+        words = RunOptions.asking(model=model, scenario=scenario, mode=mode, **{**passed, **own})
         found = run_command.read_options(parser.parse_args(words))
         name = "audit" if arguments.audits else "run"
         return replace(found, command=("loadrun", name, *words))

@@ -9,8 +9,8 @@ SUMMARY = "run a test in the words of the reference's run_local.sh"
 DESCRIPTION = """\
 Takes BACKEND MODEL [DATASET] DEVICE and the flags of the reference's main.py (image classification,
 detection, DLRM), and runs `loadrun run` with what they are here, which is printed. Weights and data
-are those of MODEL_DIR and DATA_DIR, options in EXTRA_OPS come first. Flags that are none of the
-reference's are `loadrun run`'s.
+are those of MODEL_DIR and DATA_DIR, results go to OUTPUT_DIR, options in EXTRA_OPS come first.
+Flags that are none of the reference's are `loadrun run`'s.
 """
 EPILOG = """\
 examples:

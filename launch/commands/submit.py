@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     offer(chosen, models.choices)
     add_config_vers(
         parser,
-        "by commas, of tasks among --models: default, high_accuracy (default: default)",
+        "by commas, of tasks among --models: default, high_accuracy, all (default: default)",
     )
     add_scenarios(
         parser, "by commas (default: all that the category asks for; fewer in the open division)"

@@ -168,7 +168,7 @@ def add_to(group: argparse._ActionsContainer, name: str, known: Option) -> None:
         settings |= {"action": "store_true", "default": False}
     else:
         settings |= {"metavar": known.metavar, "type": known.parse}
-    offer(group.add_argument(known.flag or name, *known.also, **settings), known.names)
+    offer(group.add_argument(known.flag or name, **settings), known.names)
 
 
 def offer(action: argparse.Action, names: Callable[[], Iterable[str]] | None) -> None:

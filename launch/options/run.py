@@ -221,7 +221,6 @@ class RunOptions(Options):
         " not official",
         TEST,
         at_least_one,
-        also=("--test-query-count",),
     )
     min_query_count: int | None = option(
         "--min-query-count N",

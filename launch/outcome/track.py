@@ -5,7 +5,6 @@ Nothing is imported, and nothing sent, unless `--track` asks for it.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 from base.errors import InputError
 from launch.outcome.record.run import Record
 from launch.outcome.results import REPORT, RUN_JSON
+from models.packages import installing_extra
 
 TRACKERS = ("mlflow", "wandb")
 EXPERIMENT = "loadrun"
@@ -37,7 +37,9 @@ def parse_track(text: str) -> Tracker:
     if name not in TRACKERS:
         raise InputError(f"--track {text}: give mlflow:URI or wandb:PROJECT")
     if name == "mlflow" and not where:
-        raise InputError(f"--track {text}: where to? mlflow:http://HOST:5000, mlflow:file:DIR")
+        raise InputError(
+            f"--track {text}: where to? mlflow:http://HOST:5000, mlflow:sqlite:///FILE"
+        )
     if urlsplit(where).password is not None:
         # What is on the command line stands in run.json, and in the list of processes.
         raise InputError(
@@ -45,7 +47,7 @@ def parse_track(text: str) -> Tracker:
             " MLFLOW_TRACKING_PASSWORD take it"
         )
     if importlib.util.find_spec(name) is None:
-        raise InputError(f"--track {text}: is not installed: pip install 'loadrun[{name}]'")
+        raise InputError(f"--track {text}: is not installed: {installing_extra(name)}")
     return Tracker(name, where or EXPERIMENT)
 
 
@@ -120,20 +122,8 @@ def _to_wandb(project: str, record: Record, files: list[Path]) -> str:
     import wandb
 
     described: Mapping[str, Any] = facts(record)
-    run = wandb.init(project=project, name=_title(record), config=dict(described))
-    with contextlib.closing(_Finishing(run)):
+    with wandb.init(project=project, name=_title(record), config=dict(described)) as run:
         run.log(figures(record))
         for file in files:
             run.save(str(file), base_path=str(file.parent), policy="now")
         return f"Weights & Biases run {run.id} of {project} ({run.dir})"
-
-
-class _Finishing:
-    """Lets a run end whatever happens."""
-
-    def __init__(self, run: Any) -> None:
-        self._run = run
-
-    def close(self) -> None:
-        """End it, and wait until it is sent."""
-        self._run.finish(quiet=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from base.errors import InputError
+from launch.spellings import hyphenated
 
 MEAN_PAIRS = 270
 """User-item pairs of a mean sample of DLRM."""
@@ -55,6 +56,11 @@ def _gpu(value: str, task: str) -> Sequence[str]:
 
 def _audit(value: str, task: str) -> Sequence[str]:
     raise InputError(f"--audit_conf {value}: use `loadrun audit`, which judges as well")
+
+
+def _model(value: str, task: str) -> Sequence[str]:
+    """A file in the reference of images, a name in that of DLRM."""
+    return [] if _ranks(task) else [f"--weights={value}"]
 
 
 def _ranks(task: str) -> bool:
@@ -108,6 +114,7 @@ FLAGS: Sequence[Flag] = (
     Flag(("--dataset-path",), _as("--data"), "`--data`"),
     Flag(("--dataset-list",), _as("--labels"), "`--labels`, of detectors `--annotations`"),
     Flag(("--model-path",), _as("--weights"), "`--weights`"),
+    Flag(("--model",), _model, f"`--weights`; of DLRM nothing: {_NAMED}", note=_NAMED),
     Flag(("--max-ind-range",), _as("--max-ind-range"), "the same"),
     Flag(("--data-sub-sample-rate",), _as("--data-sub-sample-rate"), "the same"),
     Flag(
@@ -130,9 +137,9 @@ FLAGS: Sequence[Flag] = (
         for name, note in (
             ("--profile", _NAMED),
             ("--backend", _NAMED),
-            ("--model", _NAMED),
             ("--model-name", _NAMED),
             ("--dataset", _NAMED),
+            ("--device", "DEVICE says it"),
             ("--inputs", "a network's inputs are known"),
             ("--outputs", "a network's outputs are known"),
             ("--data-format", "the engine chooses it"),
@@ -156,4 +163,5 @@ FLAGS: Sequence[Flag] = (
         )
     ),
 )
-BY_NAME: Mapping[str, Flag] = {name: flag for flag in FLAGS for name in flag.names}
+BY_NAME: Mapping[str, Flag] = {hyphenated(name): flag for flag in FLAGS for name in flag.names}
+"""By name, with hyphens where the reference has underscores."""

@@ -31,6 +31,8 @@ class Place:
 
 _PICTURES = (("--images", "."), ("--labels", "val_map.txt"))
 _COCO = (("--images", "val2017"), ("--annotations", "annotations/instances_val2017.json"))
+_OPENIMAGES = (("--images", "."),)
+"""The task finds images and annotations in it."""
 _ROWS = (("--data", "."),)
 PLACES: Mapping[str, Place] = {
     "resnet50": Place(
@@ -40,6 +42,9 @@ PLACES: Mapping[str, Place] = {
     ),
     "mobilenet": Place(
         "mobilenet", ("mobilenet_v1_1.0_224.pth", "mobilenet_v1_1.0_224.onnx"), _PICTURES
+    ),
+    "retinanet": Place(
+        "retinanet", ("resnext50_32x4d_fpn.pth", "resnext50_32x4d_fpn.onnx"), _OPENIMAGES
     ),
     "ssd-mobilenet": Place(
         "ssd-mobilenet",

@@ -9,10 +9,12 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import models
+import models.options
 from base.errors import InputError
 from launch.options.sources import data_option
 from launch.reference.flags import BY_NAME, Flag
 from launch.reference.places import BACKENDS, DEVICES, PLACES, Place
+from launch.spellings import hyphenated
 
 USAGE = "BACKEND MODEL [DATASET] DEVICE [options]"
 
@@ -53,7 +55,7 @@ def _options(options: Sequence[str], task: str, found: Translated) -> None:
     while left:
         word = left.pop(0)
         name, equals, value = word.partition("=")
-        flag = BY_NAME.get(name)
+        flag = BY_NAME.get(hyphenated(name))
         if flag is None:
             # One of our own: `loadrun run` reads it.
             found.words.append(word)
@@ -66,11 +68,11 @@ def _options(options: Sequence[str], task: str, found: Translated) -> None:
 
 
 def _flag(flag: Flag, name: str, value: str, task: str, found: Translated) -> None:
-    if flag.words is None:
+    ours = list(flag.words(value, task)) if flag.words else []
+    if not ours and flag.note:
         found.notes.append(f"{name}: changes nothing here: {flag.note}")
         return
-    ours = list(flag.words(value, task))
-    if name == "--dataset-list" and task.startswith("ssd"):
+    if name == "--dataset-list" and "annotations" in models.options.of_task(models.get(task)):
         ours = [f"--annotations={value}"]
     if name == "--dataset-path":
         ours = [f"{data_option(models.get(task)).partition(' ')[0]}={value}"]
@@ -82,7 +84,9 @@ def _flag(flag: Flag, name: str, value: str, task: str, found: Translated) -> No
 
 
 def _files(place: Place, environment: Mapping[str, str], found: Translated) -> None:
-    """Weights and data where the reference's variables say, unless they were given."""
+    """Weights, data and results where the reference's variables say, unless they were given."""
+    if (folder := environment.get("OUTPUT_DIR")) and not found.has("--results"):
+        found.words.append(f"--results={folder}")
     if not found.has("--weights"):
         if folder := environment.get("MODEL_DIR"):
             there = [Path(folder) / name for name in place.weights]
@@ -92,7 +96,7 @@ def _files(place: Place, environment: Mapping[str, str], found: Translated) -> N
             found.words.append(f"--weights={file}")
         elif not found.has("--data", "--images"):
             found.notes.append(
-                "neither MODEL_DIR nor --model-path: the embedded synthetic model and data"
+                "neither MODEL_DIR nor a file of weights: the embedded synthetic model and data"
             )
     if not found.has("--data", "--images") and (folder := environment.get("DATA_DIR")):
         for flag, name in place.data:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from launch.screen.columns import show_columns
 from launch.screen.terminal import Terminal
 from launch.series.ledger import Ended
 from launch.series.steps import Step
@@ -22,15 +23,5 @@ def cells(step: Step, ended: Ended) -> tuple[str, ...]:
 
 
 def show_table(terminal: Terminal, ended: Sequence[tuple[Step, Ended]]) -> None:
-    """All rows; columns in which nothing stands are left out."""
-    from rich import box
-    from rich.table import Table
-
-    rows = [cells(*one) for one in ended]
-    used = [at for at in range(len(COLUMNS)) if any(row[at] for row in rows)]
-    table = Table(box=box.SIMPLE_HEAD)
-    for at in used:
-        table.add_column(COLUMNS[at], justify="right" if COLUMNS[at] == "exit" else "left")
-    for row in rows:
-        table.add_row(*(row[at] for at in used))
-    terminal.table(table)
+    """All rows."""
+    show_columns(terminal, COLUMNS, [cells(*one) for one in ended])

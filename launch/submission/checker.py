@@ -21,6 +21,7 @@ from base.files import write_text
 from base.text import FOREIGN
 from launch.options.sources import data_option
 from launch.submission.layout import Layout
+from models.packages import installing_extra
 
 PLACES = (
     "tools/submission/submission_checker/main.py",
@@ -33,6 +34,7 @@ _LINE = re.compile(
 """A line of the checker's log, in either of its formats."""
 _WARNED = r"accuracy not met"
 """What fails a result and is only a warning."""
+_SHORT = "a run was short: loadrun submit without --fast, --time and --count"
 _CURES = (
     (r"accurcy run does not cover all dataset|accuracy run does not cover", (
         "the accuracy run must have answered all {samples:,} {items} of the official data set:"
@@ -41,10 +43,9 @@ _CURES = (
         "the weights or their calibration miss the target: MLPerf's reference weights (loadrun"
         " fetch {task}) and its calibration list")),
     (r"performance_sample_count", "the data set must hold at least {in_memory:,} {items}: {data}"),
-    (r"Test duration less(er)? than 600s",
-     "a run was short: loadrun submit without --fast and --time"),
-    (r"minimum samples per query", "a run was short: loadrun submit without --fast and --count"),
-    (r"Required minimum Query Count", "a run was short: loadrun submit without --fast, --count"),
+    (r"Test duration less(er)? than 600s", _SHORT),
+    (r"minimum samples per query", _SHORT),
+    (r"Required minimum Query Count", _SHORT),
     (r"_rng_seed is wrong", "the run had another round's seeds: loadrun submit --round makes it"),
     (r"[Ee]arly stopping", "too few queries, or too slow: the run is INVALID; see its summary"),
     (r"[Ll]atency constraint", "Server's latency limit was missed: loadrun find-qps"),
@@ -109,7 +110,7 @@ def find_checker(checkout: Path, round: str) -> Path:
             done = _run(script, ["--help"])
             if "No module named 'yaml'" in done.stdout:
                 raise InputError(
-                    f"--checker {checkout}: it needs PyYAML (pip install 'loadrun[submit]')"
+                    f"--checker {checkout}: it needs PyYAML ({installing_extra('submit')})"
                 )
             if done.returncode != 0:
                 raise InputError(f"--checker {checkout}: cannot run: {_last_line(done.stdout)}")

@@ -30,8 +30,8 @@ from launch.tune.table import finalists_table, trials_csv, trials_table
 from launch.tune.tuned import Tuned, machine_key, tuned_path, write_tuned
 from loadrun.durations import duration
 from loadrun.scenarios import SCENARIOS
+from models.packages import installing_extra
 
-CURE = "pip install 'loadrun[tune]'"
 SEARCH_SHARE = 0.6
 """Of the budget; the rest is for the finalists' repeats."""
 BUSY = 0.5
@@ -41,7 +41,7 @@ BUSY = 0.5
 def tune(options: TuneOptions) -> ExitCode:
     """Search and say what was found; raises LoadrunError."""
     if find_spec("optuna") is None:
-        raise InputError(f"loadrun tune needs Optuna: {CURE}")
+        raise InputError(f"loadrun tune needs Optuna: {installing_extra('tune')}")
     check_engine(options.engine)
     terminal = Terminal()
     topology = read_topology()

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from models.errors import WeightsError
+from models.packages import installing_extra
 from models.quantize.quantizer import CONVOLUTION_DEFAULTS, arguments
 from models.task import Array
 from models.weights.load import fill
@@ -292,7 +293,7 @@ def _compare(
         import onnxruntime
     except ImportError:
         raise WeightsError(
-            f"{path}: checking ONNX needs onnxruntime: pip install 'loadrun[onnx]'"
+            f"{path}: checking ONNX needs onnxruntime: {installing_extra('onnx')}"
         ) from None
     calls: dict[str, int] = {}
     wanted = []

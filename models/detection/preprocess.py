@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from base.errors import InputError
 from base.files import why_not_regular
+from models.packages import installing_extra
 from models.sample import SampleFormat
 
 Pixels = npt.NDArray[Any]
-EXTRA = "pip install 'loadrun[detection]'"
+EXTRA = installing_extra("detection")
 
 
 class Resize(Enum):

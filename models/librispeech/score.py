@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from base.errors import InputError
+from models.packages import installing_extra
 
 
 def word_error_rate(truths: Sequence[str], hypotheses: Sequence[str]) -> float:
@@ -15,7 +16,7 @@ def word_error_rate(truths: Sequence[str], hypotheses: Sequence[str]) -> float:
     try:
         import jiwer
     except ImportError:
-        raise InputError("scoring speech needs jiwer: pip install 'loadrun[speech]'") from None
+        raise InputError(f"scoring speech needs jiwer: {installing_extra('speech')}") from None
     found = jiwer.process_words(list(truths), list(hypotheses))
     edits = found.substitutions + found.deletions + found.insertions
     return edits / (found.hits + found.substitutions + found.deletions)

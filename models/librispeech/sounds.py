@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from base.errors import InputError
 from base.files import why_not_regular
+from models.packages import installing_extra
 
 
 class Sound(NamedTuple):
@@ -27,7 +28,7 @@ def _soundfile() -> Any:
         import soundfile
     except (ImportError, OSError):
         # OSError: the package is there, and its library not.
-        raise InputError("reading sound needs soundfile: pip install 'loadrun[speech]'") from None
+        raise InputError(f"reading sound needs soundfile: {installing_extra('speech')}") from None
     return soundfile
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from models.errors import WeightsError
 from models.imagenet.classifier import LOGITS
 from models.imagenet.pictures import PIXELS
+from models.packages import installing_extra
 from models.sample import SampleFormat
 from models.weights.onnx_file import Array, Graph, read_graph
 
@@ -164,7 +165,7 @@ def _run(file: Path, proto: Any, sample: SampleFormat) -> None:
         import onnxruntime
     except ImportError:
         raise WeightsError(
-            f"{file}: reading ONNX needs onnx and onnxruntime: pip install 'loadrun[onnx]'"
+            f"{file}: reading ONNX needs onnx and onnxruntime: {installing_extra('onnx')}"
         ) from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

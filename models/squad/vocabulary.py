@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from base.errors import InputError, quoted
+from models.packages import installing_extra
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -102,7 +103,7 @@ def _tokenizer(pieces: dict[str, int]) -> Tokenizer:
     try:
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
     except ImportError:
-        raise InputError("reading SQuAD needs tokenizers: pip install 'loadrun[bert]'") from None
+        raise InputError(f"reading SQuAD needs tokenizers: {installing_extra('bert')}") from None
     model = models.WordPiece(vocab=pieces, unk_token="[UNK]", max_input_chars_per_word=100)
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)

@@ -10,9 +10,10 @@ import numpy as np
 
 from base.errors import InputError
 from base.files import why_not_regular
+from models.packages import installing_extra
 from models.task import Array
 
-EXTRA = "pip install 'loadrun[volumes]'"
+EXTRA = installing_extra("volumes")
 ENDINGS = (".nii.gz", ".nii")
 
 

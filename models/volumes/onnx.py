@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import WeightsError
+from models.packages import installing_extra
 from models.volumes.widths import Widths
 from models.weights.load import fill
 from models.weights.onnx_check import TOLERANCE
@@ -122,7 +123,7 @@ def _compare(network: nn.Module, graph: Graph) -> None:
         import onnxruntime
     except ImportError:
         raise WeightsError(
-            f"{graph.path}: checking ONNX needs onnxruntime: pip install 'loadrun[onnx]'"
+            f"{graph.path}: checking ONNX needs onnxruntime: {installing_extra('onnx')}"
         ) from None
     proto = onnx.ModelProto()
     proto.CopyFrom(graph.proto)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from models.errors import WeightsError
+from models.packages import installing_extra
 from models.sample import SampleFormat
 from models.weights.onnx_file import Graph
 from models.weights.onnx_layers import head
@@ -25,7 +26,7 @@ def compare(network: nn.Module, graph: Graph, sample: SampleFormat) -> None:
         import onnxruntime
     except ImportError:
         raise WeightsError(
-            f"{graph.path}: checking ONNX needs onnxruntime: pip install 'loadrun[onnx]'"
+            f"{graph.path}: checking ONNX needs onnxruntime: {installing_extra('onnx')}"
         ) from None
     logits = head(graph).name
     proto = onnx.ModelProto()

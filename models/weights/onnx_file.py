@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from base.unchanged import OncePerFile
 from models.errors import WeightsError
+from models.packages import installing_extra
 
 Array = NDArray[Any]
 
@@ -85,7 +86,7 @@ def parse(path: Path) -> Any:
         from google.protobuf.message import DecodeError
     except ImportError:
         raise WeightsError(
-            f"{path}: reading ONNX needs onnx and onnxruntime: pip install 'loadrun[onnx]'"
+            f"{path}: reading ONNX needs onnx and onnxruntime: {installing_extra('onnx')}"
         ) from None
     try:
         return onnx.load(str(path), load_external_data=False)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from models.errors import WeightsError
+from models.packages import installing_extra
 from models.weights.kind import Kind
 from models.weights.script import is_script, read_script
 from models.weights.unpickle import StandIn, load, whole_network
@@ -145,7 +146,7 @@ def _safetensors(path: Path) -> State:
         from safetensors.torch import load_file
     except ImportError:
         raise WeightsError(
-            f"{path}: reading it needs safetensors: pip install 'loadrun[safetensors]'"
+            f"{path}: reading it needs safetensors: {installing_extra('safetensors')}"
         ) from None
     try:
         state: State = load_file(path)

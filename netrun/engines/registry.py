@@ -7,6 +7,7 @@ import importlib.util
 from pathlib import Path
 from typing import Protocol
 
+from models.packages import installing_extra
 from netrun.engines import ENGINES, EngineError
 from netrun.engines.engine import Answering, Engine, EngineFacts, EngineSpec
 from netrun.engines.order import Order
@@ -53,7 +54,7 @@ def check(name: str) -> None:
     for package in engine.ENGINE.packages:
         if importlib.util.find_spec(package) is None:
             raise EngineError(
-                f"engine {name} is not installed: pip install 'loadrun[{engine.ENGINE.extra}]'"
+                f"engine {name} is not installed: {installing_extra(engine.ENGINE.extra or name)}"
             )
     engine.check()
 

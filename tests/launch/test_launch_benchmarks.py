@@ -16,10 +16,11 @@ from toys import TOY
 import models
 from base.errors import InputError
 from launch.catalogue import _by_task, _cached, catalogue
-from launch.cli import hyphenated, main, parsers
+from launch.cli import main, parsers
 from launch.commands.run import read_options
 from launch.compliance.metric import value_in
 from launch.compliance.settings import audit_config, parse_audits
+from launch.spellings import hyphenated
 from launch.submission import rules
 from launch.submission.checker import complaints
 from launch.supervise.environment import PACKAGE_ROOT

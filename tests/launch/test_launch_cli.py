@@ -20,6 +20,7 @@ from launch.compliance.settings import audit_config
 from launch.options import find_sources, find_user_conf
 from launch.supervise.environment import PACKAGE_ROOT
 from loadrun.user_conf import parse_user_conf
+from models.packages import installing
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -102,7 +103,10 @@ def test_wrong_words_get_one_line(
 @pytest.mark.parametrize(
     ("machine", "cure"),
     [
-        ("x86_64", "is not installed: pip install onednn-cpu-gomp, or choose --engine pytorch"),
+        (
+            "x86_64",
+            f"is not installed: {installing('onednn-cpu-gomp')}, or choose --engine pytorch",
+        ),
         ("aarch64", "exists for x86-64 only, and this is aarch64: choose --engine pytorch"),
     ],
 )

@@ -24,7 +24,6 @@ from loadrun.config import Overrides
         ("--min-duration 7", Overrides(min_duration_s=0.007)),
         ("--min-query-count 9", Overrides(min_query_count=9)),
         ("--fast --min-query-count 9", Overrides(min_duration_s=60, min_query_count=9)),
-        ("--test-query-count 9", Overrides(min_duration_s=0, min_query_count=9, max_query_count=0)),
         ("--qps 5", Overrides(target_qps=5)),
     ],
 )

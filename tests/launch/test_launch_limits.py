@@ -14,7 +14,7 @@ from launch.machine.doctor.finding import Level
 from launch.machine.doctor.limits import check_limits
 from launch.machine.limits import Need, check, need_for_build, need_for_run, with_memory_named
 from launch.machine.recording import Directory, Recorded
-from models.packages import cannot_load
+from models.packages import cannot_load, installing_extra
 
 MIB = 1 << 20
 OWN = "sys/fs/cgroup/box"
@@ -193,3 +193,18 @@ def test_the_machine_itself_can_be_read() -> None:
     room = limits.memory(tree)
     assert room is not None
     assert 0 < room.left <= room.limit
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_cure_installs_where_this_interpreter_looks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, active: bool
+) -> None:
+    """The scripts and make use an environment that is not on the PATH; another pip may be."""
+    for folder in ("ours", "another place"):
+        (tmp_path / folder).mkdir()
+        for name in ("pip", "python"):
+            (tmp_path / folder / name).touch(0o755)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "another place" / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path / ("another place" if active else "ours")))
+    pip = "pip" if active else f"'{tmp_path}/another place/python' -m pip"
+    assert installing_extra("bert") == f"{pip} install 'loadrun[bert]'"

@@ -14,6 +14,7 @@ from launch.cli import main, parsers
 from launch.reference.flags import BY_NAME, FLAGS
 from launch.reference.places import PLACES
 from launch.reference.words import translate
+from launch.spellings import hyphenated
 from launch.supervise.environment import PACKAGE_ROOT
 
 DLRM = ["pytorch", "dlrm", "terabyte", "cpu"]
@@ -53,6 +54,12 @@ SINGLE = "--scenario=SingleStream"
             ["onednn", "ssd-resnet34", "cpu", "--dataset-list", "a.json", "--duration", "1500"],
             ["ssd-resnet34", "--engine=onednn", "--annotations=a.json", "--time=1.5", SINGLE],
         ),
+        (
+            ["pytorch", "retinanet", "cpu", "--model", "a.pth", "--dataset-list=a.json"],
+            [*("retinanet", "--engine=pytorch", "--precision=fp32", "--weights=a.pth"),
+             "--annotations=a.json", SINGLE],
+        ),
+        ([*DLRM, "--model=dlrm"], ["dlrm", "--engine=pytorch", "--precision=fp32", SINGLE]),
     ],
 )  # fmt: skip
 def test_the_references_words_are_ours(words: list[str], ours: list[str]) -> None:
@@ -78,10 +85,19 @@ def test_what_cannot_be_is_one_line(words: list[str], wrong: str) -> None:
         translate(words, {})
 
 
+@pytest.mark.parametrize("flag", ["--mlperf_conf", "--mlperf-conf"])
+def test_a_flag_may_have_underscores_or_hyphens(flag: str) -> None:
+    """The command line turns the first into the second before its words are read."""
+    found = translate(["pytorch", "resnet50", "cpu", flag, "mlperf.conf"], {})
+    assert found.words == ["resnet50", "--engine=pytorch", "--precision=fp32", SINGLE]
+    assert found.notes[0].startswith(f"{flag}: changes nothing here")
+
+
 def test_every_flag_becomes_options_of_run_or_is_explained() -> None:
     run = parsers()[1]["run"]
     known = {name for action in run._actions for name in action.option_strings}
     values = {"--numpy-rand-seed": "123", "--duration": "9"}
+    assert all(hyphenated(name) == name for name in BY_NAME)
     tried = 0
     for name, flag in BY_NAME.items():
         if flag.here.startswith("refused"):
@@ -123,6 +139,9 @@ def test_files_lie_where_the_references_variables_say(tmp_path: Path) -> None:
     given = translate([*DLRM, "--model-path=a.pt", "--dataset-path", "b"], environment).words
     assert "--weights=a.pt" in given
     assert "--data=b" in given
+    placed = {"OUTPUT_DIR": "out"}
+    assert translate(DLRM, placed).words[-1] == "--results=out"
+    assert "--results=out" not in translate([*DLRM, "--output=there"], placed).words
     extra = {**environment, "EXTRA_OPS": "--time 5 --qps '9'"}
     assert "--time=5" in translate(DLRM, extra).words
     with pytest.raises(InputError, match=r"DATA_DIR .*: holds no val2017"):

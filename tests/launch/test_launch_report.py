@@ -471,6 +471,10 @@ def test_a_bad_run_among_results_leaves_the_others_their_pages(
     assert ".staging" not in captured.err
     assert (tmp_path / "good/report.html").is_file()
     assert "good/report.html" in (tmp_path / "index.html").read_text()
+    *table, last = captured.out.splitlines()
+    assert last == f"{tmp_path / 'index.html'}: 1 run"
+    row = next(line for line in table if "ResNet-50" in line)
+    assert all(word in row for word in ("Server", "PerformanceOnly", "VALID", "samples/s"))
 
 
 def test_a_run_leaves_its_page(tmp_path: Path) -> None:

@@ -18,10 +18,12 @@ from launch.cli import Parser, main
 from launch.commands.run import add_arguments, read_options
 from launch.options import RunOptions
 from launch.series.ledger import Ended, Ledger
+from launch.series.series import Series
 from launch.series.steps import Step, Wanted, find_steps
 from launch.supervise.environment import PACKAGE_ROOT
 
 SUPPORT = PACKAGE_ROOT / "tests" / "support"
+RATES = {"SingleStream": 3, "MultiStream": 3, "Server": 5, "Offline": 7}
 REGISTER = """\
 import models
 models.TASKS |= {"toy": "toys:TOY", "broken": "broken:BROKEN"}
@@ -148,6 +150,24 @@ def test_what_cannot_be_run_is_refused(
     line = capsys.readouterr().err
     assert said in line
     assert line.count("\n") == 1
+
+
+def test_each_scenario_has_its_own_target_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Series] = []
+
+    def run_all(series: Series) -> int:
+        asked.append(series)
+        return 0
+
+    monkeypatch.setattr("launch.series.series.run_all", run_all)
+    words = ["run-all", "--benchmarks=resnet50,unet", "--config_ver=all", "--engine=sim", "--qps=3"]
+    assert main([*words, "--server_target_qps=5", "--offline_target_qps=7"]) == 0
+    every = [step.options for step in asked[0].steps]
+    assert {(one.model, one.scenario, one.qps) for one in every} == {
+        *(("resnet50", name, rate) for name, rate in RATES.items()),
+        *((f"3d-unet-{share}", name, RATES[name])
+          for share in ("99", "99.9") for name in ("SingleStream", "Offline")),
+    }  # fmt: skip
 
 
 def test_a_killed_series_goes_on_and_a_failure_stops_no_other(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class Fake(types.ModuleType):
             "mlflow",
             "set_tracking_uri set_experiment start_run log_params log_metrics log_artifact exit",
         ),
-        ("wandb", "init log save finish"),
+        ("wandb", "init log save exit"),
     ],
 )
 def test_what_a_tracker_gets(

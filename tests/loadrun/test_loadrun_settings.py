@@ -222,8 +222,7 @@ def test_small_data_sets_bound_the_performance_set(make_config: MakeConfig) -> N
     settings = build_settings(make_config(sample_count=650), 100.0)
     assert settings.performance_sample_count == 650
     assert settings.notes == [
-        "the data set holds 650 samples, fewer than performance_sample_count 1024; all of them "
-        "are used"
+        "650 samples are served, fewer than performance_sample_count 1024; all of them are used"
     ]
     assert "performance set of 650 samples, below 1024" in unofficial(settings)
 

@@ -16,6 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from models.packages import installing
+
 DISTRIBUTION = "onednn-cpu-gomp"
 LIBRARY = "LOADRUN_ONEDNN"
 """Environment variable: the file of another oneDNN 3 (built for OpenMP) to use instead."""
@@ -139,7 +141,7 @@ def find_library() -> Path:
                 " --engine pytorch"
             ) from None
         raise OneDNNError(
-            f"{DISTRIBUTION} is not installed: pip install {DISTRIBUTION}, or choose --engine"
+            f"{DISTRIBUTION} is not installed: {installing(DISTRIBUTION)}, or choose --engine"
             " pytorch"
         ) from None
     for file in files:
