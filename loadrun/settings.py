@@ -58,6 +58,8 @@ _OFFLINE_SLACK = 1.1
 """LoadGen issues this much more than target_qps * min_duration in Offline."""
 _OFFLINE_MARGIN = 1.1
 """A warm-up is short and may read low; a query issued too small makes a run INVALID."""
+_ACCURACY_LOAD = 0.9
+"""Share of the rate at which answers about accuracy are asked for on a schedule."""
 _LATENCY_MARGIN = 0.5
 """LoadGen makes queries for twice min_duration at the expected latency and then runs dry."""
 _MOST_QUERIES = 8_000_000
@@ -215,6 +217,9 @@ def measured_target(settings: Settings, config: LoadrunConfig, rate: float) -> f
     test, scenario = settings.test, SCENARIOS[config.scenario]
     if scenario.at_once:
         return _OFFLINE_MARGIN * rate
+    if scenario.scheduled and not MODES[config.mode].performance:
+        # Nobody looks at latencies.
+        return _ACCURACY_LOAD * rate
     if scenario.scheduled:
         qps = server_qps(
             rate,

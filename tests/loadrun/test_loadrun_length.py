@@ -112,10 +112,20 @@ def test_an_accuracy_test_that_a_low_rate_paces(
         ({"overrides": Overrides(min_duration_s=1, target_qps=10_000)}, 473.0),
         ({"overrides": Overrides(min_duration_s=0, min_query_count=10**7)}, 5.0),
         ({"mode": "AccuracyOnly", "sample_count": 50_000}, 1.0),
+        ({"scenario": "Server", "mode": "AccuracyOnly", "sample_count": 50_000}, 1.0),
         ({"scenario": "Server", "mode": "FindPeakPerformance", "overrides": Overrides()}, 473.0),
         ({"scenario": "SingleStream", "overrides": Overrides()}, 5.0),
     ],
-    ids=["usual", "3 times", "a minute more", "a count alone", "all images", "a search", "stream"],
+    ids=[
+        "usual",
+        "3 times",
+        "a minute more",
+        "a count alone",
+        "all images",
+        "no limit",
+        "a search",
+        "stream",
+    ],
 )
 def test_others_are_run(make_config: MakeConfig, changes: dict[str, object], rate: float) -> None:
     config = make_config(**changes)
