@@ -68,7 +68,8 @@ def part(name: str, sizes: Sizes, state: State) -> nn.Module:
     """Return a part of the network in evaluation mode, with its parameters of a checkpoint."""
     encoder = sizes.encoder
     weight, bias = state["joint_net.0.weight"], state["joint_net.0.bias"]
-    module = PARTS[name](sizes)
+    with torch.device("meta"):
+        module = PARTS[name](sizes)
     if name == "encoder":
         own = _below(state, "encoder.")
         own |= {"joint_side.weight": weight[:, :encoder], "joint_side.bias": bias}
@@ -77,7 +78,8 @@ def part(name: str, sizes: Sizes, state: State) -> nn.Module:
         own["embed.weight"] = torch.cat([own["embed.weight"], torch.zeros(1, sizes.embedding)])
     else:
         own = {f"out.{kind}": state[f"joint_net.3.{kind}"] for kind in ("weight", "bias")}
-    module.load_state_dict({key: tensor.contiguous() for key, tensor in own.items()})
+    given = {key: tensor.contiguous() for key, tensor in own.items()}
+    module.load_state_dict(given, assign=True)
     return module.eval().requires_grad_(False)
 
 
