@@ -126,13 +126,12 @@ def _check_form(arguments: argparse.Namespace, model: str) -> None:
     """Whether the network's kernels can be measured, in batches or by sizes."""
     # What knows forms needs numpy, which --help does without.
     from models.task import NETWORK
-    from netrun.roofline.config import FORMS
+    from netrun.roofline.config import measurable
 
     task = models.get(model)
-    forms = {part.form for part in task.parts}
-    if len(task.parts) > 1 or not forms <= {*FORMS}:
+    if not measurable(task.parts):
         raise InputError(f"{model}: kernels of such a network are not measured one by one")
-    if arguments.sizes and forms != {NETWORK}:
+    if arguments.sizes and {part.form for part in task.parts} != {NETWORK}:
         raise InputError(f"--sizes: a batch of {model} takes the time of its work: leave it out")
     if task.stepwise and arguments.batch_size:
         raise InputError(

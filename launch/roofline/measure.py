@@ -96,12 +96,12 @@ def _start(options: RooflineOptions, subject: Subject, assets: Assets, directory
     instance = subject.instance
     assert assets.artifact is not None
     config = RooflineConfig(
+        model=assets.model,
         artifact=assets.artifact,
         samples=assets.samples.path,
         batch_size=options.batch_size,
         processors=list(instance.processors),
         seconds=options.seconds,
-        form=options.form,
         result=str(directory / "result.json"),
     )
     path = directory / "roofline.config.json"

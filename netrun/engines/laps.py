@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 
 class Laps:
@@ -13,14 +16,14 @@ class Laps:
     def __init__(self) -> None:
         self._spent: dict[str, int] | None = None
 
-    def __call__(self, name: str, call: Callable[[], None]) -> None:
-        """Call a kernel."""
+    def __call__(self, name: str, call: Callable[..., Result], *arguments: Any) -> Result:
+        """Call a kernel; what it returns."""
         if self._spent is None:
-            call()
-            return
+            return call(*arguments)
         began = time.perf_counter_ns()
-        call()
+        found = call(*arguments)
         self._spent[name] = self._spent.get(name, 0) + time.perf_counter_ns() - began
+        return found
 
     @contextmanager
     def measured(self) -> Iterator[dict[str, int]]:

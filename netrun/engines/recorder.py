@@ -6,10 +6,12 @@ The task itself says it: it answers the samples, with parts in fp32 that note th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.batch import Samples
 from models.task import Array, Part, Run, Task
 from netrun.engines.rows import Given, stacked
 
@@ -45,9 +47,26 @@ def record(
     recorders = {part.name: _Recorder(part, module(part)) for part in task.parts}
     run: dict[str, Run] = {name: recorder.run for name, recorder in recorders.items()}
     for count, sample in enumerate(samples, start=1):
-        task.infer(run, _Alone(sample))
+        task.infer(run, Samples([sample]))
         progress(count, len(samples))
     return {name: recorder.kept for name, recorder in recorders.items()}
+
+
+class _FirstCallError(Exception):
+    """A part was run, of which only its inputs are wanted."""
+
+
+def first_call(task: Task, samples: Sequence[Sample]) -> dict[str, Given]:
+    """What `task` gives the first part that it runs when it answers samples as one batch."""
+    found: dict[str, Given] = {}
+
+    def note(**inputs: Given) -> Mapping[str, Array]:
+        found.update(inputs)
+        raise _FirstCallError
+
+    with suppress(_FirstCallError):
+        task.infer({part.name: note for part in task.parts}, Samples(samples))
+    return found
 
 
 class _Recorder:
@@ -83,28 +102,3 @@ class _Recorder:
             names = (field.name for field in self._part.inputs)
             copies = (array.copy() for array in row)
             self.kept[place : place + 1] = [dict(zip(names, copies, strict=True))]
-
-
-class _Alone:
-    """A batch of one sample that is in no arena."""
-
-    def __init__(self, sample: Sample) -> None:
-        self._sample = sample
-        self.positions: Sequence[int] = (0,)
-        self.indices: Sequence[int] = (0,)
-        self.costs: Sequence[float] = (1.0,)
-
-    def __len__(self) -> int:
-        return 1
-
-    def views(self, field: str) -> list[Array]:
-        return [self._sample[field]]
-
-    def stacked(self, field: str) -> Array:
-        return self._sample[field][None]
-
-    def padded(self, field: str, to: int, fill: int = 0) -> Array:
-        sample = self._sample[field]
-        padded: Array = np.full((1, to, *sample.shape[1:]), fill, sample.dtype)
-        padded[0, : len(sample)] = sample
-        return padded

@@ -13,27 +13,34 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import models
 from base.checked import written
 from base.errors import ExitCode
 from base.files import write_text
 from base.parent import die_with_parent
 from models import artifact, volume_program
 from models.samples import Prepared
-from models.task import ENCODER, RANKING, VOLUMES
+from models.task import ENCODER, RANKING, TRANSDUCER, VOLUMES
 from netrun.engines import EngineError
+from netrun.engines.engine import EngineSpec
 from netrun.engines.onednn import library as dnn
 from netrun.engines.onednn.executor import Executor
 from netrun.engines.onednn.pack import KIND
 from netrun.engines.ranking.engine import executor as ranking
+from netrun.engines.recorder import first_call
+from netrun.engines.rows import stacked
+from netrun.engines.transducer.engine import TransducerEngine
 from netrun.engines.transformer.engine import EncoderRun
 from netrun.engines.volumes.network import VolumeNetwork
 from netrun.roofline.bandwidth import Bandwidth
+from netrun.roofline.batch import typical
 from netrun.roofline.config import RooflineConfig
 from netrun.roofline.layers import Passes
 from netrun.roofline.measurement import Limits, Measured, Measurement
 from netrun.roofline.pairs import PairPasses
 from netrun.roofline.peak import probes
 from netrun.roofline.sequences import SequencePasses
+from netrun.roofline.utterances import UtterancePasses
 from netrun.roofline.windows import WindowPasses
 
 ROUND_S = 1.0
@@ -85,11 +92,18 @@ def measure(config: RooflineConfig, progress: Callable[[float, float], None]) ->
 def _measured(config: RooflineConfig, threads: int) -> Measured:
     """What the artifact holds, ready to be measured on the samples."""
     path, samples = Path(config.artifact), Prepared.open(Path(config.samples))
-    if config.form == VOLUMES:
-        return WindowPasses(VolumeNetwork(volume_program.load(path)[0], threads), samples)
-    if config.form == ENCODER:
-        return SequencePasses(EncoderRun(path, threads), samples, config.batch_size)
-    if config.form == RANKING:
+    task = models.get(config.model)
+    part, *_ = task.parts
+    if part.form == TRANSDUCER:
+        spec = EngineSpec(task, "int8", path, config.batch_size, threads)
+        return UtterancePasses(task, TransducerEngine(spec), typical(samples, config.batch_size))
+    if part.form == VOLUMES:
+        window, *_ = first_call(task, [samples[0]])[part.inputs[0].name]
+        return WindowPasses(VolumeNetwork(volume_program.load(path)[0], threads), window)
+    if part.form == ENCODER:
+        given = first_call(task, typical(samples, config.batch_size))
+        return SequencePasses(EncoderRun(path, threads), stacked(part, given))
+    if part.form == RANKING:
         return PairPasses(ranking(path, threads), samples, config.batch_size)
     compiled = artifact.read(path, KIND)
     executor = Executor(compiled, config.batch_size, threads)

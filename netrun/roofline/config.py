@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from base.configs import Config
-from models.task import ENCODER, NETWORK, RANKING, VOLUMES
+from models.task import ENCODER, NETWORK, RANKING, TRANSDUCER, VOLUMES, Part
 
-FORMS = (NETWORK, ENCODER, VOLUMES, RANKING)
-"""Forms of networks whose kernels can be measured one by one."""
+OF_ONE_PART = (NETWORK, ENCODER, VOLUMES, RANKING)
+
+
+def measurable(parts: Sequence[Part]) -> bool:
+    """Whether the kernels of a task's networks can be measured one by one."""
+    forms = {part.form for part in parts}
+    return forms == {TRANSDUCER} or (len(parts) == 1 and forms <= {*OF_ONE_PART})
 
 
 @dataclass(frozen=True)
 class RooflineConfig(Config):
-    """Measure `artifact` on `processors`, one thread on each, for about `seconds`.
+    """Measure `artifact` of `model` on `processors`, one thread on each, for about `seconds`.
 
-    `samples` is a folder of prepared samples; `result` the JSON file to write. `form` is that of
-    the network (`models.task.Part`), one of FORMS: of one over volumes a window is measured.
+    `samples` is a folder of prepared samples; `result` the JSON file to write. Of a network over
+    volumes one window is measured.
     """
 
+    model: str
     artifact: str
     samples: str
     batch_size: int
     processors: list[int]
     seconds: float
     result: str
-    form: str = NETWORK

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from models.samples import Prepared
-from models.squad.stream import stream
+import numpy as np
+
 from models.task import Array
 from netrun.engines.transformer.engine import EncoderRun
 from netrun.engines.transformer.executor import Shape
@@ -13,24 +13,20 @@ from netrun.roofline.measurement import Layer
 from netrun.roofline.passes import KERNEL, KernelPasses, Work
 
 HEAD = "head"
-SEGMENT = 14
-"""Where the second segment begins: it changes no time."""
 
 
 class SequencePasses(KernelPasses):
-    """Times of many passes over one batch, which stands for the data set: see `middle`."""
+    """Times of many passes over one batch: ids, positions and types of its stream of tokens."""
 
-    def __init__(self, run: EncoderRun, samples: Prepared, batch_size: int) -> None:
+    def __init__(self, run: EncoderRun, given: Sequence[Array]) -> None:
         super().__init__(run, run.profile)
         self._shape = run.shape
-        field = samples.fields[0].name
-        ids = [samples[index][field] for index in range(len(samples))]
-        chosen = middle([len(each) for each in ids], batch_size)
-        self._lengths = [len(ids[index]) for index in chosen]
-        given = stream([ids[index] for index in chosen], [SEGMENT] * len(chosen))
-        self._given = [given[name] for name in ("input_ids", "positions", "types")]
+        self._given = given
+        _, positions, _ = given
+        starts = np.flatnonzero(positions == 0)
+        self._lengths: list[int] = np.diff(starts, append=len(positions)).tolist()
 
-    def given(self) -> list[Array]:
+    def given(self) -> Sequence[Array]:
         """The batch."""
         return self._given
 
@@ -44,12 +40,6 @@ class SequencePasses(KernelPasses):
     def macs_with_padding(self) -> int:
         """The work of a mean sample of the batch."""
         return sum(macs for *_, macs, _ in work(self._shape, self._lengths)) // len(self._lengths)
-
-
-def middle(lengths: Sequence[int], count: int) -> list[int]:
-    """`count` sequences whose lengths are evenly spread over all: their indices."""
-    order = sorted(range(len(lengths)), key=lambda index: lengths[index])
-    return [order[int((each + 0.5) / count * len(order))] for each in range(count)]
 
 
 def work(shape: Shape, lengths: Sequence[int]) -> Iterator[Work]:

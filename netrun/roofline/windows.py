@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.samples import Prepared
 from models.task import Array
-from models.volumes.windows import cut
 from netrun.engines.volumes.network import VolumeNetwork
 from netrun.roofline.measurement import Layer
 from netrun.roofline.passes import KernelPasses
 
 
 class WindowPasses(KernelPasses):
-    """Times of many passes of one window, the first of the first volume."""
+    """Times of many passes of one window [channels, D, H, W]."""
 
-    def __init__(self, network: VolumeNetwork, samples: Prepared) -> None:
+    def __init__(self, network: VolumeNetwork, window: Array) -> None:
         super().__init__(network, network.profile)
         self._network = network
-        volume = samples[0][samples.fields[0].name]
-        self._window = np.ascontiguousarray(cut(volume, (0, 0, 0)))
+        self._window = np.ascontiguousarray(window)
 
     def given(self) -> tuple[Array]:
         """The window."""

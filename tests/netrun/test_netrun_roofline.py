@@ -13,6 +13,7 @@ import pytest
 from netrun_programs import residual_program
 from volume_cases import kits19_network, noise
 
+import models
 from base.processors import last_level_cache
 from launch.supervise.environment import PACKAGE_ROOT, instance_environment
 from models.program import Convolution, Operation, Program, Tensor
@@ -20,7 +21,9 @@ from models.quantize.volumes import quantise_volumes
 from models.samples import save
 from models.task import Field
 from netrun.engines.onednn import compiler
+from netrun.engines.recorder import first_call
 from netrun.engines.volumes.network import VolumeNetwork
+from netrun.roofline.batch import middle
 from netrun.roofline.config import RooflineConfig
 from netrun.roofline.layers import touched_bytes, useful_macs
 from netrun.roofline.windows import WindowPasses
@@ -101,7 +104,7 @@ def test_a_measurement_from_configuration_to_result(
     processor = min(os.sched_getaffinity(0))
     result = tmp_path / "result.json"
     config = RooflineConfig(
-        *(str(compiled), str(tmp_path / "samples"), 2, [processor], 0.01, str(result))
+        *("resnet50", str(compiled), str(tmp_path / "samples"), 2, [processor], 0.01, str(result))
     )
     (tmp_path / "config.json").write_text(config.to_json())
     done = subprocess.run(
@@ -130,13 +133,17 @@ def test_a_measurement_from_configuration_to_result(
     assert measured["macs_with_padding"] == sum(program.macs().values())
 
 
-def test_a_window_of_a_volume_is_measured_kernel_by_kernel(tmp_path: Path) -> None:
+def test_a_batch_is_spread_over_all_costs() -> None:
+    assert middle([50, 10, 30, 20, 40, 60], 3) == [3, 4, 5]
+    assert middle([7, 9], 4) == [0, 0, 1, 1]
+
+
+def test_a_window_of_a_volume_is_measured_kernel_by_kernel() -> None:
     network = kits19_network()
     image = noise(1, 32, 32, 32)
     made = quantise_volumes(network, [{"image": image}], lambda done, total: None)
-    fields = [Field("image", "<f4", (1, None, None, None))]
-    prepared = save(tmp_path / "volumes", fields, [{"image": image}])
-    passes = WindowPasses(VolumeNetwork(made, threads=1), prepared)
+    (window,) = first_call(models.get("3d-unet"), [{"image": image}])["image"]
+    passes = WindowPasses(VolumeNetwork(made, threads=1), window)
     passes.measure()
     passes.measure()
     layers = {layer.name: layer for layer in passes.layers()}
@@ -155,7 +162,15 @@ def test_an_artifact_that_does_not_fit_gets_one_line(
 ) -> None:
     keep(tmp_path / "samples", samples)
     config = RooflineConfig(
-        *(str(compiled), str(tmp_path / "samples"), 1, [0], 0.01, str(tmp_path / "result"))
+        *(
+            "resnet50",
+            str(compiled),
+            str(tmp_path / "samples"),
+            1,
+            [0],
+            0.01,
+            str(tmp_path / "result"),
+        )
     )
     (tmp_path / "config.json").write_text(config.to_json())
     done = subprocess.run(

@@ -11,15 +11,18 @@ import pytest
 import torch
 
 from models.librispeech.network import Encoder, Joint, Prediction, Sizes
+from models.librispeech.task import RNNT_TASK
 from models.quantize import transducer as quantise
 from netrun.engines.amx.routine import aligned
+from netrun.engines.engine import EngineSpec
 from netrun.engines.onednn import library
 from netrun.engines.transducer import artifact
-from netrun.engines.transducer.engine import runs_on_tiles
+from netrun.engines.transducer.engine import TransducerEngine, runs_on_tiles
 from netrun.engines.transducer.executor import Joint as Int8Joint
 from netrun.engines.transducer.gates import Gates
 from netrun.engines.transducer.portable import PortableEncoder, PortablePrediction
 from netrun.engines.transducer.rows import Rows
+from netrun.roofline.utterances import UtterancePasses
 
 SIZES = Sizes(encoder=96, pre=2, post=2, embedding=24, prediction=40, prediction_layers=2, joint=48)
 tiles = pytest.mark.skipif(not runs_on_tiles(), reason="no AMX")
@@ -147,3 +150,32 @@ def test_features_are_cut_off_where_that_errs_least() -> None:
     values = random.standard_normal(100_000).astype(np.float32)
     assert 3.5 < 127 * quantise.feature_scale([values]) < 5.5
     assert quantise.feature_scale([np.zeros(9, np.float32)]) > 0
+
+
+@pytest.mark.parametrize("portable", [True, pytest.param(False, marks=tiles)])
+def test_a_roofline_is_made_of_all_that_an_answer_takes(tmp_path: Path, portable: bool) -> None:
+    torch.manual_seed(8)
+    made = {
+        "encoder": quantise.encoder(Encoder(SIZES).eval(), [np.ones((2, 240), np.float32)]),
+        "prediction": quantise.prediction(Prediction(SIZES).eval()),
+        "joint": quantise.joint(Joint(SIZES).eval()),
+    }
+    for part, arrays in made.items():
+        artifact.write(tmp_path / f"rnnt.{part}", arrays, {})
+    spec = EngineSpec(RNNT_TASK, "int8", tmp_path / "rnnt.encoder", 2, threads=1)
+    engine = TransducerEngine(spec, portable)
+    random = np.random.default_rng(9)
+    waves = [random.integers(-9000, 9000, size).astype("<i2") for size in (4800, 2400)]
+    samples = [{"wave": wave, "rate": np.array(16_000, "<i4")} for wave in waves]
+    passes = UtterancePasses(RNNT_TASK, engine, samples)
+    passes.measure()
+    layers = {layer.name: layer for layer in passes.layers()}
+    (taken,) = passes._steps
+    # Labels of a network that nobody trained are many: the prediction's state is multiplied.
+    assert taken.keys() == layers.keys()
+    assert layers["encoder.0.input"].macs == (10 + 5) * 240 * 4 * 128
+    assert layers["encoder.0.state"].macs == (9 + 4) * 128 * 4 * 128
+    assert layers["encoder.2.input"].macs == (5 + 3) * 256 * 4 * 128
+    assert layers["encoder.2.state"].bytes > 4 * 128 * 4 * 128, "each step reads the weights"
+    assert layers["joint"].macs % (64 * 29) == 0
+    assert min(layer.bytes for layer in layers.values()) > 0

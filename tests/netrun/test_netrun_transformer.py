@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 
 from models.artifact import ArtifactError
 from models.quantize.encoder import Input, quantise, quantise_linear
-from models.samples import save
 from models.squad.network import QuestionAnswering
 from models.squad.sizes import Sizes
 from models.squad.stream import stream
 from models.squad.synthetic import SyntheticData, seeded_network
-from models.task import Field
+from models.squad.task import SQUAD
 from netrun.engines import EngineError
 from netrun.engines.amx.assembler import Mem, Reg, Tmm, Zmm
 from netrun.engines.amx.routine import AMX_BITS, aligned, permitted
 from netrun.engines.onednn import library as dnn
+from netrun.engines.recorder import first_call
+from netrun.engines.rows import stacked
 from netrun.engines.tiled import has_tiles
 from netrun.engines.transformer import artifact
 from netrun.engines.transformer.attention import KEYS, Attention
@@ -33,7 +34,7 @@ from netrun.engines.transformer.executor import Shape, groups
 from netrun.engines.transformer.instructions import Vectors
 from netrun.engines.transformer.normalise import Normalise
 from netrun.engines.transformer.product import KINDS, WIDTH, Product
-from netrun.roofline.sequences import SequencePasses, middle, work
+from netrun.roofline.sequences import SequencePasses, work
 
 SIZES = Sizes(hidden=128, layers=2, heads=2, inner=256, pieces=1500)
 ENCODINGS: list[tuple[str, Callable[[Vectors], None]]] = [
@@ -312,16 +313,12 @@ def test_the_work_of_a_stream_is_that_of_its_sequences() -> None:
     assert layers["0.output.norm"][0] == 0
 
 
-def test_a_batch_for_the_roofline_is_spread_over_all_lengths() -> None:
-    assert middle([50, 10, 30, 20, 40, 60], 3) == [3, 4, 5]
-    assert middle([7, 9], 4) == [0, 0, 1, 1]
-
-
-def test_kernels_are_measured_one_by_one(encoder: Path, tmp_path: Path) -> None:
-    fields = [Field("input_ids", "<i4", (None,))]
-    samples = [{"input_ids": np.arange(1, size + 1, dtype="<i4")} for size in (33, 12, 300)]
+def test_kernels_are_measured_one_by_one(encoder: Path) -> None:
+    ids = [np.arange(1, size + 1, dtype="<i4") for size in (33, 12, 300)]
+    given = first_call(SQUAD, [{"input_ids": one, "second": np.array(5, "<i4")} for one in ids])
     run = EncoderRun(encoder, 1)
-    passes = SequencePasses(run, save(tmp_path / "samples", fields, samples), 3)
+    passes = SequencePasses(run, stacked(SQUAD.parts[0], given))
+    assert passes.macs_with_padding() == sum(map(SIZES.macs, (12, 33, 300))) // 3
     if not run.tiles:
         with pytest.raises(EngineError, match="without AMX"):
             passes.measure()
@@ -330,7 +327,6 @@ def test_kernels_are_measured_one_by_one(encoder: Path, tmp_path: Path) -> None:
     layers = passes.layers()
     assert [layer.name for layer in layers] == [name for name, *_ in work(run.shape, [345])]
     assert layers[0].source == (345, SIZES.hidden)
-    assert passes.macs_with_padding() == sum(map(SIZES.macs, (12, 33, 300))) // 3
     assert len(passes) == 1
 
 

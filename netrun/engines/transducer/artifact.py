@@ -19,6 +19,9 @@ from netrun.engines.transformer.product import Product
 KIND = "int8-transducer"
 PACKING = 1  # raised when the same arrays would be stored in another way
 LANES = 16
+KERNELS = "input", "state", "gates"
+"""What is called of a layer, in that order; behind the last one follows JOINED."""
+JOINED = "joined"
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -58,9 +61,15 @@ def unpack(arrays: Arrays, name: str) -> list[NDArray[Any]]:
     ]
 
 
+def products(arrays: Arrays) -> dict[str, tuple[int, int]]:
+    """Outputs and inputs of each product."""
+    shapes = (name for name in arrays if name.endswith(".shape"))
+    return {name.removesuffix(".shape"): tuple(arrays[name].tolist()) for name in shapes}
+
+
 def dealt(name: str, array: NDArray[Any]) -> NDArray[Any]:
     """Rows of a layer's gates in the order in which `Gates` reads them: 16 units of each gate."""
-    if name == "joined":
+    if name == JOINED:
         return array
     by_gate = array.reshape(4, -1, LANES, *array.shape[1:])
     return np.ascontiguousarray(by_gate.swapaxes(0, 1)).reshape(array.shape)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.batch import Samples
+import numpy as np
+
+from netrun.engines.recorder import first_call
 from netrun.engines.transducer import artifact
 
 if TYPE_CHECKING:
     from models.task import Array, Part, Task
     from netrun.engines.order import Order
+    from netrun.engines.recorder import Sample
 
 
 def build(order: Order) -> Path:
@@ -36,22 +39,7 @@ def build(order: Order) -> Path:
     return order.ensure("int8-transducer", key, artifact.KIND, write)
 
 
-class _HeardError(Exception):
-    """Nothing of a batch is asked beyond what its encoder was given."""
-
-
-def features(task: Task, samples: Any) -> list[Array]:
+def features(task: Task, samples: Sequence[Sample]) -> list[Array]:
     """What the first input of the first part is for each sample."""
-    found: list[Array] = []
-    first = task.parts[0]
-
-    def note(**inputs: Array) -> Mapping[str, Array]:
-        found.append(inputs[first.inputs[0].name].copy())
-        raise _HeardError
-
-    for sample in samples:
-        try:
-            task.infer({first.name: note}, Samples([sample]))
-        except _HeardError:
-            continue
-    return found
+    name = task.parts[0].inputs[0].name
+    return [np.array(first_call(task, [sample])[name]) for sample in samples]

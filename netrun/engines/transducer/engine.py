@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 from models.artifact import ArtifactError
 from netrun.engines import EngineError
@@ -16,8 +17,19 @@ from netrun.engines.transducer.gates import Gates
 if TYPE_CHECKING:
     from models.task import Array, Part, Run
     from netrun.engines.engine import EngineSpec
+    from netrun.engines.laps import Laps
 
 Call = Callable[..., Any]
+
+
+class Kernels(Protocol):
+    """A part; `each` calls its kernels."""
+
+    each: Laps
+
+    @property
+    def run(self) -> Call:
+        """The part's inputs to its outputs, in order."""
 
 
 class TransducerEngine:
@@ -31,7 +43,13 @@ class TransducerEngine:
         self.tiles = not portable and runs_on_tiles()
         try:
             arrays = {part.name: artifact.read(spec.file(part)) for part in spec.task.parts}
-            calls = (_tiled if self.tiles else _portable)(arrays, spec.threads)
+            parts = (_tiled if self.tiles else _portable)(arrays, spec.threads)
+            self._laps = {name: part.each for name, part in parts.items()}
+            self.products = {name: artifact.products(arrays[name]) for name in parts}
+            """By part: outputs and inputs of each product."""
+            self.labels = len(arrays["joint"]["bias"])
+            """Blank among them."""
+            calls = {name: part.run for name, part in parts.items()}
             calls["joint"] = Joint(arrays["joint"]).run
             self._runs = {part.name: _run(part, calls[part.name]) for part in spec.task.parts}
         except ArtifactError as error:
@@ -43,6 +61,12 @@ class TransducerEngine:
         """What runs a part."""
         return self._runs[name]
 
+    @contextmanager
+    def measured(self) -> Iterator[dict[str, dict[str, int]]]:
+        """Nanoseconds of each kernel of a part, all its calls together, until the block ends."""
+        with ExitStack() as stack:
+            yield {name: stack.enter_context(each.measured()) for name, each in self._laps.items()}
+
     def describe(self) -> dict[str, Any]:
         """What executes the layers."""
         return {"transducer": "AMX tiles" if self.tiles else "PyTorch's oneDNN operators"}
@@ -53,24 +77,24 @@ def runs_on_tiles() -> bool:
     return has_tiles(Gates(64, 64, 64, 64))
 
 
-def _tiled(arrays: Mapping[str, artifact.Arrays], threads: int) -> dict[str, Call]:
+def _tiled(arrays: Mapping[str, artifact.Arrays], threads: int) -> dict[str, Kernels]:
     from netrun.engines.onednn.library import load
     from netrun.engines.transducer.executor import Encoder, Prediction
 
     lib = load()
     lib.set_threads(threads)
     return {
-        "encoder": Encoder(arrays["encoder"], threads, lib.openmp).run,
-        "prediction": Prediction(arrays["prediction"], threads, lib.openmp).run,
+        "encoder": Encoder(arrays["encoder"], threads, lib.openmp),
+        "prediction": Prediction(arrays["prediction"], threads, lib.openmp),
     }
 
 
-def _portable(arrays: Mapping[str, artifact.Arrays], threads: int) -> dict[str, Call]:
+def _portable(arrays: Mapping[str, artifact.Arrays], threads: int) -> dict[str, Kernels]:
     from netrun.engines.transducer.portable import PortableEncoder, PortablePrediction
 
     return {
-        "encoder": PortableEncoder(arrays["encoder"], threads).run,
-        "prediction": PortablePrediction(arrays["prediction"], threads).run,
+        "encoder": PortableEncoder(arrays["encoder"], threads),
+        "prediction": PortablePrediction(arrays["prediction"], threads),
     }
 
 

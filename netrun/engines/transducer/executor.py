@@ -7,7 +7,8 @@ import ctypes
 import numpy as np
 from numpy.typing import NDArray
 
-from netrun.engines.transducer.artifact import Arrays
+from netrun.engines.laps import Laps
+from netrun.engines.transducer.artifact import JOINED, Arrays
 from netrun.engines.transducer.layers import Buffer, Layer, Place, Rowwise, Scratch
 from netrun.engines.transducer.rows import Rows
 
@@ -22,6 +23,7 @@ class Encoder:
 
     def __init__(self, arrays: Arrays, threads: int, lib: ctypes.CDLL) -> None:
         """Make all kernels; raises OSError where memory cannot be made executable."""
+        self.each = Laps()
         self._scale = np.float32(1 / arrays["features.scale"])
         count = sum(name.endswith(".state.weight") for name in arrays)
         units = int(arrays["0.state.shape"][1])
@@ -33,7 +35,7 @@ class Encoder:
         scratch = Scratch(units)
         strides = [buffer.stride for buffer in self._buffers]
         self._layers = [
-            Layer(arrays, n, (strides[n], strides[n + 1]), scratch, threads, lib)
+            Layer(arrays, n, (strides[n], strides[n + 1]), scratch, self.each, threads, lib)
             for n in range(count)
         ]
         self._join = Joined(arrays, strides[-1], threads, lib)
@@ -64,7 +66,7 @@ class Encoder:
                 place = Place(target.address, given)
             layer.run(given, source, place)
             source = target.address
-        joined = self._join.run(source, pairs.total)
+        joined = self.each(JOINED, self._join.run, source, pairs.total)
         for rank, one in enumerate(order.tolist()):
             encoded[one, : pairs.lengths[rank]] = joined[pairs.of_utterance(rank)]
         return encoded
@@ -85,11 +87,9 @@ class Joined:
     """What the joint network is given: a product of a layer's states."""
 
     def __init__(self, arrays: Arrays, stride: int, threads: int, lib: ctypes.CDLL) -> None:
-        self.out = int(arrays["joined.shape"][0])
+        self.out = int(arrays[f"{JOINED}.shape"][0])
         self._buffer = Buffer(_HALF * self.out)
-        self._product = Rowwise(
-            arrays, "joined", "half", (stride, self._buffer.stride), threads, lib
-        )
+        self._product = Rowwise(arrays, JOINED, "half", (stride, self._buffer.stride), threads, lib)
 
     def run(self, source: int, rows: int) -> NDArray[np.float16]:
         """Return [rows, out] of states at `source`, valid until the next call."""
@@ -104,6 +104,7 @@ class Prediction:
 
     def __init__(self, arrays: Arrays, threads: int, lib: ctypes.CDLL) -> None:
         """Make all kernels; raises OSError where memory cannot be made executable."""
+        self.each = Laps()
         self._table = arrays["table"]
         self._units = units = int(arrays["0.state.shape"][1])
         count = sum(name.endswith(".state.weight") for name in arrays)
@@ -112,7 +113,8 @@ class Prediction:
         self._after = [Buffer(units) for _ in range(count)]
         stride = self._before[0].stride
         self._layers = [
-            Layer(arrays, n, (stride, stride), self._scratch, threads, lib) for n in range(count)
+            Layer(arrays, n, (stride, stride), self._scratch, self.each, threads, lib)
+            for n in range(count)
         ]
         self._join = Joined(arrays, stride, threads, lib)
 
@@ -152,7 +154,7 @@ class Prediction:
             next_hidden[:, number] = after.rows(count)[:, :width].view(np.int8)
             next_cell[:, number] = cells.rows(count)[:, :width]
         next_hidden *= np.float32(1 / LARGEST)
-        joined = self._join.run(self._after[-1].address, count)
+        joined = self.each(JOINED, self._join.run, self._after[-1].address, count)
         return joined.astype(np.float32), next_hidden, next_cell
 
 

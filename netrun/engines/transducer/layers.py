@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netrun.engines.amx.routine import LINE, aligned
-from netrun.engines.transducer.artifact import Arrays, product_of
+from netrun.engines.laps import Laps
+from netrun.engines.transducer.artifact import KERNELS, Arrays, product_of
 from netrun.engines.transducer.gates import Gates, GatesKernel
 from netrun.engines.transducer.rows import Rows
 from netrun.engines.transformer.product import WIDTH, ProductKernel
@@ -110,10 +111,13 @@ class Layer:
         number: int,
         strides: tuple[int, int],
         scratch: Scratch,
+        each: Laps,
         threads: int,
         lib: ctypes.CDLL,
     ) -> None:
-        """`strides` are the bytes between rows of its inputs and of its states."""
+        """`strides` are the bytes between rows of its inputs and of its states; `each` calls."""
+        self._each = each
+        self._names = tuple(f"{number}.{kind}" for kind in KERNELS)
         self._source_stride, self._state_stride = strides
         self._scratch = scratch
         gates = scratch.exponents.stride
@@ -154,19 +158,19 @@ class Layer:
     def inputs(self, source: int, total: int) -> None:
         """Products of rows of inputs, to the exponents."""
         assert self._input is not None
-        self._input.run(total, source, self._scratch.exponents.address)
+        self._each(self._names[0], self._input.run, total, source, self._scratch.exponents.address)
 
     def step(self, count: int, given: int, state: int | None, cell: int, output: int) -> None:
         """One step: exponents at `given`, states before, cells, and where states go."""
         gates = self._gates
         if state is not None:
             output_of = self._scratch.gates.address
-            self._state.run(count, state, output_of, given)
+            self._each(self._names[1], self._state.run, count, state, output_of, given)
             given = output_of
         arguments = gates.arguments
         arguments.source, arguments.residual, arguments.output = given, cell, output
         gates.set_rows(count)
-        gates.call()
+        self._each(self._names[2], gates.call)
 
 
 class Cells:

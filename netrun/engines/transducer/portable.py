@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from netrun.engines.laps import Laps
 from netrun.engines.pytorch.linear import Layer, linear
-from netrun.engines.transducer.artifact import LANES, Arrays, unpack
+from netrun.engines.transducer.artifact import JOINED, KERNELS, LANES, Arrays, unpack
 from netrun.engines.transducer.rows import Rows
 
 LARGEST = 127.0
@@ -28,6 +29,7 @@ class PortableEncoder:
     def __init__(self, arrays: Arrays, threads: int) -> None:
         """Take the weights over into PyTorch's layout."""
         torch.set_num_threads(threads)
+        self.each = Laps()
         self._scale = float(1 / arrays["features.scale"])
         count = sum(name.endswith(".state.weight") for name in arrays)
         self._inputs = [_product(arrays, f"{n}.input") for n in range(count)]
@@ -36,8 +38,9 @@ class PortableEncoder:
         widths = [int(arrays[f"{n}.input.shape"][1]) for n in range(count)]
         self._units, self._first = units, widths[0]
         self._stacks = next(n for n in range(1, count) if widths[n] == STACKED * units)
-        self._join = _product(arrays, "joined")
-        self._out = int(arrays["joined.shape"][0])
+        self._names = _names(count)
+        self._join = _product(arrays, JOINED)
+        self._out = int(arrays[f"{JOINED}.shape"][0])
 
     def run(self, features: Floats, lengths: NDArray[np.int64]) -> Floats:
         """As `executor.Encoder.run`."""
@@ -59,21 +62,22 @@ class PortableEncoder:
                 if number == self._stacks:
                     source = self._stacked(source, rows, pairs)
                 source = self._layer(number, source, rows if number < self._stacks else pairs)
-            joined = self._join(source).numpy()
+            joined = self.each(JOINED, self._join, source).numpy()
         for rank, one in enumerate(order.tolist()):
             encoded[one, : pairs.lengths[rank]] = joined[pairs.of_utterance(rank)]
         return encoded
 
     def _layer(self, number: int, source: Tensor, rows: Rows) -> Tensor:
-        exponents = self._inputs[number](source)
+        name, state_name, gates_name = self._names[number]
+        exponents = self.each(name, self._inputs[number], source)
         states = torch.empty(rows.total, self._units, dtype=torch.int8)
         cell = torch.zeros(int(rows.counts[0]), self._units)
         state = None
         for start, count in zip(rows.starts.tolist(), rows.counts.tolist(), strict=True):
             given = exponents[start : start + count]
             if state is not None:
-                given = given + self._states[number](state[:count])
-            state, cell = gates(given, cell[:count])
+                given = given + self.each(state_name, self._states[number], state[:count])
+            state, cell = self.each(gates_name, gates, given, cell[:count])
             states[start : start + count] = state
         return states
 
@@ -92,12 +96,14 @@ class PortablePrediction:
     def __init__(self, arrays: Arrays, threads: int) -> None:
         """Take the weights over into PyTorch's layout."""
         torch.set_num_threads(threads)
+        self.each = Laps()
         self._table = torch.from_numpy(arrays["table"].astype(np.float32))
         count = sum(name.endswith(".state.weight") for name in arrays)
         self._inputs = [_product(arrays, f"{n}.input") for n in range(1, count)]
         self._states = [_product(arrays, f"{n}.state") for n in range(count)]
         self._units = int(arrays["0.state.shape"][1])
-        self._join = _product(arrays, "joined")
+        self._names = _names(count)
+        self._join = _product(arrays, JOINED)
 
     def run(
         self, label: NDArray[np.int64], hidden: Floats, cell: Floats
@@ -110,17 +116,18 @@ class PortablePrediction:
             states: list[Tensor] = []
             cells: list[Tensor] = []
             for number, product in enumerate(self._states):
+                name, state_name, gates_name = self._names[number]
                 if number:
-                    given = self._inputs[number - 1](states[-1])
+                    given = self.each(name, self._inputs[number - 1], states[-1])
                 if known:
-                    given = given + product(before[:, number].contiguous())
+                    given = given + self.each(state_name, product, before[:, number].contiguous())
                     old = torch.from_numpy(np.ascontiguousarray(cell[:, number]))
                 else:
                     old = torch.zeros(len(label), self._units)
-                state, new = gates(given, old)
+                state, new = self.each(gates_name, gates, given, old)
                 states.append(state)
                 cells.append(new)
-            joined = self._join(states[-1]).numpy()
+            joined = self.each(JOINED, self._join, states[-1]).numpy()
         next_hidden = torch.stack(states, 1).float().mul_(1 / LARGEST).numpy()
         return joined, next_hidden, torch.stack(cells, 1).numpy()
 
@@ -135,6 +142,11 @@ def gates(exponents: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
 
 def _stored(values: Tensor) -> Tensor:
     return torch.round(values).clamp_(-LARGEST, LARGEST).to(torch.int8)
+
+
+def _names(layers: int) -> list[list[str]]:
+    """Of each layer's kernels."""
+    return [[f"{number}.{kind}" for kind in KERNELS] for number in range(layers)]
 
 
 def _product(arrays: Arrays, name: str) -> Layer:
