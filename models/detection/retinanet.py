@@ -163,6 +163,10 @@ class RetinaNetTask(DetectionTask):
         scores: Array = 1 / (1 + np.exp(-logits))
         passed = scores > np.float32(THRESHOLD)
         places, scores = places[passed], scores[passed]
+        if len(scores) > BEST_OF_LEVEL:
+            least = np.partition(scores, -BEST_OF_LEVEL)[-BEST_OF_LEVEL]
+            chance = np.flatnonzero(scores >= least)
+            places, scores = places[chance], scores[chance]
         best = np.argsort(-scores, kind="stable")[:BEST_OF_LEVEL]
         places, scores = places[best], scores[best]
         chosen, labels = np.divmod(places, CLASSES)
