@@ -22,8 +22,8 @@ from netrun.engines.pytorch.linear import Layer, linear
 if TYPE_CHECKING:
     from models.ranking import Shape
 
-GATHERED = 16_384
-"""Rows of tables that are gathered together: they should still be in a cache when they are used."""
+PAIRS = 512
+"""Pairs that go through all layers together: fewer read a layer's weights too often."""
 
 
 class PortableRanking:
@@ -79,7 +79,7 @@ class PortableRanking:
 
     def run(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         """Logits float32 [n] of pairs."""
-        parts = -(-sparse.size // GATHERED)
+        parts = -(-len(dense) // PAIRS)
         ends = [len(dense) * part // parts for part in range(parts + 1)]
         logits = np.empty(len(dense), np.float32)
         for first, end in itertools.pairwise(ends):
