@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 SIGNED, UNSIGNED = 127, 255
 """The largest number of values that are stored in 8 bits."""
 
@@ -66,6 +69,12 @@ class Shape:
         cross = 6 * self.interaction * self.cross_rank
         dots = 0 if self.cross_rank else self.width * self.features * (self.features - 1) // 2
         return sum(narrow * wide for narrow, wide in inner) + cross + dots
+
+
+def bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Floats as bfloat16: float32's upper half, rounded to the nearest, ties to even."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    return ((bits + (0x7FFF + (bits >> 16 & 1))) >> 16).astype(np.uint16)
 
 
 def shape_from(facts: Mapping[str, Any]) -> Shape:

@@ -1,10 +1,9 @@
-"""``python -m bench.dlrm``: pairs a second of DLRM (v1, 128 wide) by turns on one core.
+"""``python -m bench.dlrm``: pairs a second of DLRM (v1, or v2 with --network dlrm-v2) on one core.
 
-All contestants have the same seeded network and look up the same random rows, drawn anew for each
-call, in tables that no cache holds: ours int8 from a mapped file, PyTorch the eager network in
-float32 and bfloat16, OpenVINO (where it is installed) in float32 and with its hint for bfloat16. A
-figure is the best of all turns. Beside them: what the memory gives for rows read at random, and
-what the products take at the int8 rate that oneDNN's layers reach.
+Contestants take turns. All have the same seeded network and look up the same random rows, drawn
+anew for each call, in tables that no cache holds: ours int8 from a mapped file, PyTorch the eager
+network in float32 and bfloat16, OpenVINO (where it is installed) in float32 and with its hint for
+bfloat16. A figure is the best of all turns. Beside them: what looks rows up, alone.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.host import host
-from models.criteo.shapes import TERABYTE_40M
+from models.criteo.shapes import MULTIHOT, TERABYTE_40M
 from models.criteo.synthetic import draw
 from models.ranking import Shape
 
 REFERENCE = "PyTorch eager fp32"
 MOST_ERROR = 0.2
+NETWORKS = {"dlrm": TERABYTE_40M, "dlrm-v2": MULTIHOT}
 MEAN = 270
 """Pairs of a sample of MLPerf's."""
 Run = Callable[[NDArray[np.float32], NDArray[np.int32]], Any]
@@ -37,6 +38,7 @@ Run = Callable[[NDArray[np.float32], NDArray[np.int32]], Any]
 def main() -> None:
     """Measure, print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", choices=NETWORKS, default="dlrm")
     parser.add_argument("--rows", type=int, default=150_000, help="of each of the 26 tables")
     parser.add_argument("--pairs", type=int, default=2048, help="of a call")
     parser.add_argument("--turns", type=int, default=6)
@@ -44,7 +46,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     os.sched_setaffinity(0, {chosen.core})
-    shape = Shape(TERABYTE_40M.bottom, TERABYTE_40M.top, (chosen.rows,) * 26)
+    shape = replace(NETWORKS[chosen.network], rows=(chosen.rows,) * 26)
     with tempfile.TemporaryDirectory(prefix="loadrun-dlrm-") as folder:
         contestants = _contestants(shape, Path(folder))
         random = np.random.default_rng(0)
@@ -83,13 +85,14 @@ def _contestants(shape: Shape, folder: Path) -> dict[str, Run]:
     from netrun.engines.amx import supported
     from netrun.engines.onednn.library import load
     from netrun.engines.ranking import tables
-    from netrun.engines.ranking.executor import Executor, Kernels
     from netrun.engines.ranking.portable import PortableRanking
+    from netrun.engines.ranking.tiles import Kernels
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
     network: Any = DLRM(shape).eval()
     network.tables.weight = torch.randn(sum(shape.rows), shape.width) * shape.width**-0.25
+    network.tables.weight /= max(shape.hot) ** 0.5
     made = quantise(network, *draw(shape, 4096, 1))
     tables.write(folder / "tables", network.tables.arrays(), "int8", {})
     stored = tables.read(folder / "tables")
@@ -100,11 +103,12 @@ def _contestants(shape: Shape, folder: Path) -> dict[str, Run]:
     found: dict[str, Run] = {}
     portable = PortableRanking(*given).run
     found["loadrun int8"] = portable
-    if supported(lib.isa, Kernels(shape)):
-        executor = Executor(*given, lib.openmp)
+    kernels = Kernels(shape)
+    if supported(lib.isa, kernels):
+        executor = kernels.make(*given[1:], lib.openmp)
         found["loadrun int8"] = executor.run
         found["loadrun int8, PyTorch"] = portable
-        found["  its gather and dots"] = _interaction(executor)
+        found["  its lookups"] = _lookups(executor)
 
     def eager(module: Any) -> Run:
         def run(dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> Any:
@@ -141,16 +145,12 @@ def _logits(found: Any) -> NDArray[np.float32]:
     return np.asarray(array if isinstance(array, np.ndarray) else array[0], np.float32)
 
 
-def _interaction(executor: Any) -> Run:
-    """The kernel that gathers and multiplies, alone."""
-    from netrun.engines.ranking.executor import CHUNK
+def _lookups(executor: Any) -> Run:
+    """The kernel that looks rows up, and multiplies or adds them, alone."""
 
     def run(dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> None:
-        for first in range(0, len(sparse), CHUNK):
-            part = sparse[first : first + CHUNK]
-            executor._numbers[: len(part)] = part
-            executor._interaction.set_pairs(len(part))
-            executor._interaction.call()
+        for first in range(0, len(sparse), executor.chunk):
+            executor.look_up(sparse[first : first + executor.chunk])
 
     return run
 

@@ -35,7 +35,9 @@ OF_FORMS: Mapping[str, Method] = {
         "Each layer's input is stored in 8 bits by one scale, found on the {items} for the least\n"
         "error; weights are int8 by one scale for each output, with int32 sums. Rows of\n"
         "embedding tables are int8 by one scale a table. What enters the top network may have two\n"
-        "scales, which its weights take in. The last layer stays in float32.",
+        "scales, which its weights take in. In a network with cross layers the bottom network and\n"
+        "the layers that read what cross layers give stay in bfloat16. The last layer stays in\n"
+        "float32.",
         "linear layers int8 by post-training quantisation, weights per output and activations per"
         " tensor; embedding tables int8 by one scale a table",
     ),

@@ -5,6 +5,12 @@ calibration pairs give; weights are int8 by one scale for each output. The botto
 is int8 of the range of its own, because it is multiplied with rows of tables, which are int8 by
 one scale a table. What enters the top network of v1 has two scales, its own for the bottom
 network's part and one for the products: its weights take them in. The last layer stays float32.
+
+Cross layers (v2) multiply what they are given with itself: tails grow from layer to layer, channels
+differ by more than 100 times, and 8 bits by one scale leave 20 to 28 dB of them. So what reads such
+values stays bfloat16: the narrow half of each cross layer and the top network's first one; and the
+bottom network, a hundredth of the work, whose outputs are their largest. The wide halves and
+the rest of the top network are int8.
 """
 
 from __future__ import annotations
@@ -18,15 +24,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.ranking import SIGNED, UNSIGNED, Stored
+from models.ranking import SIGNED, UNSIGNED, Stored, bfloat16
 
 if TYPE_CHECKING:
     from models.criteo.network import DLRM
 
-VERSION = 1
+VERSION = 2
 """Raised when the same network and pairs would give other values."""
 MOST_PAIRS = 16_384
 """Pairs that ranges are taken from, evenly from all."""
+_LOW = ("bot_l.", "cross.narrow.", "top_l.0")
+"""Layers of v2 that stay bfloat16."""
 _CUTS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 """Parts of the largest value that are tried as the end of the range."""
 
@@ -36,8 +44,8 @@ class Ranking:
     """An int8 network: `arrays` by name, and how the inputs of layers are `stored`.
 
     Of a layer `top_l.0` there are `top_l.0.weight` int8 [out, in], `.scales` float32 [out] and,
-    where it has one, `.bias`. `stored` also names `x`, the bottom network's output, and `dots`, the
-    products of v1.
+    where it has one, `.bias`. A layer in bfloat16 has its weight as uint16, no scales, and nothing
+    `stored`. `stored` also names `x`, the bottom network's output, and `dots`, the products of v1.
     """
 
     arrays: dict[str, NDArray[Any]]
@@ -61,6 +69,9 @@ def quantise(network: DLRM, dense: NDArray[np.float32], sparse: NDArray[np.int32
         weight, values = layer.weight.detach(), given[name]
         if layer.bias is not None:
             arrays[f"{name}.bias"] = layer.bias.detach().numpy().astype(np.float32)
+        if network.cross is not None and name.startswith(_LOW):
+            arrays[f"{name}.weight"] = bfloat16(weight.numpy())
+            continue
         if name == mixed:
             stored["x"] = best(values[:, :width], True)
             stored["dots"] = best(values[:, width:], True)
@@ -75,8 +86,6 @@ def quantise(network: DLRM, dense: NDArray[np.float32], sparse: NDArray[np.int32
         scales = weight.abs().amax(1).clamp_min(1e-12) / SIGNED
         arrays[f"{name}.weight"] = torch.round(weight / scales[:, None]).to(torch.int8).numpy()
         arrays[f"{name}.scales"] = scales.numpy()
-    if not mixed:
-        stored["x"] = best(given["cross"][:, :width], True)
     return Ranking(arrays, stored)
 
 
@@ -106,15 +115,13 @@ def best(values: Tensor, signed: bool) -> Stored:
 
 
 def _inputs(network: DLRM, dense: Tensor, sparse: Tensor) -> Mapping[str, Tensor]:
-    """What each linear layer is given, and as `cross` what enters the cross layers."""
+    """What each linear layer is given."""
     found: dict[str, Tensor] = {}
 
     def note(name: str) -> Any:
         return lambda module, inputs: found.__setitem__(name, inputs[0].detach().float())
 
     hooks = [layer.register_forward_pre_hook(note(name)) for name, layer in linears(network)]
-    if network.cross is not None:
-        hooks.append(network.cross.register_forward_pre_hook(note("cross")))
     try:
         with torch.inference_mode():
             network(dense, sparse)

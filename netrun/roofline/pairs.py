@@ -9,7 +9,9 @@ import numpy as np
 
 from models.ranking import Shape
 from models.samples import Prepared
-from netrun.engines.ranking.executor import INTERACTION, Executor
+from netrun.engines.ranking.crossed import POOLED
+from netrun.engines.ranking.dots import INTERACTION
+from netrun.engines.ranking.executor import Executor
 from netrun.roofline.measurement import Layer
 from netrun.roofline.passes import KernelPasses, Work
 
@@ -54,14 +56,30 @@ class PairPasses(KernelPasses):
 def work(shape: Shape, pairs: int, dense: int = 13) -> Iterator[Work]:
     """Of each kernel: name, values in and out, multiply-accumulates, bytes moved at least."""
 
-    def linear(part: str, widths: tuple[int, ...]) -> Iterator[Work]:
-        for number, (narrow, wide) in enumerate(itertools.pairwise(widths)):
-            moved = pairs * (narrow + wide) + narrow * wide + 8 * wide
-            yield f"{part}.{2 * number}", narrow, wide, pairs * narrow * wide, moved
+    def layer(name: str, narrow: int, wide: int, read: int = 1, written: int = 1) -> Work:
+        moved = pairs * (read * narrow + written * wide) + read * narrow * wide + 8 * wide
+        return name, narrow, wide, pairs * narrow * wide, moved
 
-    yield from linear("bot_l", (dense, *shape.bottom))
+    def linear(part: str, widths: tuple[int, ...], low: int, first: int) -> Iterator[Work]:
+        for number, (narrow, wide) in enumerate(itertools.pairwise(widths)):
+            yield layer(f"{part}.{2 * number}", narrow, wide, first if number == 0 else low, low)
+
+    top = (shape.interaction, *shape.top[:-1])
+    if shape.cross_rank:
+        # bfloat16 but for the wide halves and the top network behind its first layer.
+        yield from linear("bot_l", (dense, *shape.bottom), 2, 2)
+        moved = pairs * (shape.lookups * (shape.width + 4) + 4 * shape.interaction)
+        yield POOLED, shape.lookups * shape.width, shape.interaction, 0, moved
+        for number in range(3):
+            size = shape.interaction, shape.cross_rank
+            yield layer(f"cross.narrow.{number}", *size, read=2)
+            # x and what it started from are read, x is written.
+            yield layer(f"cross.wide.{number}", *size[::-1], written=6)
+        yield from linear("top_l", top, 1, 2)
+        return
+    yield from linear("bot_l", (dense, *shape.bottom), 1, 1)
     dots = shape.features * (shape.features - 1) // 2
     gathered = (shape.features - 1) * (shape.width + 4)
     moved = pairs * (gathered + shape.width + dots)
     yield INTERACTION, shape.features * shape.width, dots, pairs * dots * shape.width, moved
-    yield from linear("top_l", (shape.interaction, *shape.top[:-1]))
+    yield from linear("top_l", top, 1, 1)

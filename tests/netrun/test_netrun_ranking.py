@@ -20,16 +20,19 @@ from netrun.engines.amx.routine import aligned
 from netrun.engines.onednn.library import load
 from netrun.engines.order import Order
 from netrun.engines.ranking import tables
-from netrun.engines.ranking.executor import Executor, Kernels, row_bytes
 from netrun.engines.ranking.interaction import AHEAD, Interaction
+from netrun.engines.ranking.layers import row_bytes
+from netrun.engines.ranking.pooled import AHEAD as POOLED_AHEAD
+from netrun.engines.ranking.pooled import Pooled
 from netrun.engines.ranking.portable import PortableRanking
+from netrun.engines.ranking.tiles import Kernels
 from netrun.engines.transformer.product import Product
 from netrun.roofline.pairs import work
 
 TILES = supported(load().isa, Interaction(27, 128, 576))
 needs_tiles = pytest.mark.skipif(not TILES, reason="this processor has no AMX")
 V1 = Shape((64, 128), (96, 64, 1), tuple(range(3, 29)))
-V2 = Shape((16, 8), (32, 16, 1), (9, 5, 4), (3, 1, 2), cross_rank=8)
+V2 = Shape((32, 64), (96, 64, 1), (9, 5, 4), (3, 1, 2), cross_rank=64)
 Pairs = tuple[NDArray[np.float32], NDArray[np.int32]]
 
 
@@ -88,18 +91,18 @@ def test_the_interaction_is_every_product_below_the_diagonal(width: int, feature
 
 
 @needs_tiles
-@pytest.mark.parametrize(("kind", "signed"), [("u8", True), ("u8", False), ("s8", False)])
-def test_a_layer_with_a_relu_is_rounded_to_its_range(kind: str, signed: bool) -> None:
+@pytest.mark.parametrize(("kind", "read"), [("u8", "s8"), ("u8", "u8"), ("s8", "u8")])
+def test_a_layer_with_a_relu_is_rounded_to_its_range(kind: str, read: str) -> None:
     random = np.random.default_rng(1)
     count, narrow, wide = 45, 128, 96
-    layer = Product(narrow, wide, kind, row_bytes(narrow), row_bytes(wide), signed)
+    layer = Product(narrow, wide, kind, row_bytes(narrow), row_bytes(wide), read)
     weights = random.integers(-127, 128, (wide, narrow)).astype(np.int8)
     scales = random.uniform(1e-3, 2e-3, wide).astype(np.float32)
     bias = random.normal(0, 9, wide).astype(np.float32)
-    low, high = (-128, 128) if signed else (0, 256)
+    low, high = (-128, 128) if read == "s8" else (0, 256)
     source = aligned(64 * layer.source_stride).reshape(64, -1)
     given = random.integers(low, high, (count, narrow))
-    source[:count, :narrow] = given.astype(np.int8 if signed else np.uint8).view(np.uint8)
+    source[:count, :narrow] = given.astype(np.int8 if read == "s8" else np.uint8).view(np.uint8)
     output = aligned(64 * layer.output_stride).reshape(64, -1)
     packed = [layer.pack(weights), layer.pack_factors(scales, bias)]
     lines = [aligned(each.size) for each in packed]
@@ -118,6 +121,85 @@ def test_a_layer_with_a_relu_is_rounded_to_its_range(kind: str, signed: bool) ->
     assert np.abs(found - expected).max() <= 0.5001
 
 
+@needs_tiles
+@pytest.mark.parametrize(("source", "kind"), [("bf16", "relu"), ("bf16", "int8"), ("s8", "cross")])
+def test_a_layer_reads_and_writes_bfloat16(source: str, kind: str) -> None:
+    import torch
+
+    torch.manual_seed(2)
+    count, narrow, wide = 45, 768, 96  # more bytes than a chunk has, where it is bfloat16
+    low = torch.bfloat16 if source == "bf16" else torch.int8
+    strides = row_bytes(narrow * low.itemsize), row_bytes(2 * wide)
+    layer = Product(narrow, wide, kind, *strides, source)
+    assert (layer.chunk < layer.depth) == (source == "bf16")
+    given = (20 * torch.randn(count, narrow)).to(low)
+    weights = (20 * torch.randn(wide, narrow)).to(low)
+    scales, bias = torch.rand(wide) * 1e-3 + 3e-3, torch.randn(wide)
+
+    def rows(values: Any, stride: int) -> NDArray[np.uint8]:
+        memory = aligned(96 * stride).reshape(96, stride)
+        memory[:count, : values.shape[1] * values.itemsize] = values.view(torch.uint8).numpy()
+        return memory
+
+    before, factor = (torch.randn(count, wide).bfloat16() for _ in range(2))
+    read, output, residual = map(rows, (given, before, factor), (*strides, strides[1]))
+    kept = (
+        weights.view(torch.int16).numpy().view(np.uint16) if source == "bf16" else weights.numpy()
+    )
+    packed = [layer.pack(kept), layer.pack_factors(scales.numpy(), bias.numpy())]
+    lines = [aligned(each.size) for each in packed]
+    for line, each in zip(lines, packed, strict=True):
+        line[:] = each
+    kernel = layer.make(96, 1, lines[0], lines[1], load().openmp)
+    arguments = kernel.arguments
+    arguments.source, arguments.output = read.ctypes.data, output.ctypes.data
+    arguments.residual = residual.ctypes.data
+    kernel.set_tokens(count)
+    kernel.call()
+    exact = given.double() @ weights.double().T * scales + bias
+    if kind == "int8":
+        found = torch.from_numpy(output[:count, :wide].view(np.int8).copy()).double()
+        assert (found - exact.clamp(-128, 127)).abs().max() < 0.51
+        assert found.min() < -50
+        return
+    expected = exact.relu() if kind == "relu" else before.double() + factor.double() * exact
+    found = torch.from_numpy(output[:count, : 2 * wide].copy()).view(torch.bfloat16).double()
+    torch.testing.assert_close(found, expected, rtol=2**-8, atol=1e-2)
+
+
+@needs_tiles
+@pytest.mark.parametrize("width", [64, 128])
+def test_rows_of_a_table_are_summed_up(width: int) -> None:
+    import torch
+
+    random = np.random.default_rng(width)
+    hot, count, rows = (1, 3, 200, 2), 29, 40
+    layer = Pooled(hot, width, row_bytes(2 * width * (1 + len(hot))))
+    held = random.integers(-128, 128, (len(hot) * rows, width)).astype(np.int8)
+    firsts = np.arange(len(hot), dtype=np.int64) * rows
+    scales = random.uniform(0.01, 0.1, len(hot)).astype(np.float32)
+    numbers = np.zeros((count + POOLED_AHEAD, sum(hot)), np.int32)
+    numbers[:count] = random.integers(0, rows, (count, sum(hot)))
+    held[numbers[0, 4:204] + 2 * rows] = -128  # as far from 0 as sums get
+    outputs = [aligned((count + 1) * layer.output_stride).reshape(count + 1, -1) for _ in range(2)]
+    x = random.integers(0, 256, (count, 2 * width)).astype(np.uint8)
+    outputs[0][:count, : 2 * width] = x
+    kernel = layer.make(held, firsts, scales, 1, load().openmp)
+    arguments = kernel.arguments
+    arguments.source = numbers.ctypes.data
+    arguments.output, arguments.residual = (each.ctypes.data for each in outputs)
+    kernel.set_pairs(count)
+    kernel.call()
+    table = np.repeat(np.arange(len(hot)), hot)
+    found = held[numbers[:count] + firsts[table]].astype(np.float32)
+    sums = np.stack([found[:, table == t].sum(1) * scales[t] for t in range(len(hot))], 1)
+    expected = torch.from_numpy(sums.reshape(count, -1)).bfloat16().view(torch.uint8).numpy()
+    for output in outputs:
+        assert (output[:count, : 2 * width] == x).all()
+        assert (output[:count, 2 * width : 2 * width * (1 + len(hot))] == expected).all()
+        assert not output[count].any()  # no pair beyond the last
+
+
 @pytest.mark.parametrize("shape", [V1, V2])
 def test_int8_gives_nearly_the_networks_logits(shape: Shape, tmp_path: Path) -> None:
     import torch
@@ -130,26 +212,29 @@ def test_int8_gives_nearly_the_networks_logits(shape: Shape, tmp_path: Path) -> 
     stored = int8_tables(network, tmp_path / "tables")
     weight, scales = stored.arrays["weight"], stored.arrays["scales"]
     given = (shape, made.arrays, made.stored, weight, scales, 1)
+    assert Kernels(shape).fits
     found = {"portable": PortableRanking(*given).run(dense, sparse)}
-    if TILES and Kernels(shape).fits:
-        found["tiles"] = Executor(*given, load().openmp).run(dense, sparse)
-        assert len(found) == 2 or shape is not V1
+    if TILES:
+        found["tiles"] = Kernels(shape).make(*given[1:], load().openmp).run(dense, sparse)
+    assert len(found) == 1 + TILES
     for name, logits in found.items():
         error = np.std(logits - expected) / np.std(expected)
         assert error < 0.06, name
 
 
 @needs_tiles
-def test_a_profile_has_every_kernel_of_the_roofline(tmp_path: Path) -> None:
-    network = seeded(V1)
-    made = quantise(network, *pairs(V1, 300))
+@pytest.mark.parametrize("shape", [V1, V2])
+def test_a_profile_has_every_kernel_of_the_roofline(shape: Shape, tmp_path: Path) -> None:
+    network = seeded(shape)
+    made = quantise(network, *pairs(shape, 300))
     stored = int8_tables(network, tmp_path / "tables")
     given = (stored.arrays["weight"], stored.arrays["scales"], 1, load().openmp)
-    spent = Executor(V1, made.arrays, made.stored, *given).profile(*pairs(V1, 1100))
-    kernels = {name: macs for name, _, _, macs, _ in work(V1, 1)}
+    executor = Kernels(shape).make(made.arrays, made.stored, *given)
+    spent = executor.profile(*pairs(shape, 1100))
+    kernels = {name: macs for name, _, _, macs, _ in work(shape, 1)}
     assert list(spent) == list(kernels)
     assert min(spent.values()) > 0
-    assert sum(kernels.values()) == V1.macs + 13 * V1.bottom[0] - V1.top[-2]
+    assert sum(kernels.values()) == shape.macs + 13 * shape.bottom[0] - shape.top[-2]
 
 
 def test_ranges_lose_little_to_single_values() -> None:
@@ -270,7 +355,7 @@ def test_tables_larger_than_memory_are_only_touched_where_they_are_looked_up(
     before = _own_bytes()
     found = [PortableRanking(*given).run(dense, sparse)]
     if TILES:
-        found.append(Executor(*given, load().openmp).run(dense, sparse))
+        found.append(Kernels(shape).make(*given[1:], load().openmp).run(dense, sparse))
     assert _own_bytes() - before < 200 << 20
     expected = _logits(network, dense, rows)
     for logits in found:

@@ -14,7 +14,8 @@ from models.ranking import Stored, shape_from
 from netrun.engines import EngineError
 from netrun.engines.ranking import tables
 from netrun.engines.ranking.build import KIND, TABLES
-from netrun.engines.ranking.executor import Executor, Kernels
+from netrun.engines.ranking.executor import Executor
+from netrun.engines.ranking.tiles import Kernels
 from netrun.engines.rows import Given, stacked
 from netrun.engines.tiled import has_tiles
 
@@ -104,17 +105,18 @@ def _int8(network: Artifact, mapped: Artifact, threads: int, portable: bool) -> 
     shape = shape_from(network.facts["shape"])
     stored = {name: Stored(**one) for name, one in network.facts["stored"].items()}
     weight, scales = mapped.arrays["weight"], mapped.arrays["scales"]
-    if not portable and has_tiles(Kernels(shape)):
+    kernels = Kernels(shape)
+    if not portable and has_tiles(kernels):
         from netrun.engines.onednn.library import load
 
         lib = load()
         lib.set_threads(threads)
-        arrays = network.arrays
-        return Executor(shape, arrays, stored, weight, scales, threads, lib.openmp), "AMX tiles"
+        runs = kernels.make(network.arrays, stored, weight, scales, threads, lib.openmp)
+        return runs, "AMX tiles"
     from netrun.engines.ranking.portable import PortableRanking
 
-    runs = PortableRanking(shape, network.arrays, stored, weight, scales, threads)
-    return runs, "PyTorch's oneDNN operators"
+    given = (shape, network.arrays, stored, weight, scales, threads)
+    return PortableRanking(*given), "PyTorch's oneDNN operators"
 
 
 def _eager(spec: EngineSpec, part: Part, network: Artifact, mapped: Artifact) -> Runs:

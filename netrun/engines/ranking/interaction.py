@@ -28,13 +28,12 @@ from netrun.engines.amx.routine import (
     LANES,
     LINE,
     ROWS,
-    SHARE,
     TILE,
-    Kernel,
     Routine,
     aligned,
     configuration,
 )
+from netrun.engines.ranking.lookups import LookupKernel
 from netrun.engines.transformer.instructions import Vectors
 
 AHEAD = 3
@@ -85,38 +84,13 @@ class Interaction:
         threads: int,
         factors: NDArray[np.float32],
         openmp: ctypes.CDLL,
-    ) -> InteractionKernel:
+    ) -> LookupKernel:
         """A kernel for these tables, of which each begins at a row; raises OSError as kernels do.
 
         `arguments.source` are row numbers int32 [pairs, features - 1] within the tables, which must
         be right, and readable for AHEAD more pairs; `arguments.output` holds x already.
         """
-        return InteractionKernel(self, tables, firsts, threads, factors, openmp)
-
-
-class InteractionKernel(Kernel):
-    """An interaction's kernel."""
-
-    def __init__(
-        self,
-        layer: Interaction,
-        tables: NDArray[np.int8],
-        firsts: NDArray[np.int64],
-        threads: int,
-        factors: NDArray[np.float32],
-        openmp: ctypes.CDLL,
-    ) -> None:
-        self._shares = np.zeros((threads, SHARE), np.uint64)
-        places = aligned(-(-8 * len(firsts) // LINE) * LINE)
-        addresses = tables.ctypes.data + firsts * layer.width
-        places.view(np.int64)[: len(firsts)] = addresses
-        super().__init__(_routine(layer), self._shares, places, factors, openmp, (tables,))
-
-    def set_pairs(self, pairs: int) -> None:
-        """How many pairs calls from now on have."""
-        threads = len(self._shares)
-        bounds = [pairs * thread // threads for thread in range(threads + 1)]
-        self._shares[:, 0], self._shares[:, 1] = bounds[:-1], np.diff(bounds)
+        return LookupKernel(_routine(self), tables, firsts, threads, factors, openmp)
 
 
 class InteractionRoutine(Routine):

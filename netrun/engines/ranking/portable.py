@@ -1,7 +1,8 @@
 """An int8 ranking network through PyTorch's oneDNN operators, for every shape and processor.
 
 Rows of tables are gathered at once and stay int8 until they are multiplied with one another (v1),
-or summed up by one product of matrices that holds the tables' scales (multi-hot, v2).
+or summed up by one product of matrices that holds the tables' scales (multi-hot, v2). Layers whose
+weights are bfloat16 are multiplied in float32 where the processor has no tiles for them.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from netrun.engines.pytorch.linear import Layer, linear
 if TYPE_CHECKING:
     from models.ranking import Shape
 
-GATHERED = 16_384
-"""Rows of tables that are gathered together: they should still be in a cache when they are used."""
+PAIRS = 512
+"""Pairs that go through all layers together: fewer read a layer's weights too often."""
 
 
 class PortableRanking:
@@ -46,8 +47,8 @@ class PortableRanking:
         bottom, cross, top = (
             [name for name in names if name.startswith(part)] for part in ("bot_l", "cross", "top")
         )
-        self._first = stored[bottom[0]]
-        self._bottom = self._chain(bottom, stored["x"])
+        self._first = stored.get(bottom[0])
+        self._bottom = self._chain(bottom, stored.get("x"))
         *hidden, last = top
         self._top = self._chain(hidden, stored[last])
         self._last = torch.from_numpy(
@@ -61,13 +62,12 @@ class PortableRanking:
             self._sums = torch.from_numpy(sums).bfloat16()
             self._cross = [
                 (
-                    stored[narrow],
-                    self._layer(narrow, stored[wide], relu=False),
+                    self._layer(narrow, None, relu=False),
+                    stored[wide],
                     self._layer(wide, None, relu=False),
                 )
                 for narrow, wide in zip(cross[::2], cross[1::2], strict=True)
             ]
-            self._mixed = stored[top[0]]
         else:
             rows, columns = np.tril_indices(shape.features, -1)
             each = np.append(np.float32(stored["x"].scale), scales)
@@ -79,7 +79,7 @@ class PortableRanking:
 
     def run(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         """Logits float32 [n] of pairs."""
-        parts = -(-sparse.size // GATHERED)
+        parts = -(-len(dense) // PAIRS)
         ends = [len(dense) * part // parts for part in range(parts + 1)]
         logits = np.empty(len(dense), np.float32)
         for first, end in itertools.pairwise(ends):
@@ -88,7 +88,8 @@ class PortableRanking:
 
     def _part(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            x = self._bottom(_stored(torch.from_numpy(dense), self._first))
+            given = torch.from_numpy(dense)
+            x = self._bottom(given if self._first is None else _stored(given, self._first))
             found = torch.from_numpy(self._gather(sparse))
             mixed = self._crossed(x, found) if self._shape.cross_rank else self._dots(x, found)
             hidden = self._top(mixed).float()
@@ -114,15 +115,15 @@ class PortableRanking:
 
     def _crossed(self, x: Tensor, found: Tensor) -> Tensor:
         sums = torch.matmul(self._sums, found.bfloat16())
-        first = torch.cat([x * self._stored["x"].scale, sums.flatten(1).float()], 1)
+        first = torch.cat([x, sums.flatten(1).float()], 1)
         value = first
-        for kept, narrow, wide in self._cross:
-            value = torch.addcmul(value, first, wide(narrow(_stored(value, kept))))
-        return _stored(value, self._mixed)
+        for narrow, kept, wide in self._cross:
+            value = torch.addcmul(value, first, wide(_stored(narrow(value), kept)))
+        return value
 
-    def _chain(self, names: list[str], output: Stored) -> Layer:
+    def _chain(self, names: list[str], output: Stored | None) -> Layer:
         """Layers with a ReLU behind each, the last stored as given."""
-        ends = [*(self._stored[name] for name in names[1:]), output]
+        ends = [*(self._stored.get(name) for name in names[1:]), output]
         layers = [self._layer(name, end, relu=True) for name, end in zip(names, ends, strict=True)]
 
         def run(values: Tensor) -> Tensor:
@@ -134,6 +135,8 @@ class PortableRanking:
 
     def _layer(self, name: str, output: Stored | None, relu: bool) -> Layer:
         bias = self._arrays.get(f"{name}.bias")
+        if f"{name}.scales" not in self._arrays:
+            return _low(self._arrays[f"{name}.weight"], bias, output, relu)
         written = 1.0, torch.float32
         if output is not None:
             written = output.scale, torch.int8 if output.signed else torch.uint8
@@ -145,6 +148,24 @@ class PortableRanking:
             output=written,
             after="relu" if relu else "none",
         )
+
+
+def _low(
+    weight: NDArray[np.uint16], bias: NDArray[np.float32] | None, output: Stored | None, relu: bool
+) -> Layer:
+    """A layer of bfloat16 from floats to floats, or to what is stored in 8 bits."""
+    low = torch.from_numpy(np.array(weight)).view(torch.bfloat16)
+    if not torch.cpu._is_amx_tile_supported():  # float32 is quicker there, if AVX512-BF16 or not
+        low = low.float()
+    shift = torch.zeros(()) if bias is None else torch.from_numpy(np.array(bias))
+
+    def run(values: Tensor) -> Tensor:
+        found = torch.nn.functional.linear(values.to(low.dtype), low).float().add_(shift)
+        if relu:
+            found.relu_()
+        return found if output is None else _stored(found, output)
+
+    return run
 
 
 def _stored(values: Tensor, how: Stored) -> Tensor:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from base.memory_nodes import interleaved
 from models import artifact, resumed
-from models.ranking import SIGNED
+from models.ranking import SIGNED, bfloat16
 from models.workers import Progress, silent
 
 KIND = "embedding-tables"
@@ -75,9 +75,7 @@ def _stored(rows: NDArray[np.float32], precision: str, scale: float) -> NDArray[
         return np.clip(scaled, -SIGNED, SIGNED, out=scaled).astype(np.int8)
     if precision == "fp32":
         return rows
-    # bfloat16 is float32's upper half, rounded to the nearest, ties to even.
-    bits = np.ascontiguousarray(rows).view(np.uint32)
-    return ((bits + (0x7FFF + (bits >> 16 & 1))) >> 16).astype(np.uint16)
+    return bfloat16(rows)
 
 
 def read(path: Path) -> artifact.Artifact:

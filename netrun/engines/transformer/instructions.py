@@ -29,6 +29,7 @@ _THREE = {
     "vfmadd231ph": (_6, _66, 0, 0xB8),
     "vfnmadd231ph": (_6, _66, 0, 0xBC),
     "vcvtne2ps2bf16": (_38, _F2, 0, 0x72),
+    "vpaddw": (_0F, _66, 0, 0xFD),
     "vpaddd": (_0F, _66, 0, 0xFE),
     "vpandd": (_0F, _66, 0, 0xDB),
     "vpunpckldq": (_0F, _66, 0, 0x62),
@@ -45,6 +46,9 @@ _TWO = {
     "vcvtps2phx": (_5, _66, 0, 0x1D, 64),
     "vsqrtps": (_0F, _NP, 0, 0x51, 64),
     "vrcp14ps": (_38, _66, 0, 0x4C, 64),
+    "vpmovsxbw": (_38, _66, 0, 0x20, 32),
+    "vpmovsxwd": (_38, _66, 0, 0x23, 32),
+    "vpmovzxwd": (_38, _66, 0, 0x33, 32),
     "vpbroadcastw": (_38, _66, 0, 0x79, 2),
 }
 # From a whole vector to memory: (opcode map, prefix, W, opcode, bytes written)

@@ -1,26 +1,27 @@
 """A linear layer on a stream of tokens, with what follows it, for AMX.
 
-``sums = source x weights``, int8 by int8; then, by `kind`::
+``sums = source x weights``, int8 by int8 or bfloat16 by bfloat16; then, by `kind`::
 
     "bf16"      output = sums * scale + bias                        bfloat16
+    "cross"     output = output + residual * (sums * scale + bias)  bfloat16
     "gelu"      output = gelu(sums * scale + bias) * gain + shift   int8
     "half"      output = sums * scale + bias                        float16
+    "int8"      output = sums * scale + bias                        int8
+    "relu"      output = max(sums * scale + bias, 0)                bfloat16
     "residual"  output = sums * scale + bias + residual             float16
     "u8", "s8"  output = max(sums * scale + bias, 0)                uint8 up to 255, int8 up to 127
 
-The source may also be uint8.
-
-A block is 32 tokens by 32 output channels: four tiles of sums, for which a step over 64 channels
-loads two tiles of tokens and two of weights::
+A block is 32 tokens by 32 output channels: four tiles of sums, for which a step over 64 bytes of
+channels loads two tiles of tokens and two of weights::
 
               B 0 | B 1
       A 0     C 00  C 01
       A 1     C 10  C 11
 
 All tokens go through one panel of 32 output channels before the next one, so that its weights stay
-in the first-level cache (32 KiB for 1024 channels) and tokens come from the second. Where there are
-more channels, a panel is cut into chunks, and sums wait in memory from chunk to chunk. What follows
-the sums of one block is computed between the products of the next.
+in the first-level cache (32 KiB for 1024 bytes of channels) and tokens come from the second. Where
+there are more, a panel is cut into chunks, and sums wait in memory from chunk to chunk. What
+follows the sums of one block is computed between the products of the next.
 """
 
 from __future__ import annotations
@@ -51,15 +52,21 @@ from netrun.engines.transformer.instructions import Vectors
 WIDTH = 32
 """Tokens and output channels of a block."""
 CHUNK = 1024
-"""Most channels of a chunk: its weights have to stay in the first-level cache."""
+"""Most bytes of channels in a chunk: its weights have to stay in the first-level cache."""
 BLOCK = 4 * TILE
 AHEAD = 32
 """Lines of the next panel's weights that are fetched while a block is computed."""
-KINDS = {"bf16": 2, "gelu": 1, "half": 2, "residual": 2, "u8": 1, "s8": 1}
+KINDS = {
+    "bf16": 2, "cross": 2, "gelu": 1, "half": 2, "int8": 1,
+    "relu": 2, "residual": 2, "u8": 1, "s8": 1,
+}  # fmt: skip
 """What follows the sums, and the bytes of an output."""
-_FACTORS = {"gelu": 384} | dict.fromkeys(("bf16", "half", "residual", "u8", "s8"), 256)
+SOURCES = {"s8": "tdpbssd", "u8": "tdpbusd", "bf16": "tdpbf16ps"}
+"""What tokens are, and how their tiles are multiplied: bfloat16 by bfloat16, others by int8."""
+_FACTORS = dict.fromkeys(KINDS, 256) | {"gelu": 384}
 """Bytes of a panel."""
-_NARROWED = {"u8": "vpmovusdb", "s8": "vpmovsdb"}
+_NARROWED = {"u8": "vpmovusdb", "s8": "vpmovsdb", "int8": "vpmovsdb"}
+_RECTIFIED = ("relu", "u8", "s8")
 # gelu(x) = max(x, 0) - t (BOUND - t)^3 p(t), t = min(|x|, BOUND); p from t^0 on. In float16 it is
 # within 0.0014 of the exact one for |x| < 3, which is what float16 holds there.
 BOUND = 3.900390625
@@ -80,18 +87,23 @@ class Product:
     """Bytes from a token to the next; so that tokens do not meet in the cache, no power of two."""
     output_stride: int
     """The same of output and residual."""
-    signed: bool = True
-    """Whether the source is int8, else uint8."""
+    source: str = "s8"
+    """One of SOURCES."""
 
     @property
     def fits(self) -> bool:
         """Whether tiles suit its sizes."""
-        return self.channels % LINE == 0 and self.out_channels % WIDTH == 0
+        return self.depth % LINE == 0 and self.out_channels % WIDTH == 0
+
+    @property
+    def depth(self) -> int:
+        """Bytes of a token's channels, and of an output's weights."""
+        return self.channels * (2 if self.source == "bf16" else 1)
 
     @property
     def chunk(self) -> int:
-        """Channels of a chunk."""
-        steps = self.channels // LINE
+        """Bytes of channels in a chunk."""
+        steps = self.depth // LINE
         most = CHUNK // LINE
         return LINE * max(n for n in range(1, most + 1) if steps % n == 0)
 
@@ -100,17 +112,18 @@ class Product:
         """Groups of 32 output channels."""
         return self.out_channels // WIDTH
 
-    def pack(self, weights: NDArray[np.int8]) -> NDArray[np.uint8]:
+    def pack(self, weights: NDArray[np.int8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
         """Weights (out channels, channels) in the order in which tiles are loaded.
 
-        (panel, step of 64 channels, tile, channels / 4, column, 4)
+        (panel, step of 64 bytes, tile, bytes / 4, column, 4); bfloat16 are given as uint16.
         """
-        shape = (self.panels, 2, 16, self.channels // LINE, 16, 4)
-        packed = np.ascontiguousarray(weights.reshape(shape).transpose(0, 3, 1, 4, 2, 5))
+        shape = (self.panels, 2, 16, self.depth // LINE, 16, 4)
+        data = np.ascontiguousarray(weights).view(np.int8)
+        packed = np.ascontiguousarray(data.reshape(shape).transpose(0, 3, 1, 4, 2, 5))
         return packed.view(np.uint8).reshape(-1)
 
     def unpack(self, packed: NDArray[np.uint8]) -> NDArray[np.int8]:
-        """Weights (out channels, channels) from what `pack` made of them."""
+        """Weights int8 (out channels, channels) from what `pack` made of them."""
         tiles = packed.view(np.int8).reshape(self.panels, self.channels // LINE, 2, 16, 16, 4)
         ordered = tiles.transpose(0, 2, 4, 1, 3, 5)
         return np.ascontiguousarray(ordered).reshape(self.out_channels, self.channels)
@@ -169,7 +182,7 @@ class ProductKernel(Kernel):
         bounds = [layer.panels * thread // threads for thread in range(threads + 1)]
         shares[:, 0], shares[:, 1] = bounds[:-1], bounds[1:]
         waiting: list[NDArray[Any]] = []
-        if layer.chunk < layer.channels:
+        if layer.chunk < layer.depth:
             waiting = [aligned(-(-tokens // WIDTH) * BLOCK) for _ in range(threads)]
             shares[:, 3] = [memory.ctypes.data for memory in waiting]
         self._shares = shares
@@ -196,7 +209,7 @@ class ProductRoutine(Routine):
         self.a = Vectors()
         self._layer = layer
         self._steps = layer.chunk // LINE
-        self._chunks = layer.channels // layer.chunk
+        self._chunks = layer.depth // layer.chunk
         self._config = self.pool.add(configuration([(ROWS, LINE)] * 8))
         constants = np.array([*GELU, BOUND, 0.0, np.nan], np.float16)
         constants.view(np.uint16)[-1] = 0x7FFF  # all but the sign
@@ -217,7 +230,7 @@ class ProductRoutine(Routine):
         if layer.kind == "gelu":
             for index, register in enumerate((*_COEFFICIENTS, _LIMIT, _ZERO, _MAGNITUDE)):
                 a.load(register, Mem(Reg.RCX, self._halves + index * LINE))
-        if layer.kind in _NARROWED:
+        if layer.kind in _RECTIFIED:
             a.load(_ZERO, Mem(Reg.RCX, self._halves + (len(GELU) + 1) * LINE))
         a.mov(Reg.RSI, layer.source_stride)
         a.mov(Reg.R10, Reg.RSP)
@@ -236,7 +249,7 @@ class ProductRoutine(Routine):
         a.mov(Reg.RCX, Mem(Reg.RSP, _FACTOR))
         a.add(Reg.RCX, self.argument("factors"))
         a.mov(Mem(Reg.RSP, _FACTOR), Reg.RCX)
-        a.multiply(Reg.R13, Reg.RBX, WIDTH * layer.channels)
+        a.multiply(Reg.R13, Reg.RBX, WIDTH * layer.depth)
         a.add(Reg.R13, self.argument("weights"))
 
     def _work_whole(self) -> None:
@@ -252,7 +265,7 @@ class ProductRoutine(Routine):
             a.bind(ready[backward])
             self._sums_are_ready()
             a.jump_if("jne", loops[not backward])
-            a.add(Reg.R13, WIDTH * layer.channels)
+            a.add(Reg.R13, WIDTH * layer.depth)
             self._next_panel()
             a.jump_if("je", finish)
             self._first_block()
@@ -302,13 +315,13 @@ class ProductRoutine(Routine):
         self._next_panel()
         a.jump_if("jne", panel)
 
-    def _first_block(self, channel: int = 0) -> None:
+    def _first_block(self, begin: int = 0) -> None:
         """The first tokens; R14 is the share."""
         a, layer = self.a, self._layer
         a.mov(Reg.R12, self.argument("source"))
         a.lea(Reg.RBX, Mem(Reg.R13, WIDTH * layer.chunk))
-        if channel:
-            a.add(Reg.R12, channel)
+        if begin:
+            a.add(Reg.R12, begin)
         a.mov(Reg.R15, Mem(Reg.R14, 16))
         a.mov(Reg.RBP, Mem(Reg.R14, 24))
         a.mov(Reg.RAX, 0)
@@ -358,19 +371,20 @@ class ProductRoutine(Routine):
             else:
                 steps.append(partial(a.tilezero, Tmm(tile)))
         second = ROWS * self._layer.source_stride
-        order, kind = range(self._steps), "tdpbssd" if self._layer.signed else "tdpbusd"
+        order, kind = range(self._steps), SOURCES[self._layer.source]
+        product = a.product_bf16 if kind == "tdpbf16ps" else partial(a.tile_product, kind)
         for step in reversed(order) if backward else order:
             upper, lower, left, right = Tmm(4), Tmm(5), Tmm(6), Tmm(7)
             at, weights = step * LINE, 2 * step * TILE
             steps += [
                 partial(a.tileloadd, upper, Mem(Reg.R12, at, Reg.RSI)),
                 partial(a.tileloadd, left, Mem(Reg.R13, weights, Reg.RDX)),
-                partial(a.tile_product, kind, Tmm(0), upper, left),
+                partial(product, Tmm(0), upper, left),
                 partial(a.tileloadd, right, Mem(Reg.R13, weights + TILE, Reg.RDX)),
-                partial(a.tile_product, kind, Tmm(1), upper, right),
+                partial(product, Tmm(1), upper, right),
                 partial(a.tileloadd, lower, Mem(Reg.R12, second + at, Reg.RSI)),
-                partial(a.tile_product, kind, Tmm(2), lower, left),
-                partial(a.tile_product, kind, Tmm(3), lower, right),
+                partial(product, Tmm(2), lower, left),
+                partial(product, Tmm(3), lower, right),
             ]
         base = Reg.RBP if wait else Reg.R10
         steps = interleave(steps, self._fetch_weights())
@@ -403,7 +417,7 @@ class ProductRoutine(Routine):
         a, stride = self.a, self._layer.output_stride
         ahead = [(WIDTH + row) * stride for row in range(WIDTH)]
         steps: list[Step] = [partial(a.prefetchw, Mem(Reg.RCX, offset)) for offset in ahead]
-        if self._layer.kind == "residual":
+        if self._layer.kind in ("cross", "residual"):
             steps += [partial(a.prefetch, Mem(Reg.R8, offset)) for offset in ahead]
         return steps
 
@@ -416,16 +430,22 @@ class ProductRoutine(Routine):
         for half, vector in enumerate(sums):
             tile = 2 * (row // ROWS) + half
             stored = Mem(Reg.R11, tile * TILE + row % ROWS * LINE)
-            steps.append(partial(a.convert, "vcvtdq2ps", vector, stored))
+            if layer.source == "bf16":
+                steps.append(partial(a.load, vector, stored))
+            else:
+                steps.append(partial(a.convert, "vcvtdq2ps", vector, stored))
             steps.append(partial(a.three, "vfmadd213ps", vector, Zmm(half), Zmm(2 + half)))
-        if layer.kind == "bf16":
+            if layer.kind in _RECTIFIED:
+                steps.append(partial(a.three, "vmaxps", vector, vector, _ZERO))
+            if layer.kind == "cross":
+                steps += self._crossed(vector, row * layer.output_stride + half * LINE // 2, first)
+        if layer.kind in ("bf16", "cross", "relu"):
             steps.append(partial(a.three, "vcvtne2ps2bf16", sums[0], sums[1], sums[0]))
             return [*steps, partial(a.store, output, sums[0])]
         if layer.kind in _NARROWED:
             for half, vector in enumerate(sums):
                 place = Mem(Reg.RCX, row * layer.output_stride + half * LINE // 4)
                 steps += [
-                    partial(a.three, "vmaxps", vector, vector, _ZERO),
                     partial(a.convert, "vcvtps2dq", vector, vector),
                     partial(a.narrow, _NARROWED[layer.kind], place, vector),
                 ]
@@ -458,6 +478,15 @@ class ProductRoutine(Routine):
             partial(a.narrow, "vpmovswb", output, whole),
         ]
         return steps
+
+    def _crossed(self, vector: Zmm, place: int, first: int) -> list[Step]:
+        """Multiply with the residual, and add what the output was."""
+        a, steps = self.a, []
+        factor, before = Zmm(first + 2), Zmm(first + 3)
+        for value, base in ((factor, Reg.R8), (before, Reg.RCX)):
+            steps.append(partial(a.two, "vpmovzxwd", value, Mem(base, place)))
+            steps.append(partial(a.shift_left, value, value, 16))
+        return [*steps, partial(a.three, "vfmadd213ps", vector, factor, before)]
 
 
 @cache
