@@ -6,11 +6,10 @@ is int8 of the range of its own, because it is multiplied with rows of tables, w
 one scale a table. What enters the top network of v1 has two scales, its own for the bottom
 network's part and one for the products: its weights take them in. The last layer stays float32.
 
-Cross layers (v2) multiply what they are given with itself: tails grow from layer to layer, channels
-differ by more than 100 times, and 8 bits by one scale leave 20 to 28 dB of them. So what reads such
-values stays bfloat16: the narrow half of each cross layer and the top network's first one; and the
-bottom network, a hundredth of the work, whose outputs are their largest. The wide halves and
-the rest of the top network are int8.
+Cross layers (v2) multiply what they are given with itself: tails grow from layer to layer, and 8
+bits by one scale leave 20 to 28 dB of them. So what reads such values stays bfloat16: the narrow
+half of each cross layer and the top network's first one; and the bottom network, a hundredth of the
+work, whose outputs are their largest. The wide halves and the rest of the top network are int8.
 """
 
 from __future__ import annotations
