@@ -8,6 +8,7 @@ from pathlib import Path
 import models
 from base.options import Goes
 from launch.build.assets import Assets
+from launch.compliance.settings import SEEDS_TEST
 from launch.machine.plan import InstancePlan, Plan
 from launch.options import FAST_DURATION_S, RunOptions
 from loadrun.config import LoadrunConfig, Overrides
@@ -114,6 +115,7 @@ def loadrun_config(
         response_bytes=task.longest_answer(largest),
         user_conf=str(options.user_conf) if options.user_conf else None,
         audit_config=str(audit) if options.audit else None,
+        other_seeds=options.audit == SEEDS_TEST,
         processors=None if options.in_process else list(plan.loadrun),
         spin_us=loadrun_spin_us(plan.spins, options.scenario),
         batch_ms=measured_batch_ms(assets),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 
 from base.configs import Config
 from base.errors import ConfigError, quoted
-from loadrun.rounds import UnknownRoundError, parse_round
+from loadrun.rounds import AUDIT_SEEDS, UnknownRoundError, parse_round
 from loadrun.scenarios import (
     MODES,
     SCENARIOS,
@@ -49,7 +49,8 @@ class LoadrunConfig(Config):
     `batch_ms` is what batches of 1, 2, ... samples take an instance, as far as it was measured.
     `report` is the JSON file written (whole, by rename) when the test starts and when it ends.
     `any_length`: a test that takes far longer than was asked for is run all the same.
-    `round` is the MLPerf round whose seeds hold; None leaves LoadGen's own.
+    `round` is the MLPerf round whose seeds hold; None leaves LoadGen's own. `other_seeds`: those of
+    its compliance test TEST05.
     """
 
     run_id: str
@@ -73,6 +74,7 @@ class LoadrunConfig(Config):
     user_conf: str | None = None
     audit_config: str | None = None
     round: str | None = None
+    other_seeds: bool = False
     any_length: bool = False
     processors: list[int] | None = None
     spin_us: float = 100.0
@@ -94,6 +96,11 @@ class LoadrunConfig(Config):
                 object.__setattr__(self, "round", parse_round(self.round))
         except (UnknownNameError, UnknownRoundError) as error:
             raise ConfigError(str(error)) from None
+        if self.other_seeds and self.round not in AUDIT_SEEDS:
+            raise ConfigError(
+                f"other_seeds: round {quoted(self.round)} has none (those that have:"
+                f" {', '.join(AUDIT_SEEDS)})"
+            )
         for name in ("sample_count", "instances", "batch_size", "response_bytes", "in_flight"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {quoted(getattr(self, name))}; it must be at least 1")

@@ -23,7 +23,7 @@ import mlperf_loadgen as lg
 from base.errors import InputError
 from loadrun.capacity import EQUAL, at_share, fits_limit, server_qps, service_time_s
 from loadrun.config import LoadrunConfig
-from loadrun.rounds import ROUNDS
+from loadrun.rounds import AUDIT_SEEDS, ROUNDS
 from loadrun.scenarios import (
     HARNESS_SAMPLES_S,
     MODES,
@@ -150,8 +150,8 @@ def load_settings(config: LoadrunConfig) -> Settings:
     test.mode = getattr(lg.TestMode, config.mode)
     _apply_overrides(test, config)
     if config.round is not None:
-        # Last: LoadGen sets its own once more where it reads user.conf.
-        seeds = ROUNDS[config.round]
+        # Last: LoadGen sets its own once more where it reads user.conf, and takes none from others.
+        seeds = (AUDIT_SEEDS if config.other_seeds else ROUNDS)[config.round]
         test.qsl_rng_seed = seeds.qsl
         test.sample_index_rng_seed = seeds.sample_index
         test.schedule_rng_seed = seeds.schedule

@@ -345,6 +345,16 @@ def test_a_round_brings_its_seeds(
     assert test.schedule_rng_seed == 9933818062894767841
 
 
+def test_a_round_that_has_other_seeds(make_config: MakeConfig) -> None:
+    test = load_settings(make_config(round="v4.0", other_seeds=True)).test
+    assert (test.qsl_rng_seed, test.schedule_rng_seed) == (
+        2376919268182438552,
+        3911940905271271337,
+    )
+    with pytest.raises(ConfigError, match=r"other_seeds: round 'v5.0' has none"):
+        make_config(round="v5.0", other_seeds=True)
+
+
 def test_an_unknown_round_is_named(make_config: MakeConfig) -> None:
     with pytest.raises(ConfigError, match=r"unknown round '7\.0' \(known: v1\.1, "):
         make_config(round="7.0")
