@@ -161,7 +161,7 @@ def test_data_set_smaller_than_the_performance_set(make_run: MakeRun) -> None:
     report = make_run(sample_count=10, overrides=BRIEF).run("--rate", "500", "--service-s", "0.002")
     assert report["settings"]["performance_sample_count_override"] == 10
     assert report["loadgen"]["valid"] is True
-    assert any("holds 10 samples" in note for note in report["notes"])
+    assert any("10 samples are served" in note for note in report["notes"])
 
 
 def test_user_conf_wins_over_the_measured_rate(make_run: MakeRun, tmp_path: Path) -> None:
