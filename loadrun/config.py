@@ -41,7 +41,8 @@ class LoadrunConfig(Config):
     `samples` names a folder of prepared samples (`models.samples`), of which the first
     `sample_count` are the data set. `performance_sample_count` (0: the whole set),
     `offline_samples`, the fewest of an Offline test, and `server_latency_ms` are the benchmark's
-    own, for what LoadGen's mlperf.conf does not name. `response_bytes` is the capacity of one
+    own, for what LoadGen's mlperf.conf does not name; in a round the limit is always its
+    own, which mlperf.conf may have changed since. `response_bytes` is the capacity of one
     sample's answer. A batch has at most `batch_size` samples and, where these differ in work,
     `batch_cost` of it, in mean samples (None: as much as `batch_size` of them). `in_flight` bounds
     the batches an instance holds at a time. `processors` is the affinity of this process.

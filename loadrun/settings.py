@@ -257,13 +257,15 @@ def _base(config: LoadrunConfig) -> lg.TestSettings:
     scenario = SCENARIOS[config.scenario]
     if test.min_query_count == _UNSET:
         test.min_query_count = config.offline_samples if scenario.at_once else queries
-    if test.performance_sample_count_override == _UNSET:
+    unnamed = test.performance_sample_count_override == _UNSET
+    if unnamed:
         own = config.performance_sample_count
         test.performance_sample_count_override = (
             _DEFAULT_PERFORMANCE_SAMPLES if own is None else own
         )
-        if scenario.limit is not None and config.server_latency_ms is not None:
-            setattr(test, scenario.limit, round(config.server_latency_ms * 1e6))
+    limit_ms = config.server_latency_ms if unnamed or config.round is not None else None
+    if scenario.limit is not None and limit_ms is not None:
+        setattr(test, scenario.limit, round(limit_ms * 1e6))
     return test
 
 

@@ -355,6 +355,12 @@ def test_a_round_that_has_other_seeds(make_config: MakeConfig) -> None:
         make_config(round="v5.0", other_seeds=True)
 
 
+def test_a_limit_is_that_of_the_round(make_config: MakeConfig) -> None:
+    for name, limit_ms in ((None, 60), ("v3.0", 30)):
+        config = make_config(scenario="Server", model="dlrm", round=name, server_latency_ms=30.0)
+        assert load_settings(config).test.server_target_latency_ns == limit_ms * 1_000_000
+
+
 def test_an_unknown_round_is_named(make_config: MakeConfig) -> None:
     with pytest.raises(ConfigError, match=r"unknown round '7\.0' \(known: v1\.1, "):
         make_config(round="7.0")
