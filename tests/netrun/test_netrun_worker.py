@@ -385,10 +385,10 @@ def test_the_simulated_engine_takes_its_time_without_computing(
     run.serve()
     run.ask([1, 2, 3])
     wait_for(lambda: run.record.batches == 1, "the count")
-    # 32 ms; warm-up measures the same model, 4 samples in 42 ms. Now and then it is less: what it
-    # slept too long is taken off the next one.
-    assert run.record.busy_ns >= 0.95 * 32e6
-    assert run.record.rate <= 1.05 * 4 / 0.042
+    # 32 ms; warm-up measures the same model, 4 samples in 42 ms. Less on a busy machine: what it
+    # slept too long is taken off the next one. Nothing at all would take microseconds.
+    assert run.record.busy_ns >= 32e6 / 4
+    assert run.record.rate <= 4 * 4 / 0.042
 
 
 @pytest.mark.parametrize(
