@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from base.errors import InputError, RunError
-from launch.compliance.settings import SAME_TEST, UNIQUE_TEST
+from launch.compliance.settings import CACHE_TEST, SAME_TEST, UNIQUE_TEST
 from loadrun.logs import LoadgenResult
 from loadrun.scenarios import SCENARIOS, Scenario
 from models.accuracy_log import digests
@@ -104,12 +104,12 @@ def verify_performance(test: str, reference: LoadgenResult, audited: LoadgenResu
     if not all(scores):
         figure = "too few queries for an early-stopping estimate"
         return Verdict(False, figure, (figure,))
-    if test == "TEST04" and scenario.one_by_one:
+    if test == CACHE_TEST and scenario.one_by_one:
         scores = [1e9 / score for score in scores]
     ratio = scores[1] / scores[0]
     tolerance = SHORT_TOLERANCE if scores[0] <= scenario.short_ns else TOLERANCE
-    passed = ratio < 1 + tolerance if test == "TEST04" else abs(ratio - 1) <= tolerance
-    allowed = f"below {1 + tolerance:.2f}" if test == "TEST04" else f"1 +- {tolerance:.2f}"
+    passed = ratio < 1 + tolerance if test == CACHE_TEST else abs(ratio - 1) <= tolerance
+    allowed = f"below {1 + tolerance:.2f}" if test == CACHE_TEST else f"1 +- {tolerance:.2f}"
     figure = f"audit run / performance run = {ratio:.3f} (allowed: {allowed})"
     return Verdict(passed, figure, (f"reference score = {scores[0]}", f"test score = {scores[1]}"))
 

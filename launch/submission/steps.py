@@ -68,16 +68,16 @@ def find_steps(options: RunOptions, tests: tuple[str, ...]) -> list[Step]:
     measured = find_reference(accuracy, ACCURACY)
     why = present.why_not(measured, ACCURACY) or _unlike(reference, measured)
     steps.append(Step(accuracy, why or _gone(accuracy, (*LOGS, ACCURACY_LOG))))
+    found = {PERFORMANCE: reference, ACCURACY: measured}
     for test in tests:
         audit = options_of(options, test)
-        record = find_reference(options, test)
+        record = found[test] = find_reference(options, test)
         missing = present.why_not(record, test) or _unlike(reference, record)
         others = compared_with(test)
         missing = missing or _gone(audit, (*LOGS, ACCURACY_LOG) if ACCURACY in others else LOGS)
         if not missing and any(step.missing for step in steps if step.name in others):
             missing = "what it is compared with is made anew"
-        references = [find_reference(options, name) for name in others]
-        missing = missing or _verdict(audit, references, record)
+        missing = missing or _verdict(audit, [found[name] for name in others], record)
         if missing == NOT_JUDGED and test == UNIQUE_TEST:
             missing = ""  # the other one of the pair is judged
         steps.append(Step(audit, missing))
