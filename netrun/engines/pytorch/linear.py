@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -38,66 +39,62 @@ def linear(
     what is read and written, with the type of the latter; `after` may be "relu". The weights are
     laid out anew: they are a copy.
     """
-    make = _through_onednn if sums_are_right() else _through_floats
     shift = None if bias is None else torch.from_numpy(bias)
-    return make(torch.from_numpy(weight), torch.from_numpy(scales), shift, source, output, after)
+    ends = _Ends(torch.from_numpy(scales), shift, source, *output, after)
+    make = _through_onednn if sums_are_right() else _through_floats
+    return make(torch.from_numpy(weight), ends)
 
 
 @functools.cache
 def sums_are_right() -> bool:
     """Whether oneDNN's products of uint8 by int8 do not saturate on this processor."""
     weight = torch.full((16, 64), 127, dtype=torch.int8)
-    scales = torch.ones(len(weight))
-    layer = _through_onednn(weight, scales, None, 1.0, (1.0, torch.float32), "none")
+    layer = _through_onednn(weight, _Ends(torch.ones(len(weight))))
     largest = torch.full((1, weight.shape[1]), 127, dtype=torch.int8)
     return bool((layer(largest) == 127.0 * 127.0 * weight.shape[1]).all())
 
 
-def _through_onednn(
-    weight: Tensor,
-    scales: Tensor,
-    bias: Tensor | None,
-    source: float,
-    output: tuple[float, torch.dtype],
-    after: str,
-) -> Layer:
+@dataclass(frozen=True)
+class _Ends:
+    """What a layer has beside its weights, which are laid out anew and not kept: see `linear`."""
+
+    scales: Tensor
+    bias: Tensor | None = None
+    source: float = 1.0
+    scale: float = 1.0
+    kind: torch.dtype = torch.float32
+    after: str = "none"
+
+
+def _through_onednn(weight: Tensor, ends: _Ends) -> Layer:
     packed = torch.ops.onednn.qlinear_prepack(weight, None)
-    zeros = torch.zeros(len(scales), dtype=torch.int64)
-    scale, kind = output
+    zeros = torch.zeros(len(ends.scales), dtype=torch.int64)
 
     def run(stored: Tensor) -> Tensor:
         zero_point = 0
         if stored.dtype is torch.int8:
             stored, zero_point = stored.view(torch.uint8) ^ SHIFT, SHIFT
         found: Tensor = torch.ops.onednn.qlinear_pointwise(
-            *(stored, source, zero_point, packed, scales, zeros, bias),
-            *(scale, 0, kind, after, [], ""),
+            *(stored, ends.source, zero_point, packed, ends.scales, zeros, ends.bias),
+            *(ends.scale, 0, ends.kind, ends.after, [], ""),
         )
         return found
 
     return run
 
 
-def _through_floats(
-    weight: Tensor,
-    scales: Tensor,
-    bias: Tensor | None,
-    source: float,
-    output: tuple[float, torch.dtype],
-    after: str,
-) -> Layer:
-    whole, factors = weight.float(), scales * source
-    scale, kind = output
+def _through_floats(weight: Tensor, ends: _Ends) -> Layer:
+    whole, factors = weight.float(), ends.scales * ends.source
 
     def run(stored: Tensor) -> Tensor:
         found = F.linear(stored.float(), whole).mul_(factors)
-        if bias is not None:
-            found += bias
-        if after == "relu":
+        if ends.bias is not None:
+            found += ends.bias
+        if ends.after == "relu":
             found.relu_()
-        if kind is torch.float32:
+        if ends.kind is torch.float32:
             return found
-        limits = torch.iinfo(kind)
-        return found.div_(scale).round_().clamp_(limits.min, limits.max).to(kind)
+        limits = torch.iinfo(ends.kind)
+        return found.div_(ends.scale).round_().clamp_(limits.min, limits.max).to(ends.kind)
 
     return run
