@@ -44,6 +44,12 @@ class Shape:
         return sum(self.hot)
 
     @property
+    def firsts(self) -> NDArray[np.int64]:
+        """Where each table's rows begin, where all stand behind one another."""
+        counts = np.array(self.rows, np.int64)
+        return np.cumsum(counts) - counts
+
+    @property
     def features(self) -> int:
         """Vectors that interact: the bottom network's output and one a table."""
         return 1 + len(self.rows)

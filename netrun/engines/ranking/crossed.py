@@ -14,18 +14,14 @@ beside weights that stream through it.
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ranking import Shape, Stored, bfloat16
+from models.ranking import Shape, bfloat16
 from netrun.engines.amx.routine import LINE
 from netrun.engines.ranking.executor import Executor
-from netrun.engines.ranking.layers import Arrays, Layers, buffer, row_bytes
+from netrun.engines.ranking.layers import Layers, buffer, chains_fit, row_bytes
 from netrun.engines.ranking.pooled import AHEAD, Pooled
-from netrun.engines.transformer.product import WIDTH
 
 POOLED = "pooled"
 
@@ -37,13 +33,7 @@ def pooled(shape: Shape) -> Pooled:
 
 def fits(shape: Shape) -> bool:
     """Whether there are kernels for a network with cross layers."""
-    hidden = (*shape.bottom, *shape.top[:-1])
-    return (
-        shape.cross_rank % LINE == 0
-        and len(shape.top) > 1
-        and all(width % WIDTH == 0 for width in hidden)
-        and pooled(shape).fits
-    )
+    return shape.cross_rank % LINE == 0 and chains_fit(shape) and pooled(shape).fits
 
 
 class CrossExecutor(Executor):
@@ -55,35 +45,30 @@ class CrossExecutor(Executor):
     def __init__(
         self,
         shape: Shape,
-        arrays: Arrays,
-        stored: Mapping[str, Stored],
+        layers: Layers,
         tables: NDArray[np.int8],
         scales: NDArray[np.float32],
-        threads: int,
-        openmp: ctypes.CDLL,
     ) -> None:
         """Make all kernels; raises OSError where memory cannot be made executable."""
-        layers = Layers(arrays, stored, self.chunk, threads, openmp)
         super().__init__(shape, layers)
         bottom, cross = layers.names("bot_l"), layers.names("cross")
         *top, last = layers.names("top_l")
-        self._dense = buffer(self.chunk, row_bytes(2 * arrays[f"{bottom[0]}.weight"].shape[1]))
+        self._dense = buffer(self.chunk, row_bytes(2 * layers.width_of(bottom[0])))
         tabled = pooled(shape)
         first, x = (buffer(self.chunk, tabled.output_stride) for _ in range(2))
         self._bottom = layers.chain(bottom, None, self._dense, first)
         self._numbers = np.zeros((self.chunk + AHEAD, shape.lookups), np.int32)
-        counts = np.array(shape.rows, np.int64)
-        self._pooled = tabled.make(tables, np.cumsum(counts) - counts, scales, threads, openmp)
+        self._pooled = tabled.make(tables, shape.firsts, scales, layers.threads, layers.openmp)
         arguments = self._pooled.arguments
         arguments.source, arguments.output = self._numbers.ctypes.data, first.ctypes.data
         arguments.residual = x.ctypes.data
         between = buffer(self.chunk, row_bytes(shape.cross_rank))
         self._rest = {}
         for narrow, wide in zip(cross[::2], cross[1::2], strict=True):
-            self._rest[narrow] = layers.layer(narrow, "int8", stored[wide], x, between)
+            self._rest[narrow] = layers.layer(narrow, "int8", layers.stored[wide], x, between)
             self._rest[wide] = layers.layer(wide, "cross", None, between, x)
             self._rest[wide].arguments.residual = first.ctypes.data
-        self._rest |= layers.chain(top, stored[last], x, self._hidden)
+        self._rest |= layers.chain(top, layers.stored[last], x, self._hidden)
         layers.kept += [first, x, between]
 
     def _layers(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> None:

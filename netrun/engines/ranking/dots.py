@@ -8,9 +8,6 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,8 +15,7 @@ from models.ranking import SIGNED, UNSIGNED, Shape, Stored
 from netrun.engines.amx.routine import LINE
 from netrun.engines.ranking.executor import Executor
 from netrun.engines.ranking.interaction import AHEAD, Interaction
-from netrun.engines.ranking.layers import Arrays, Layers, buffer, row_bytes
-from netrun.engines.transformer.product import WIDTH
+from netrun.engines.ranking.layers import Layers, buffer, chains_fit, row_bytes
 
 INTERACTION = "interaction"
 
@@ -31,13 +27,7 @@ def interaction(shape: Shape) -> Interaction:
 
 def fits(shape: Shape) -> bool:
     """Whether there are kernels for a network with dot products."""
-    hidden = (*shape.bottom, *shape.top[:-1])
-    return (
-        max(shape.hot) == 1
-        and len(shape.top) > 1
-        and all(width % WIDTH == 0 for width in hidden)
-        and interaction(shape).fits
-    )
+    return max(shape.hot) == 1 and chains_fit(shape) and interaction(shape).fits
 
 
 class DotsExecutor(Executor):
@@ -48,19 +38,15 @@ class DotsExecutor(Executor):
     def __init__(
         self,
         shape: Shape,
-        arrays: Arrays,
-        stored: Mapping[str, Stored],
+        layers: Layers,
         tables: NDArray[np.int8],
         scales: NDArray[np.float32],
-        threads: int,
-        openmp: ctypes.CDLL,
     ) -> None:
         """Make all kernels; raises OSError where memory cannot be made executable."""
-        layers = Layers(arrays, stored, self.chunk, threads, openmp)
         super().__init__(shape, layers)
         bottom = layers.names("bot_l")
         *top, last = layers.names("top_l")
-        narrow = arrays[f"{bottom[0]}.weight"].shape[1]
+        narrow, stored = layers.width_of(bottom[0]), layers.stored
         self._dense = buffer(self.chunk, row_bytes(narrow))
         self._how = stored[bottom[0]]
         self._scaled = np.empty((self.chunk, narrow), np.float32)
@@ -68,11 +54,10 @@ class DotsExecutor(Executor):
         mixed = buffer(self.chunk, layer.output_stride)
         self._bottom = layers.chain(bottom, stored["x"], self._dense, mixed)
         self._numbers = np.zeros((self.chunk + AHEAD, len(shape.rows)), np.int32)
-        counts = np.array(shape.rows, np.int64)
         each = np.append(np.float32(stored["x"].scale), scales).astype(np.float32)
         factors = np.outer(each, each) / np.float32(stored["dots"].scale)
         self._interaction = layer.make(
-            *(tables, np.cumsum(counts) - counts, threads), layer.pack_factors(factors), openmp
+            *(tables, shape.firsts, layers.threads), layer.pack_factors(factors), layers.openmp
         )
         self._interaction.arguments.source = self._numbers.ctypes.data
         self._interaction.arguments.output = mixed.ctypes.data

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ranking import Stored
+from models.ranking import Shape, Stored
 from netrun.engines.amx.routine import LINE, aligned
 from netrun.engines.transformer.product import WIDTH, Product, ProductKernel
 
@@ -30,6 +30,12 @@ def buffer(pairs: int, stride: int) -> NDArray[np.uint8]:
     """A row of bytes for each pair, up to whole blocks."""
     rows = -(-pairs // WIDTH) * WIDTH + WIDTH
     return aligned(rows * stride).reshape(rows, stride)
+
+
+def chains_fit(shape: Shape) -> bool:
+    """Whether there are kernels for the sizes of the bottom and the top network."""
+    hidden = (*shape.bottom, *shape.top[:-1])
+    return len(shape.top) > 1 and all(width % WIDTH == 0 for width in hidden)
 
 
 @dataclass
@@ -49,6 +55,10 @@ class Layers:
         """The layers of a part of the network, in the order in which they run."""
         found = [name.removesuffix(".weight") for name in self.arrays if name.endswith(".weight")]
         return [name for name in found if name.startswith(part)]
+
+    def width_of(self, name: str) -> int:
+        """How many values a layer reads of a pair."""
+        return int(self.arrays[f"{name}.weight"].shape[1])
 
     def chain(
         self,

@@ -41,8 +41,7 @@ class PortableRanking:
         """Take the layers over into PyTorch's layout."""
         torch.set_num_threads(threads)
         self._shape, self._arrays, self._stored, self._tables = shape, arrays, stored, tables
-        counts = np.array(shape.rows, np.int64)
-        self._firsts = np.repeat(np.cumsum(counts) - counts, shape.hot)
+        self._firsts = np.repeat(shape.firsts, shape.hot)
         names = [name.removesuffix(".weight") for name in arrays if name.endswith(".weight")]
         bottom, cross, top = (
             [name for name in names if name.startswith(part)] for part in ("bot_l", "cross", "top")
@@ -56,8 +55,8 @@ class PortableRanking:
         )
         width = shape.width
         if shape.cross_rank:
-            sums = np.zeros((len(counts), shape.lookups), np.float32)
-            table = np.repeat(np.arange(len(counts)), shape.hot)
+            sums = np.zeros((len(shape.rows), shape.lookups), np.float32)
+            table = np.repeat(np.arange(len(shape.rows)), shape.hot)
             sums[table, np.arange(shape.lookups)] = scales[table]
             self._sums = torch.from_numpy(sums)
             self._cross = [

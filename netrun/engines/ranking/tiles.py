@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.ranking import Shape, Stored
 from netrun.engines.ranking import crossed, dots
 from netrun.engines.ranking.executor import Executor
-from netrun.engines.ranking.layers import Arrays
+from netrun.engines.ranking.layers import Arrays, Layers
 
 
 @dataclass(frozen=True)
@@ -37,4 +37,5 @@ class Kernels:
     ) -> Executor:
         """What runs a network from its arrays and mapped tables; raises OSError as kernels do."""
         made = crossed.CrossExecutor if self.shape.cross_rank else dots.DotsExecutor
-        return made(self.shape, arrays, stored, tables, scales, threads, openmp)
+        layers = Layers(arrays, stored, made.chunk, threads, openmp)
+        return made(self.shape, layers, tables, scales)
