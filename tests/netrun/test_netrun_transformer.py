@@ -144,9 +144,10 @@ def test_products(
     scales = (rng.uniform(0.5, 2, out_channels) / (73 * 73 * channels**0.5)).astype(np.float32)
     bias, gain = rng.standard_normal((2, out_channels)).astype(np.float32)
     gain, shift = 20 + gain, rng.uniform(-100, -80, out_channels).astype(np.float32)
-    if kind in ("u8", "s8"):
+    if kind in ("u8", "s8", "int8"):
         scales, bias = 100 * scales, 100 * bias
     before = rng.standard_normal((tokens, out_channels)).astype(np.float16)
+    factor, x = bfloat16(rng.standard_normal((2, tokens, out_channels)).astype(np.float32))
     packed, factors = layer.pack(weights), layer.pack_factors(scales, bias, gain, shift)
     assert np.array_equal(layer.unpack(packed), weights)
     kept = [scales, bias, *([gain, shift] if kind == "gelu" else [])]
@@ -155,23 +156,30 @@ def test_products(
     kernel = layer.make(memory, threads, placed(packed), placed(factors), openmp)
     kernel.set_tokens(tokens)
     source = rows(stored, layer.source_stride, memory)
-    residual = rows(before if kind == "residual" else before[:, :1], layer.output_stride, memory)
-    output = rows(np.zeros((tokens, 1), np.uint8), layer.output_stride, memory)
+    read = {"residual": before, "cross": factor}.get(kind, before[:, :1])
+    residual = rows(read, layer.output_stride, memory)
+    there = x if kind == "cross" else np.zeros((tokens, 1), np.uint8)
+    output = rows(there, layer.output_stride, memory)
     kernel.arguments.source, kernel.arguments.output = source.ctypes.data, output.ctypes.data
     kernel.arguments.residual = residual.ctypes.data
     kernel.call()
     exact = (stored.astype(np.float64) @ weights.T.astype(np.float64)) * scales + bias
     given = np.ascontiguousarray(output[:tokens, : out_channels * KINDS[kind]])
-    if kind == "bf16":
+    if kind in ("bf16", "relu", "cross"):
+        if kind == "relu":
+            exact = np.maximum(exact, 0)
+        elif kind == "cross":
+            exact = floats(x) + floats(factor) * exact
         assert np.abs(floats(given.view(np.uint16)) - exact).max() < 2**-8 * np.abs(exact).max()
     elif kind in ("residual", "half"):
         if kind == "residual":
             exact += before
         assert np.abs(given.view(np.float16) - exact).max() < 2**-9 * np.abs(exact).max()
-    elif kind in ("u8", "s8"):
-        found = given.view(np.int8) if kind == "s8" else given
-        most = 127 if kind == "s8" else 255
-        assert np.abs(found - np.clip(exact, 0, most)).max() < 0.51
+    elif kind in ("u8", "s8", "int8"):
+        found = given if kind == "u8" else given.view(np.int8)
+        most = 255 if kind == "u8" else 127
+        least = -128 if kind == "int8" else 0
+        assert np.abs(found - np.clip(exact, least, most)).max() < 0.51
     else:
         exact = np.clip(gelu(exact) * gain + shift, -128, 127)
         assert np.abs(given.view(np.int8) - exact).max() < 0.7
